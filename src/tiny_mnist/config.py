@@ -1,0 +1,166 @@
+"""What a configuration may hold. Checked before anything starts, and before anything is built."""
+
+from typing import Annotated, Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from tiny_mnist.errors import UserError
+
+TRAINING_IMAGES = 60_000
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+Batches = Annotated[int, Field(ge=0)] | Fraction
+"""A number of batches, or a part of all of them."""
+
+
+class Section(BaseModel):
+    """A group whose keys are all known."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class OpenSection(BaseModel):
+    """A group whose further keys are passed on to a library, which checks them itself."""
+
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+
+# A configuration may come from a stranger's run folder, so `_target_` names nothing but these.
+class Model(Section):
+    """The network."""
+
+    target: Literal["tiny_mnist.network.TinyCNN"] = Field(alias="_target_")
+    width: int = Field(ge=1, le=512)
+
+
+class Optimizer(OpenSection):
+    """Any optimizer of torch.optim."""
+
+    target: str = Field(alias="_target_", pattern=r"^torch\.optim\.[A-Z]\w+$")
+    partial: Literal[True] = Field(alias="_partial_")
+    lr: Positive
+
+
+class Scheduler(OpenSection):
+    """Any schedule of torch.optim.lr_scheduler that is told its total steps."""
+
+    target: str = Field(alias="_target_", pattern=r"^torch\.optim\.lr_scheduler\.[A-Z]\w+$")
+    partial: Literal[True] = Field(alias="_partial_")
+    max_lr: Positive
+    div_factor: Positive
+    final_div_factor: Positive
+    pct_start: Fraction
+
+
+class Optim(Section):
+    """Optimizer, schedule and how often the schedule advances."""
+
+    max_lr: Positive
+    optimizer: Optimizer
+    scheduler: Scheduler
+    interval: Literal["step", "epoch"]
+
+
+class Data(Section):
+    """MNIST and its augmentation."""
+
+    target: Literal["tiny_mnist.data.MNISTDataModule"] = Field(alias="_target_")
+    root: str | None
+    batch_size: int = Field(ge=2, le=TRAINING_IMAGES)
+    train_size: int | None = Field(ge=2, le=TRAINING_IMAGES)
+    val_size: int = Field(ge=0, lt=TRAINING_IMAGES)
+    val_seed: int = Field(ge=0, lt=2**32)
+    rotation: float = Field(ge=0, le=180)
+    translation: float = Field(ge=0, le=27)
+    seed: int = Field(ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def images_suffice(self) -> "Data":
+        """There must be images to train on, and two in every batch for batch normalisation."""
+        left = TRAINING_IMAGES - self.val_size
+        used = self.train_size or left
+        if used > left:
+            raise ValueError(f"train_size={used} exceeds the {left} images that are not held out")
+        if used % self.batch_size == 1:
+            raise ValueError(
+                f"batch_size={self.batch_size} leaves 1 of {used} images for the last batch, and "
+                "batch normalisation needs 2; choose another batch_size"
+            )
+        return self
+
+
+class Trainer(OpenSection):
+    """Lightning's Trainer."""
+
+    target: Literal["lightning.pytorch.Trainer"] = Field(alias="_target_")
+    max_epochs: int = Field(ge=1, le=1_000_000)
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
+    devices: Annotated[int, Field(ge=1)] | list[int] | Literal["auto"]
+    num_nodes: int = Field(ge=1)
+    limit_train_batches: Batches = 1.0
+    limit_val_batches: Batches = 1.0
+    limit_test_batches: Batches = 1.0
+    check_val_every_n_epoch: int = Field(default=1, ge=1)
+    profiler: Literal["simple", "advanced", "pytorch"] | None = None
+
+
+class Config(Section):
+    """A whole run."""
+
+    seed: int = Field(ge=0, lt=2**32)
+    model: Model
+    optim: Optim
+    data: Data
+    trainer: Trainer
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The configuration of the run as plain, resolved data, without Hydra's own node."""
+    names = [str(name) for name in config if name != "hydra"]
+    resolved = OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=True)
+    assert isinstance(resolved, dict)
+    return {str(name): value for name, value in resolved.items()}
+
+
+def validate(config: dict[str, Any]) -> None:
+    """Check a composed and resolved configuration, without Hydra's own node.
+
+    Raises:
+        UserError: an unknown key or a value out of range, naming the key as on the command line.
+    """
+    try:
+        Config.model_validate(config)
+    except ValidationError as error:
+        problems: dict[str, list[str]] = {}
+        seen = set()
+        for problem in error.errors():
+            place, text = describe(problem, config)
+            # A bad value that others are interpolated from is wrong once, where it comes first.
+            if (fault := (str(problem["input"]), text)) not in seen:
+                problems.setdefault(place, []).append(text)
+            seen.add(fault)
+        lines = (f"{place} {' or '.join(texts)}" for place, texts in problems.items())
+        raise UserError("; ".join(lines)) from error
+
+
+def describe(problem: ErrorDetails, config: dict[str, Any]) -> tuple[str, str]:
+    """Where one problem found by pydantic is, as on the command line, and what it is."""
+    keys: list[str] = []
+    node: Any = config
+    for part in problem["loc"]:  # which also names the members of unions
+        if isinstance(node, dict) and part in node:
+            keys.append(str(part))
+            node = node[part]
+    key = ".".join(keys)
+    match problem["type"]:
+        case "extra_forbidden":
+            return key, "is not a known setting"
+        case "missing":
+            return ".".join([*keys, str(problem["loc"][-1])]), "is missing"
+        case "value_error":
+            return f"{key}:", problem["msg"].removeprefix("Value error, ")
+        case _:
+            return f"{key}={problem['input']}", problem["msg"].replace("Input should", "should", 1)

@@ -1,0 +1,90 @@
+"""Augmentation on whole batches: random rotation, then a random shift by whole pixels.
+
+An image's motion is drawn by (seed, epoch, image) alone and applied later, on the training device.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64, UInt8
+from torch import Tensor
+
+SIDE = 28  # pixels on a side of an MNIST image
+MEAN, STD = 0.1307, 0.3081  # of the MNIST training pixels on the 0–1 scale
+
+
+class Motions(NamedTuple):
+    """How each image of a batch is moved: turned about its centre, then shifted."""
+
+    angles: Float32[Tensor, " batch"]
+    """Counter-clockwise, in radians."""
+    shifts: Int64[Tensor, "batch 2"]
+    """Pixels to the right and down."""
+
+    def of(self, images: Int64[Tensor, " chosen"]) -> "Motions":
+        """The motions of some of the images, by index."""
+        return Motions(self.angles[images], self.shifts[images])
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """A generator that depends on (seed, epoch) alone, whatever was drawn before.
+
+    `numpy.random.SeedSequence` mixes the two, so that neighbouring seeds and epochs share nothing.
+    """
+    (state,) = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state))
+
+
+def draw_motions(
+    count: int, rotation: float, translation: float, generator: torch.Generator
+) -> Motions:
+    """One motion for each of `count` images.
+
+    Args:
+        count: images in the whole training set.
+        rotation: largest angle in degrees; angles are uniform in ±rotation.
+        translation: largest shift in pixels; shifts are uniform in ±translation on each axis,
+            then rounded to whole pixels, as in torchvision's `RandomAffine` (with 2, a shift of
+            ±2 is half as likely as one of -1, 0 or 1).
+        generator: the source of randomness.
+    """
+    angles = (2 * torch.rand(count, generator=generator) - 1) * math.radians(rotation)
+    shifts = (2 * torch.rand(count, 2, generator=generator) - 1) * translation
+    return Motions(angles, shifts.round_().long())
+
+
+def move(images: UInt8[Tensor, "batch 28 28"], motions: Motions) -> UInt8[Tensor, "batch 28 28"]:
+    """Rotate, then shift, both with nearest-neighbour sampling and black fill.
+
+    A shift by whole pixels needs no sampling of its own, so both become one look-up: each output
+    pixel is followed back through the shift to the rotated image, where it is black if it lies
+    outside the frame, and through the rotation to the pixel that it shows.
+    """
+    batch = images.shape[0]
+    pixel = torch.arange(SIDE, device=images.device)
+    column = pixel - motions.shifts[:, :1]  # in the rotated image, before the shift
+    row = pixel - motions.shifts[:, 1:]
+    centre = (SIDE - 1) / 2
+    x, y = column - centre, row - centre
+    cos, sin = motions.angles.cos()[:, None], motions.angles.sin()[:, None]
+    source_x = ((cos * x)[:, None, :] - (sin * y)[:, :, None] + centre).round_().int()
+    source_y = ((sin * x)[:, None, :] + (cos * y)[:, :, None] + centre).round_().int()
+    visible = (
+        inside(source_x) & inside(source_y) & inside(column)[:, None, :] & inside(row)[:, :, None]
+    )
+    black = SIDE * SIDE  # the index of a black pixel, appended to each image
+    source = torch.where(visible, source_y * SIDE + source_x, black).long()
+    pixels = torch.nn.functional.pad(images.reshape(batch, black), (0, 1))
+    return pixels.gather(1, source.reshape(batch, black)).reshape(batch, SIDE, SIDE)
+
+
+def inside(coordinate: Tensor) -> Tensor:
+    """Whether a pixel coordinate lies within the image."""
+    return (coordinate >= 0) & (coordinate < SIDE)
+
+
+def normalize(images: UInt8[Tensor, "batch 28 28"]) -> Float[Tensor, "batch 1 28 28"]:
+    """Pixels 0–255 to zero mean and unit deviation over the training set, as network input."""
+    return images.unsqueeze(1).float().mul_(1 / (255 * STD)).sub_(MEAN / STD)

@@ -1,0 +1,150 @@
+"""MNIST as a LightningDataModule: what is trained on, what is evaluated, and batch augmentation."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import lightning.pytorch as pl
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from tiny_mnist.data import source
+from tiny_mnist.data.augment import epoch_generator, move, normalize
+from tiny_mnist.data.loader import Batch, EvaluationLoader, Share, TrainingLoader
+
+EVALUATION_BATCH = 1000  # images; only speed and memory depend on it
+
+
+class Normalized(NamedTuple):
+    """What the network is fed."""
+
+    images: Float[Tensor, "batch 1 28 28"]
+    labels: Int64[Tensor, " batch"]
+
+
+class MNISTDataModule(pl.LightningDataModule):
+    """Augmented MNIST for training, plain MNIST for evaluation.
+
+    With `val_size=0`, as in the seed, all images are trained on and every epoch is evaluated on
+    the test images. Otherwise every epoch is evaluated on held-out training images, and the test
+    images are for the end.
+
+    Args:
+        root: folder of the four MNIST files; None for `source.default_root()`.
+        batch_size: training images a step, over all processes.
+        train_size: train on this many images only; None for all that are not held out.
+        val_size: training images held out, stratified by digit.
+        val_seed: which images are held out.
+        rotation: largest angle in degrees.
+        translation: largest shift in pixels.
+        seed: of the order and the motions of the images.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        batch_size: int = 128,
+        train_size: int | None = None,
+        val_size: int = 0,
+        val_seed: int = 0,
+        rotation: float = 15,
+        translation: float = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.root = Path(root).expanduser() if root else source.default_root()
+        self.batch_size, self.train_size = batch_size, train_size
+        self.val_size, self.val_seed = val_size, val_seed
+        self.rotation, self.translation, self.seed = rotation, translation, seed
+
+    @property
+    def epoch_split(self) -> Literal["val", "test"]:
+        """Which images every epoch is evaluated on."""
+        return "val" if self.val_size else "test"
+
+    def prepare_data(self) -> None:
+        """Fetch and verify the files, in one process only."""
+        source.load(self.root)
+
+    def setup(self, stage: str) -> None:
+        """Read the images onto the training device, where they stay."""
+        if hasattr(self, "mnist"):
+            return
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        mnist = source.load(self.root)
+        held_out = stratified_sample(mnist.train_labels, self.val_size, self.val_seed)
+        kept = torch.ones(len(mnist.train_labels), dtype=torch.bool)
+        kept[held_out] = False
+        (self.train_indices,) = kept.nonzero(as_tuple=True)
+        if self.train_size:
+            chosen = stratified_sample(
+                mnist.train_labels[self.train_indices], self.train_size, self.val_seed
+            )
+            self.train_indices = self.train_indices[chosen]
+        self.val_indices = held_out
+        self.mnist = source.Mnist(*(part.to(device) for part in mnist))
+
+    @property
+    def share(self) -> Share:
+        """The part of every batch that this process works on."""
+        if self.trainer is None:
+            return Share()
+        return Share(self.trainer.global_rank, self.trainer.world_size)
+
+    def train_dataloader(self) -> TrainingLoader:
+        """Shuffled training images, each epoch moved anew."""
+        return TrainingLoader(
+            self.mnist.train_images,
+            self.mnist.train_labels,
+            self.train_indices,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            rotation=self.rotation,
+            translation=self.translation,
+            share=self.share,
+        )
+
+    def val_dataloader(self) -> EvaluationLoader:
+        """The images that every epoch is evaluated on: held-out ones, or the test images."""
+        if not self.val_size:
+            return self.test_dataloader()
+        return EvaluationLoader(
+            self.mnist.train_images[self.val_indices],
+            self.mnist.train_labels[self.val_indices],
+            batch_size=EVALUATION_BATCH,
+            share=self.share,
+        )
+
+    def test_dataloader(self) -> EvaluationLoader:
+        """The 10,000 test images."""
+        return EvaluationLoader(
+            self.mnist.test_images,
+            self.mnist.test_labels,
+            batch_size=EVALUATION_BATCH,
+            share=self.share,
+        )
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Normalized:
+        """Augment, if the batch says how, and normalise: on the device, all images at once."""
+        images = batch.images if batch.motions is None else move(batch.images, batch.motions)
+        return Normalized(normalize(images), batch.labels)
+
+
+def stratified_sample(
+    labels: Int64[Tensor, " all"], size: int, seed: int
+) -> Int64[Tensor, " size"]:
+    """Indices, ascending, of `size` images with the digits in the proportions of `labels`.
+
+    Each digit gets its proportion rounded down; the largest remainders get one more.
+    """
+    generator = epoch_generator(seed, 0)
+    counts = torch.bincount(labels, minlength=10)
+    exact = counts.double() * size / len(labels)
+    quota = exact.floor().long()
+    short = size - int(quota.sum())
+    quota[(exact - quota).argsort(descending=True, stable=True)[:short]] += 1
+    chosen = []
+    for digit, n in enumerate(quota.tolist()):
+        (members,) = (labels == digit).nonzero(as_tuple=True)
+        chosen.append(members[torch.randperm(len(members), generator=generator)[:n]])
+    return torch.cat(chosen).sort().values

@@ -1,0 +1,127 @@
+"""The pictures of a run folder."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from tiny_mnist.files import whole_file
+from tiny_mnist.run import Row
+
+TRAIN, EVALUATION = "tab:blue", "tab:orange"
+DPI = 150
+COLUMNS = 10  # images in a row
+SAMPLE_ROWS, MISTAKE_ROWS = 2, 2
+
+
+def curves(rows: list[Row], split: str) -> Figure:
+    """Loss, accuracy and learning rate against the epoch; `split` is what each was evaluated on."""
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    loss, accuracy, rate = figure.subplots(1, 3)
+    epochs = [row["epoch"] for row in rows]
+    for name, colour in (("train", TRAIN), (split, EVALUATION)):
+        for axes, quantity in ((loss, "loss"), (accuracy, "accuracy")):
+            values = [row.get(f"{name}_{quantity}") for row in rows]
+            points = [(e, v) for e, v in zip(epochs, values, strict=True) if v is not None]
+            if points:
+                label = "train (augmented)" if name == "train" else name
+                axes.plot(*zip(*points, strict=True), "o-", ms=4, color=colour, label=label)
+    loss.set(title="Loss", ylabel="negative log-likelihood", yscale="log")
+    accuracy.set(title="Accuracy", ylabel="%")
+    if final := rows[-1].get(f"{split}_accuracy"):
+        accuracy.annotate(
+            f"{final:.2f} %", (rows[-1]["epoch"] or 0, final), (0, -14), textcoords="offset points",
+            ha="right", color=EVALUATION,
+        )  # fmt: skip
+    rate.plot(epochs, [row["learning_rate"] for row in rows], "o-", ms=4, color="tab:green")
+    rate.set(title="Learning rate at the start of the epoch", ylim=(0, None))
+    for axes in (loss, accuracy, rate):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    for axes in (loss, accuracy):
+        if axes.lines:
+            axes.legend()
+    return figure
+
+
+def predictions(
+    images: UInt8[Tensor, "n 28 28"],
+    labels: Int64[Tensor, " n"],
+    log_probs: Float[Tensor, "n 10"],
+) -> Figure:
+    """Sample images with true and predicted digit, then the most confident mistakes."""
+    confidence, predicted = log_probs.exp().max(dim=1)
+    wrong = predicted != labels
+    samples = torch.arange(len(images))[: COLUMNS * SAMPLE_ROWS]
+    (mistakes,) = wrong.nonzero(as_tuple=True)
+    total = len(mistakes)
+    mistakes = mistakes[confidence[mistakes].argsort(descending=True)][: COLUMNS * MISTAKE_ROWS]
+
+    figure = Figure(figsize=(12, 8.4), layout="constrained")
+    above, below = (figure.add_subfigure(place) for place in figure.add_gridspec(2, 1))
+    above.suptitle("The first test images", fontweight="bold")
+    below.suptitle(
+        f"The most confident of {total:,} mistakes on {len(images):,} test images"
+        if total
+        else f"No mistake on {len(images):,} test images",
+        fontweight="bold",
+    )
+    parts = ((above, samples, SAMPLE_ROWS), (below, mistakes, MISTAKE_ROWS))
+    for part, chosen, rows in parts:
+        grid = part.subplots(rows, COLUMNS)
+        for axes in grid.flat:
+            axes.axis("off")
+        for axes, index in zip(grid.flat, chosen.tolist(), strict=False):
+            axes.imshow(images[index].cpu().numpy(), cmap="gray_r", vmin=0, vmax=255)
+            text = f"true {int(labels[index])}, read {int(predicted[index])}"
+            axes.set_title(
+                f"{text}\n{100 * float(confidence[index]):.1f} %",
+                fontsize=9,
+                color="tab:red" if wrong[index] else "black",
+            )
+    return figure
+
+
+def confusion_matrix(counts: Int64[Tensor, "10 10"]) -> Figure:
+    """How often each true digit (row) was read as each digit (column); mistakes are coloured."""
+    right = int(counts.trace())
+    total = int(counts.sum())
+    figure = Figure(figsize=(6.4, 6), layout="constrained")
+    axes = figure.subplots()
+    mistakes = counts.clone().fill_diagonal_(0)
+    axes.imshow(mistakes.cpu().numpy(), cmap="Reds", vmin=0, vmax=max(int(mistakes.max()), 1))
+    strongest = int(mistakes.max())
+    for true in range(10):
+        for read in range(10):
+            count = int(counts[true, read])
+            if not count:
+                continue
+            dark = true != read and count > 0.6 * strongest
+            axes.text(
+                read, true, f"{count:,}", ha="center", va="center", fontsize=8,
+                color="white" if dark else "black", fontweight="bold" if true == read else None,
+            )  # fmt: skip
+    axes.set(
+        title=f"{right:,} of {total:,} test images read right",
+        xlabel="read as", ylabel="true digit", xticks=range(10), yticks=range(10),
+    )  # fmt: skip
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    with whole_file(path) as file:
+        FigureCanvasAgg(figure).print_png(file)
+
+
+def pixels(figure: Figure) -> UInt8[Tensor, "height width 3"]:
+    """The picture as red, green and blue, for TensorBoard."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy())

@@ -1,0 +1,114 @@
+"""What a run writes down while it trains: metrics.csv, TensorBoard curves, one line an epoch."""
+
+import logging
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.tensorboard import SummaryWriter
+
+from tiny_mnist.classifier import Classifier
+from tiny_mnist.run import Row, RunFolder
+
+log = logging.getLogger(__name__)
+
+COLUMNS = (
+    "epoch", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "learning_rate",
+)  # fmt: skip
+VAL_COLUMNS = ("val_loss", "val_accuracy")
+
+
+class CurveLogger(TensorBoardLogger):
+    """TensorBoard files directly in the run folder."""
+
+    def __init__(self, run: RunFolder) -> None:
+        super().__init__(run.path, name="", version="", default_hp_metric=False)
+
+    def save(self) -> None:
+        """Flush. No hparams.yaml: `.hydra/` holds the configuration."""
+        self.experiment.flush()
+
+
+# A Checkpoint, because Lightning calls those last, when the metrics of the epoch are final.
+class Recorder(Checkpoint):
+    """Writes each epoch's metrics as soon as they are final.
+
+    Args:
+        run: where to write.
+        epoch_split: whose images every epoch is evaluated on, "test" or "val".
+        announce: shows one line to the person who is watching.
+    """
+
+    def __init__(self, run: RunFolder, epoch_split: str, announce: Callable[[str], None]) -> None:
+        self.run, self.epoch_split, self.announce = run, epoch_split, announce
+        self.columns = COLUMNS if epoch_split == "test" else (*COLUMNS, *VAL_COLUMNS)
+        self.rows: list[Row] = []
+        self.seconds = 0.0
+        """Spent in training steps."""
+        self.images = 0
+        """Seen in training, over all processes."""
+        self.writers: dict[str, SummaryWriter] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open one TensorBoard run for each split: the same tag then shares one chart."""
+        if trainer.is_global_zero:
+            self.writers = {
+                split: SummaryWriter(self.run.path / split) for split in ("train", self.epoch_split)
+            }
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Read the learning rate at the start of the epoch, as the seed does."""
+        self.learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self.epoch_started = perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count images and time."""
+        self.images += len(batch.labels) * trainer.world_size
+        if trainer.is_last_batch:
+            self.seconds += perf_counter() - self.epoch_started
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the row of the epoch."""
+        if not trainer.is_global_zero:
+            return
+        epoch = trainer.current_epoch + 1
+        assert isinstance(pl_module, Classifier)
+        metrics = pl_module.results
+        row: Row = {column: metrics.get(column) for column in self.columns}
+        row |= {"epoch": epoch, "learning_rate": self.learning_rate}
+        self.rows.append(row)
+        self.run.write_metrics(self.columns, self.rows)
+        parts = [f"Epoch {epoch:>2}/{trainer.max_epochs}"]
+        for split, writer in self.writers.items():
+            loss, accuracy = metrics.get(f"{split}_loss"), metrics.get(f"{split}_accuracy")
+            if loss is None or accuracy is None:
+                continue
+            writer.add_scalar("loss", loss, epoch)
+            writer.add_scalar("accuracy (%)", accuracy, epoch)
+            writer.flush()
+            parts.append(f"{split} {loss:.4f} {accuracy:5.2f} %")
+        parts.append(f"{perf_counter() - self.epoch_started:.1f} s")
+        line = "  ".join(parts)
+        log.info(line)
+        self.announce(line)
+
+    def add_test(self, metrics: dict[str, float]) -> None:
+        """Fill the test columns of the last epoch, when only the end looks at the test images."""
+        self.rows[-1] |= {column: metrics[column] for column in self.columns if column in metrics}
+        self.run.write_metrics(self.columns, self.rows)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Close the TensorBoard files."""
+        for writer in self.writers.values():
+            writer.close()
+        self.writers = {}

@@ -1,0 +1,28 @@
+"""Train the 9,594-parameter network on MNIST.
+
+    python train.py                                   the seed's recipe on the best device
+    python train.py optim.max_lr=0.5 trainer.max_epochs=3 data.batch_size=256
+    python train.py -m seed=0,1,2                     three runs, one after the other
+    python train.py trainer=ddp trainer.devices=2     two processes, same global batch
+    python train.py --help                            all groups and settings
+
+What a run leaves is described in README.md.
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from tiny_mnist import launch
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="train")
+def main(config: DictConfig) -> float:
+    """Run one job."""
+    # Here, not above: torch and Lightning take seconds to load, and --help needs neither.
+    from tiny_mnist.training import train
+
+    return launch.run_job(train, config)
+
+
+if __name__ == "__main__":
+    launch.run(main)
