@@ -42,7 +42,9 @@ class LossAndAccuracy(Metric):
         log_probs: Float[Tensor, "batch 10"],
         labels: Int64[Tensor, " batch"],
     ) -> None:
-        """Count one batch, given its mean loss."""
+        """Count one batch, given its mean loss, which says nothing about no images."""
+        if not len(labels):
+            return
         self.loss_sum += loss * len(labels)
         self.correct += (log_probs.argmax(dim=1) == labels).sum()
         self.images += len(labels)
@@ -138,7 +140,7 @@ class Classifier(pl.LightningModule):
         values = {f"{split}_{name}": value for name, value in metrics.compute().items()}
         metrics.reset()
         self.results |= values
-        self.log_dict(values, logger=False)
+        self.log_dict(values, logger=False, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimizer and schedule over all steps of the run, whatever its length."""

@@ -79,17 +79,18 @@ class Data(Section):
 
     @model_validator(mode="after")
     def images_suffice(self) -> "Data":
-        """There must be images to train on, and two in every batch for batch normalisation."""
+        """There must be images to train on."""
         left = TRAINING_IMAGES - self.val_size
         used = self.train_size or left
         if used > left:
             raise ValueError(f"train_size={used} exceeds the {left} images that are not held out")
-        if used % self.batch_size == 1:
-            raise ValueError(
-                f"batch_size={self.batch_size} leaves 1 of {used} images for the last batch, and "
-                "batch normalisation needs 2; choose another batch_size"
-            )
         return self
+
+    @property
+    def smallest_batch(self) -> int:
+        """Images in the last batch of an epoch, or in every batch if they come out even."""
+        used = self.train_size or TRAINING_IMAGES - self.val_size
+        return used % self.batch_size or min(self.batch_size, used)
 
 
 class Trainer(OpenSection):
@@ -106,6 +107,13 @@ class Trainer(OpenSection):
     check_val_every_n_epoch: int = Field(default=1, ge=1)
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
 
+    @property
+    def processes(self) -> int:
+        """How many share each batch, as far as the configuration says."""
+        devices = self.devices
+        here = len(devices) if isinstance(devices, list) else devices if devices != "auto" else 1
+        return here * self.num_nodes
+
 
 class Config(Section):
     """A whole run."""
@@ -115,6 +123,17 @@ class Config(Section):
     optim: Optim
     data: Data
     trainer: Trainer
+
+    @model_validator(mode="after")
+    def batches_suffice(self) -> "Config":
+        """Batch normalisation needs two images of every batch in every process."""
+        smallest, processes = self.data.smallest_batch, self.trainer.processes
+        if smallest // processes < 2:
+            raise ValueError(
+                f"data.batch_size={self.data.batch_size} leaves {smallest} image(s) for the last "
+                f"batch; batch normalisation needs 2 in each of {processes} process(es)"
+            )
+        return self
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -142,7 +161,7 @@ def validate(config: dict[str, Any]) -> None:
             if (fault := (str(problem["input"]), text)) not in seen:
                 problems.setdefault(place, []).append(text)
             seen.add(fault)
-        lines = (f"{place} {' or '.join(texts)}" for place, texts in problems.items())
+        lines = (f"{place} {' or '.join(texts)}".strip() for place, texts in problems.items())
         raise UserError("; ".join(lines)) from error
 
 
@@ -161,6 +180,7 @@ def describe(problem: ErrorDetails, config: dict[str, Any]) -> tuple[str, str]:
         case "missing":
             return ".".join([*keys, str(problem["loc"][-1])]), "is missing"
         case "value_error":
-            return f"{key}:", problem["msg"].removeprefix("Value error, ")
+            message = problem["msg"].removeprefix("Value error, ")
+            return f"{key}:" if key else "", message
         case _:
             return f"{key}={problem['input']}", problem["msg"].replace("Input should", "should", 1)

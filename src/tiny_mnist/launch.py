@@ -3,9 +3,10 @@
 import os
 import secrets
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
@@ -64,17 +65,17 @@ def run_job(train: Callable[[DictConfig, Path], float], config: DictConfig) -> f
         if hydra.mode == RunMode.MULTIRUN:
             raise
         stop(error)
-        raise
 
 
 TRACEBACK_WANTED = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
-def stop(error: Exception) -> None:
-    """End the program with one line if that is enough, else raise the error with its traceback."""
+def stop(error: Exception) -> NoReturn:
+    """End the program with one line if that is enough, else with a traceback."""
     message = explain(error)
     if message is None or TRACEBACK_WANTED:
-        raise error
+        traceback.print_exception(error)
+        sys.exit(1)
     sys.exit(f"error: {message}")
 
 

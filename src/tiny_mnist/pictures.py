@@ -63,8 +63,9 @@ def predictions(
     total = len(mistakes)
     mistakes = mistakes[confidence[mistakes].argsort(descending=True)][: COLUMNS * MISTAKE_ROWS]
 
-    figure = Figure(figsize=(12, 8.4), layout="constrained")
-    above, below = (figure.add_subfigure(place) for place in figure.add_gridspec(2, 1))
+    figure = Figure(figsize=(12, 7.4), layout="constrained")
+    places = figure.add_gridspec(2, 1)
+    above, below = figure.add_subfigure(places[0]), figure.add_subfigure(places[1])
     above.suptitle("The first test images", fontweight="bold")
     below.suptitle(
         f"The most confident of {total:,} mistakes on {len(images):,} test images"

@@ -19,6 +19,7 @@ COLUMNS = (
     "epoch", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "learning_rate",
 )  # fmt: skip
 VAL_COLUMNS = ("val_loss", "val_accuracy")
+LOSS_TAG, ACCURACY_TAG = "loss", "accuracy (%)"  # charts in TensorBoard
 
 
 class CurveLogger(TensorBoardLogger):
@@ -93,8 +94,8 @@ class Recorder(Checkpoint):
             loss, accuracy = metrics.get(f"{split}_loss"), metrics.get(f"{split}_accuracy")
             if loss is None or accuracy is None:
                 continue
-            writer.add_scalar("loss", loss, epoch)
-            writer.add_scalar("accuracy (%)", accuracy, epoch)
+            writer.add_scalar(LOSS_TAG, loss, epoch)
+            writer.add_scalar(ACCURACY_TAG, accuracy, epoch)
             writer.flush()
             parts.append(f"{split} {loss:.4f} {accuracy:5.2f} %")
         parts.append(f"{perf_counter() - self.epoch_started:.1f} s")

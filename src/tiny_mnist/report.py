@@ -21,12 +21,15 @@ from tiny_mnist.data.datamodule import EVALUATION_BATCH
 from tiny_mnist.display import summary_table
 from tiny_mnist.evaluation import predict
 from tiny_mnist.network import parameter_count
-from tiny_mnist.recorder import Recorder
+from tiny_mnist.recorder import ACCURACY_TAG, LOSS_TAG, Recorder
 from tiny_mnist.run import RunFolder, weights_sha256
 
 log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
+
+# Where the data are, how fast a step is, and what follows from other settings.
+NO_HPARAMS = ("root", "fused", "lr", "interval", "anneal_strategy", "cycle_momentum", "val_seed")
 
 
 def report(
@@ -50,9 +53,11 @@ def report(
     logger = trainer.logger
     assert isinstance(logger, TensorBoardLogger)
     for path, figure in figures.items():
-        logger.experiment.add_image(path.stem, pictures.pixels(figure), dataformats="HWC")
-    # Fills the HPARAMS tab: what was set, and what came out at the end.
-    final = {f"final/{name}": value for name, value in test.items()}
+        picture = pictures.pixels(figure)
+        logger.experiment.add_image(path.stem, picture, summary["epochs"], dataformats="HWC")
+    # Fills the HPARAMS tab: what was set, and what came out on the test images at the end. The
+    # tags are those of the curves, where each result is one point on a chart that exists anyway.
+    final = {ACCURACY_TAG: test["test_accuracy"], LOSS_TAG: test["test_loss"]}
     logger.log_hyperparams(flatten(classifier.hyper_parameters), final, summary["epochs"])
     logger.save()
     run.write_summary(summary)
@@ -140,17 +145,20 @@ def draw(classifier: Classifier, data: MNISTDataModule, recorder: Recorder) -> d
     }
 
 
-def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """What distinguishes one recipe from another, as `optim.max_lr: 0.75`."""
+def flatten(settings: dict[str, Any]) -> dict[str, bool | int | float | str]:
+    """What distinguishes one recipe from another, by short names: `max_lr`, `optimizer`, `seed`.
+
+    TensorBoard shows the first five in the order of the alphabet, which long names would waste.
+    Where two groups have a setting of the same name, one is interpolated from the other.
+    """
     flat: dict[str, bool | int | float | str] = {}
     for name, value in settings.items():
-        key = f"{prefix}{name}"
-        if key == "trainer":
-            flat["trainer.max_epochs"] = value["max_epochs"]
+        if name == "trainer":
+            flat["max_epochs"] = value["max_epochs"]
         elif isinstance(value, dict):
             if "_partial_" in value:
-                flat[key] = value["_target_"].rpartition(".")[2]
-            flat |= flatten(value, f"{key}.")
-        elif not name.startswith("_") and key not in ("data.root", "data.seed"):
-            flat[key] = value if isinstance(value, bool | int | float) else str(value)
+                flat[name] = value["_target_"].rpartition(".")[2]
+            flat = flatten(value) | flat
+        elif not name.startswith("_") and name not in NO_HPARAMS:
+            flat[name] = value if isinstance(value, bool | int | float) else str(value)
     return flat

@@ -38,7 +38,7 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
 
 
 def draw_motions(
-    count: int, rotation: float, translation: float, generator: torch.Generator
+    count: int, rotation: float | int, translation: float | int, generator: torch.Generator
 ) -> Motions:
     """One motion for each of `count` images.
 

@@ -47,8 +47,8 @@ class MNISTDataModule(pl.LightningDataModule):
         train_size: int | None = None,
         val_size: int = 0,
         val_seed: int = 0,
-        rotation: float = 15,
-        translation: float = 2,
+        rotation: float | int = 15,
+        translation: float | int = 2,
         seed: int = 0,
     ) -> None:
         super().__init__()

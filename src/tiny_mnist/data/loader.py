@@ -53,8 +53,8 @@ class TrainingLoader:
         *,
         batch_size: int,
         seed: int,
-        rotation: float,
-        translation: float,
+        rotation: float | int,
+        translation: float | int,
         share: Share = Share(),  # noqa: B008 (immutable)
     ) -> None:
         self.images, self.labels, self.indices = images, labels, indices

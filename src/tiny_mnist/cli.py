@@ -1,0 +1,38 @@
+"""The tiny-mnist command: what can be done with a finished run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tiny_mnist.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def main() -> None:
+    """Use what `python train.py` trained."""
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder, such as runs/2026-…")],
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of the four MNIST files; default: as in training.")
+    ] = None,
+) -> None:
+    """Read the 10,000 test images with a trained network; needs nothing but the run folder."""
+    # Here, not above: torch takes seconds to load, and --help does not need it.
+    from tiny_mnist.data import source
+    from tiny_mnist.evaluation import predict, score
+    from tiny_mnist.run import RunFolder
+
+    try:
+        network = RunFolder(run).load_network()
+        mnist = source.load(root or source.default_root())
+    except UserError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    loss, accuracy = score(predict(network, mnist.test_images), mnist.test_labels)
+    typer.echo(f"{accuracy:.2f} % of the 10,000 test images read right, loss {loss:.6f}")

@@ -1,0 +1,75 @@
+"""What all tests share."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import DictConfig
+
+from tiny_mnist.data import source
+from tiny_mnist.run import RunFolder
+from tiny_mnist.training import train
+
+PROJECT = Path(__file__).parents[1]
+SMALL = ("trainer=cpu", "trainer.max_epochs=2", "data.train_size=1000", "data.batch_size=100")
+"""A real run of a second."""
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> Path:
+    """The folder of the verified MNIST files, fetched when absent."""
+    root = source.default_root()
+    source.load(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def mnist(mnist_root: Path) -> source.Mnist:
+    """All of MNIST."""
+    return source.load(mnist_root)
+
+
+@pytest.fixture(scope="session")
+def compose() -> Callable[..., DictConfig]:
+    """Compose a configuration as the command line does."""
+
+    def composed(*overrides: str) -> DictConfig:
+        with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
+            return hydra_compose("train", list(overrides))
+
+    return composed
+
+
+@pytest.fixture(scope="session")
+def small_run(
+    compose: Callable[..., DictConfig], mnist_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> RunFolder:
+    """The folder of a small finished run."""
+    folder = tmp_path_factory.mktemp("run")
+    train(compose(*SMALL), folder)
+    return RunFolder(folder)
+
+
+@pytest.fixture
+def command(tmp_path: Path, mnist_root: Path) -> Command:
+    """Run `python train.py …` in an empty folder, as a user does with piped output."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(PROJECT / "train.py"), *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "MNIST_ROOT": str(mnist_root), **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return run

@@ -1,0 +1,151 @@
+"""Which images are trained on and evaluated, and what reaches the network."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import Tensor
+
+from tiny_mnist.data import MNISTDataModule, Normalized
+from tiny_mnist.data.augment import move, normalize
+from tiny_mnist.data.loader import EvaluationLoader
+from tiny_mnist.data.source import Mnist
+
+
+def set_up(root: Path, **settings: Any) -> MNISTDataModule:
+    data = MNISTDataModule(str(root), **settings)
+    data.setup("fit")
+    return data
+
+
+def evaluated(loader: EvaluationLoader) -> tuple[Tensor, Tensor]:
+    images, labels, _ = zip(*loader, strict=True)
+    return torch.cat(images), torch.cat(labels)
+
+
+@pytest.mark.parametrize("val_size", [7, 5000])
+def test_held_out_images_are_stratified_and_apart_from_training(
+    mnist_root: Path, mnist: Mnist, val_size: int
+) -> None:
+    data = set_up(mnist_root, val_size=val_size)
+    both = torch.cat([data.train_indices, data.val_indices])
+    assert len(data.val_indices) == val_size
+    assert both.sort().values.equal(torch.arange(60_000))
+
+    exact = torch.bincount(mnist.train_labels) * val_size / 60_000
+    held_out = torch.bincount(mnist.train_labels[data.val_indices], minlength=10)
+    assert (held_out - exact).abs().max() < 1
+
+
+def test_held_out_images_depend_on_val_seed_alone(mnist_root: Path) -> None:
+    first = set_up(mnist_root, val_size=5000, val_seed=1, seed=1)
+    torch.manual_seed(0)
+    same = set_up(mnist_root, val_size=5000, val_seed=1, seed=2, batch_size=64)
+    other = set_up(mnist_root, val_size=5000, val_seed=2, seed=1)
+    assert first.val_indices.equal(same.val_indices)
+    assert torch.isin(first.val_indices, other.val_indices).float().mean() < 0.15  # by chance 0.083
+
+
+def test_epochs_are_evaluated_on_held_out_images_if_there_are_any(
+    mnist_root: Path, mnist: Mnist
+) -> None:
+    data = set_up(mnist_root, val_size=2500)
+    images, labels = evaluated(data.val_dataloader())
+    assert data.epoch_split == "val"
+    assert images.equal(mnist.train_images[data.val_indices])
+    assert labels.equal(mnist.train_labels[data.val_indices])
+
+
+def test_without_held_out_images_all_are_trained_on_and_test_images_evaluated(
+    mnist_root: Path, mnist: Mnist
+) -> None:
+    data = set_up(mnist_root, val_size=0)
+    assert data.epoch_split == "test"
+    assert data.train_indices.equal(torch.arange(60_000))
+    for loader in (data.val_dataloader(), data.test_dataloader()):
+        images, labels = evaluated(loader)
+        assert images.equal(mnist.test_images)
+        assert labels.equal(mnist.test_labels)
+
+
+def test_train_size_takes_that_many_of_the_images_not_held_out(
+    mnist_root: Path, mnist: Mnist
+) -> None:
+    data = set_up(mnist_root, train_size=1003, val_size=5000)
+    labels = torch.cat([batch.labels for batch in data.train_dataloader()])
+    assert not torch.isin(data.train_indices, data.val_indices).any()
+    assert len(data.train_indices.unique()) == len(labels) == 1003
+    digits = torch.bincount(mnist.train_labels) * 1003 / 60_000
+    assert (torch.bincount(labels) - digits).abs().max() < 2
+
+
+def test_network_is_fed_moved_and_normalised_training_images(mnist_root: Path) -> None:
+    data = set_up(mnist_root, train_size=256)
+    batch = next(iter(data.train_dataloader()))
+    fed = data.on_after_batch_transfer(batch, 0)
+    assert fed.images.shape == (128, 1, 28, 28)
+    assert fed.images.dtype == torch.float32
+    assert fed.labels.equal(batch.labels)
+    assert batch.motions is not None
+    assert fed.images.equal(normalize(move(batch.images, batch.motions)))
+    assert not fed.images.equal(normalize(batch.images))
+
+
+def test_network_is_fed_test_images_normalised_only(mnist_root: Path, mnist: Mnist) -> None:
+    data = set_up(mnist_root)
+    fed = [data.on_after_batch_transfer(batch, 0) for batch in data.test_dataloader()]
+    assert torch.cat([batch.images for batch in fed]).equal(normalize(mnist.test_images))
+    assert torch.cat([batch.labels for batch in fed]).equal(mnist.test_labels)
+
+
+class Watcher(pl.LightningModule):
+    """Remembers what Lightning feeds it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: list[list[Normalized]] = []
+
+    def on_train_epoch_start(self) -> None:
+        """Begin a new list."""
+        self.seen.append([])
+
+    def training_step(self, batch: Normalized) -> Tensor:
+        """Keep the batch."""
+        self.seen[-1].append(batch)
+        return self.weight * 0
+
+    def validation_step(self, batch: Normalized) -> None:
+        """Nothing, but Lightning warns where there is none."""
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Lightning wants one."""
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`")  # Lightning's own
+def test_lightning_gives_each_epoch_its_own_order_and_motions(mnist_root: Path) -> None:
+    watcher = Watcher()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    data = MNISTDataModule(str(mnist_root), train_size=300)
+    trainer.fit(watcher, datamodule=data)
+
+    loader = data.train_dataloader()
+    first, second = (epoch[0] for epoch in watcher.seen)
+    assert not first.labels.equal(second.labels)
+    for epoch, seen in enumerate(watcher.seen):
+        loader.set_epoch(epoch)
+        expected = [data.on_after_batch_transfer(batch, 0) for batch in loader]
+        for fed, wanted in zip(seen, expected, strict=True):
+            assert fed.images.equal(wanted.images)
+            assert fed.labels.equal(wanted.labels)

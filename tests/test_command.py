@@ -1,0 +1,132 @@
+"""`python train.py` as a user runs it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import SMALL, Command
+
+
+def test_a_run_prints_the_seeds_table_and_nothing_foreign(command: Command, tmp_path: Path) -> None:
+    done = command("debug=batch")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert any(line.split() == ["total", "9,594"] for line in lines)
+    at = lines.index("TRAINING METRICS SUMMARY")
+    assert lines[at + 2].split() == [
+        "Epoch", "Train_Loss", "Test_Loss", "Train_Accuracy", "Test_Accuracy", "Learning_Rate",
+    ]  # fmt: skip
+    closing = lines[at + 5 :]
+    assert [line.partition(":")[0] for line in closing] == [
+        "Test accuracy", "Time", "Run folder", "Curves",
+    ]  # fmt: skip
+    assert "1,000 of the test images" in closing[0]
+    assert not any(word in done.stdout for word in ("INFO", "Tip", "Warning", "GPU available"))
+    run = tmp_path / closing[2].removeprefix("Run folder: ")
+    assert {path.name for path in run.iterdir() if "tfevents" not in path.name} == {
+        ".hydra", "train.log", "metrics.csv", "summary.json", "checkpoints", "train", "test",
+        "curves.png", "predictions_visualization.png", "confusion_matrix.png",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["optim.max_lr=-1"], "optim.max_lr=-1 should be greater than 0"),
+        (["data.batch_size=0"], "data.batch_size=0 should be greater than or equal to 2"),
+        (["data.val_size=70000"], "data.val_size=70000 should be less than 60000"),
+        (["optim.max_rl=1"], "Could not override 'optim.max_rl'"),
+        (["optim=adagard"], "Available options in 'optim': adagrad adamw"),
+        (["optim.max_lr"], "missing EQUAL"),
+        (["hydra.run.dir=/proc/nowhere"], "/proc/nowhere"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_leaves_nothing(
+    command: Command, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = command(*arguments)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_device_gets_one_line_and_no_finished_run(
+    command: Command, tmp_path: Path
+) -> None:
+    done = command("trainer.accelerator=tpu")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: no trainer with accelerator=tpu")
+    assert not list(tmp_path.rglob("summary.json"))
+
+
+def test_the_traceback_is_there_for_who_wants_it(command: Command) -> None:
+    done = command("optim.max_lr=-1", HYDRA_FULL_ERROR="1")
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert "UserError: optim.max_lr=-1" in done.stderr
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "metrics.csv").write_text("epoch\n")
+    done = command("hydra.run.dir=mine", "debug=batch")
+    assert done.returncode == 1
+    assert "already holds a run" in done.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["metrics.csv"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["-sc", "query=bash"]])
+def test_help_configuration_and_completion_do_not_load_torch(
+    command: Command, arguments: list[str]
+) -> None:
+    done = command(*arguments, PYTHONPROFILEIMPORTTIME="1", COMP_LINE="train.py optim=")
+    assert done.returncode == 0
+    assert "hydra" in done.stderr, "imports are listed there"
+    assert not any(line.endswith((" torch", " lightning")) for line in done.stderr.splitlines())
+
+
+def test_help_shows_groups_options_and_examples(command: Command) -> None:
+    text = command("--help").stdout
+    assert "optim: adagrad, adamw" in text
+    assert "trainer: auto, cpu, ddp, gpu" in text
+    assert "python train.py optim.max_lr=0.5 trainer.max_epochs=3 data.batch_size=256" in text
+
+
+@pytest.mark.slow
+def test_a_sweep_gives_each_job_its_folder_and_survives_a_bad_one(
+    command: Command, tmp_path: Path
+) -> None:
+    done = command("-m", *SMALL, "seed=0,1")
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(path.read_text())["seed"] for path in tmp_path.rglob("summary.json")]
+    assert sorted(found) == [0, 1]
+
+
+@pytest.mark.slow
+def test_two_processes_share_each_batch(command: Command, tmp_path: Path) -> None:
+    done = command(*SMALL[1:], "trainer=ddp", "trainer.accelerator=cpu", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    expected = {"processes": 2, "steps": 20, "training_images": 1000, "test_images": 10_000}
+    assert {key: summary[key] for key in expected} == expected
+    assert (summary["train_accuracy"] * 10).is_integer(), "each image counted once"
+
+
+def test_evaluate_needs_nothing_but_the_run_folder(small_run: Path, mnist_root: Path) -> None:
+    from typer.testing import CliRunner
+
+    from tiny_mnist.cli import app
+
+    done = CliRunner().invoke(app, ["evaluate", str(small_run.path), "--root", str(mnist_root)])
+    assert done.exit_code == 0
+    assert "of the 10,000 test images read right" in done.output
+    done = CliRunner().invoke(app, ["evaluate", "nowhere"])
+    assert done.exit_code == 1
+    assert done.output.startswith("error: there is no checkpoint")
