@@ -1,0 +1,52 @@
+"""SIGTERM and Ctrl-C: the running step is finished and saved, and one line says how to go on."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from program import RUN, Blow, outcome, run_program
+from tiny_mnist.run import RunFolder
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("place", "call", "steps"),
+    [
+        ("tiny_mnist.data.source.load", 1, None),  # before there is anything to save
+        ("tiny_mnist.classifier.Classifier.training_step", 20, 20),  # finished, saved
+        ("tiny_mnist.classifier.Classifier.training_step", 32, 32),  # the last of its epoch
+        ("tiny_mnist.classifier.Classifier.validation_step", 3, 32),  # the epoch is finished
+        ("tiny_mnist.classifier.Classifier.test_step", 1, 48),  # all of it is saved already
+        ("tiny_mnist.pictures.save", 2, 48),
+    ],
+)
+def test_a_signal_saves_and_says_how_to_go_on(
+    tmp_path: Path, small: dict[str, object], number: int, place: str, call: int, steps: int | None
+) -> None:
+    done = run_program(
+        *RUN, "hydra.run.dir=run", folder=tmp_path, blow=Blow(place, call, number=number)
+    )
+    assert done.status == 128 + number
+    name = signal.Signals(number).name
+    assert done.stderr == f"interrupted by {name}; go on with: python train.py resume=run\n"
+    assert "Traceback" not in done.stdout
+    done = run_program("resume=run", folder=tmp_path)
+    assert (done.status, done.stderr) == (0, "")
+    if steps is not None:
+        assert f"Going on after step {steps}, from run/checkpoints/last.ckpt" in done.stdout
+    assert outcome(RunFolder(tmp_path / "run")) == small
+
+
+def test_a_second_signal_does_not_wait(tmp_path: Path, small: dict[str, object]) -> None:
+    twice = Blow(
+        "tiny_mnist.classifier.Classifier.training_step", 20, number=signal.SIGINT, times=2
+    )
+    done = run_program(*RUN, "hydra.run.dir=run", folder=tmp_path, blow=twice)
+    assert done.status == 130
+    assert done.stderr.count("\n") == 1
+    done = run_program("resume=run", folder=tmp_path)
+    assert "Going on after step 16" in done.stdout
+    assert outcome(RunFolder(tmp_path / "run")) == small
