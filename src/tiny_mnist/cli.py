@@ -1,5 +1,7 @@
 """The tiny-mnist command: what can be done with a finished run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -28,11 +30,34 @@ def evaluate(
     from tiny_mnist.evaluation import predict, score
     from tiny_mnist.run import RunFolder
 
-    try:
+    with one_line_errors():
         network = RunFolder(run).load_network()
         mnist = source.load(root or source.default_root())
+    loss, accuracy = score(predict(network, mnist.test_images), mnist.test_labels)
+    typer.echo(f"{accuracy:.2f} % of the 10,000 test images read right, loss {loss:.6f}")
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders of such.")],
+) -> None:
+    """List finished runs, with mean and standard deviation of their test accuracy."""
+    from rich.console import Console
+
+    from tiny_mnist.compare import find_runs, runs_table, spread
+
+    with one_line_errors():
+        runs = find_runs(folders)
+    console = Console(highlight=False)
+    console.print(runs_table(runs))
+    console.print(spread(runs))
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the command with one line where the user can mend what is wrong."""
+    try:
+        yield
     except UserError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
-    loss, accuracy = score(predict(network, mnist.test_images), mnist.test_labels)
-    typer.echo(f"{accuracy:.2f} % of the 10,000 test images read right, loss {loss:.6f}")

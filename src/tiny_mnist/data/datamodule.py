@@ -62,12 +62,11 @@ class MNISTDataModule(pl.LightningDataModule):
         """Which images every epoch is evaluated on."""
         return "val" if self.val_size else "test"
 
-    def prepare_data(self) -> None:
-        """Fetch and verify the files, in one process only."""
-        source.load(self.root)
-
     def setup(self, stage: str) -> None:
-        """Read the images onto the training device, where they stay."""
+        """Read the images, fetching them if need be, onto the training device, where they stay.
+
+        No `prepare_data`: of several processes, one fetches while the others wait for it.
+        """
         if hasattr(self, "mnist"):
             return
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
