@@ -16,6 +16,10 @@ Batches = Annotated[int, Field(ge=0)] | Fraction
 """A number of batches, or a part of all of them."""
 
 
+Value = bool | int | float | str | None
+"""What a key that is only passed on may be."""
+
+
 class Section(BaseModel):
     """A group whose keys are all known."""
 
@@ -23,9 +27,13 @@ class Section(BaseModel):
 
 
 class OpenSection(BaseModel):
-    """A group whose further keys are passed on to a library, which checks them itself."""
+    """A group whose further keys are passed on to a library, which checks them itself.
+
+    They are plain values: a nested `_target_`, or `_args_` and its like, would be instantiated.
+    """
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[Annotated[str, Field(pattern=r"^[^_]")], Value | list[Value]]
 
 
 # A configuration may come from a stranger's run folder, so `_target_` names nothing but these.
