@@ -4,6 +4,7 @@
     python train.py optim.max_lr=0.5 trainer.max_epochs=3 data.batch_size=256
     python train.py -m seed=0,1,2                     three runs, one after the other
     python train.py trainer=ddp trainer.devices=2     two processes, same global batch
+    python train.py resume=latest                     go on with the run that was interrupted
     python train.py --help                            all groups and settings
 
 What a run leaves is described in README.md.

@@ -3,14 +3,17 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import DictConfig
 
+from program import RUN, outcome, run_program
 from tiny_mnist.data import source
 from tiny_mnist.run import RunFolder
 from tiny_mnist.training import train
@@ -55,6 +58,23 @@ def small_run(
     folder = tmp_path_factory.mktemp("run")
     train(compose(*SMALL), folder)
     return RunFolder(folder)
+
+
+@pytest.fixture(scope="session")
+def whole(
+    mnist_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], float]:
+    """What `RUN` comes to when nothing interrupts it, and how many seconds that takes."""
+    folder, started = tmp_path_factory.mktemp("whole"), time.perf_counter()
+    done = run_program(*RUN, "hydra.run.dir=run", folder=folder)
+    assert (done.status, done.stderr) == (0, "")
+    return outcome(RunFolder(folder / "run")), time.perf_counter() - started
+
+
+@pytest.fixture(scope="session")
+def small(whole: tuple[dict[str, Any], float]) -> dict[str, Any]:
+    """What `RUN` comes to."""
+    return whole[0]
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 
 from tiny_mnist.data import Normalized
+from tiny_mnist.errors import UserError
 
 Split = Literal["train", "val", "test"]
 
@@ -117,6 +118,8 @@ class Classifier(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Report the metrics of the training images."""
         self.report("train")
+        if not math.isfinite(self.results["train_loss"]):
+            raise UserError("the training loss is not finite any more; try a smaller optim.max_lr")
 
     def on_validation_epoch_end(self) -> None:
         """Report the metrics of the epoch's evaluation."""
@@ -144,18 +147,40 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimizer and schedule over all steps of the run, whatever its length."""
-        optimizer = self.optimizer(self.network.parameters())
         steps = int(self.trainer.estimated_stepping_batches)
         total = steps if self.interval == "step" else self.trainer.max_epochs
+        try:
+            optimizer = self.optimizer(self.network.parameters())
+            scheduler = self.scheduler(optimizer, total_steps=total)
+        except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(f"optim cannot be built for {total} steps: {reason}") from error
         return {
             "optimizer": optimizer,
             "lr_scheduler": {
-                "scheduler": self.scheduler(optimizer, total_steps=total),
+                "scheduler": scheduler,
                 "interval": self.interval,
                 "name": "learning_rate",
             },
         }
 
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Advance the schedule to its last step; in a run that is prolonged, the rate stays there.
+
+        OneCycleLR, told to go further, leaves its own range of rates, and then raises.
+        """
+        if scheduler.last_epoch + 1 < scheduler.total_steps:
+            scheduler.step()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what rebuilds the network."""
+        """Add what rebuilds the network, and the running metrics."""
         checkpoint["hyper_parameters"] = self.hyper_parameters
+        checkpoint["train_metrics"] = {
+            name: torch.as_tensor(self.all_gather(value)).reshape(-1)  # one of each process
+            for name, value in self.train_metrics.metric_state.items()
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting where an epoch was left."""
+        for name, values in checkpoint["train_metrics"].items():
+            setattr(self.train_metrics, name, values[self.global_rank].to(self.device))

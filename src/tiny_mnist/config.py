@@ -1,9 +1,11 @@
 """What a configuration may hold. Checked before anything starts, and before anything is built."""
 
+import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from tiny_mnist.errors import UserError
@@ -14,10 +16,21 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 Batches = Annotated[int, Field(ge=0)] | Fraction
 """A number of batches, or a part of all of them."""
+SomeBatches = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
+"""The same, but not none."""
+
+SAFE = ("trainer.max_epochs", "trainer.accelerator", "data.root", "checkpoint_every")
+"""What may change when a run is resumed: how long and where it goes on, not what it is."""
 
 
-Value = bool | int | float | str | None
-"""What a key that is only passed on may be."""
+def passed_on(value: Any) -> Any:
+    """A setting that this project does not know: nothing that could hold a `_target_`."""
+    for part in value if isinstance(value, list) else [value]:
+        if isinstance(part, dict | list):
+            raise ValueError("must be one value or a list of values")
+        if isinstance(part, float) and not math.isfinite(part):
+            raise ValueError("must be a finite number")
+    return value
 
 
 class Section(BaseModel):
@@ -33,7 +46,15 @@ class OpenSection(BaseModel):
     """
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
-    __pydantic_extra__: dict[Annotated[str, Field(pattern=r"^[^_]")], Value | list[Value]]
+    __pydantic_extra__: dict[str, Annotated[Any, AfterValidator(passed_on)]]
+
+    @model_validator(mode="after")
+    def no_instructions(self) -> "OpenSection":
+        """Further keys are arguments, and not Hydra's instructions how to instantiate."""
+        for key in self.__pydantic_extra__:
+            if key.startswith("_"):
+                raise ValueError(f"{key} is not a known setting")
+        return self
 
 
 # A configuration may come from a stranger's run folder, so `_target_` names nothing but these.
@@ -53,9 +74,9 @@ class Optimizer(OpenSection):
 
 
 class Scheduler(OpenSection):
-    """Any schedule of torch.optim.lr_scheduler that is told its total steps."""
+    """The one schedule of torch.optim.lr_scheduler that is told its total steps."""
 
-    target: str = Field(alias="_target_", pattern=r"^torch\.optim\.lr_scheduler\.[A-Z]\w+$")
+    target: Literal["torch.optim.lr_scheduler.OneCycleLR"] = Field(alias="_target_")
     partial: Literal[True] = Field(alias="_partial_")
     max_lr: Positive
     div_factor: Positive
@@ -109,9 +130,9 @@ class Trainer(OpenSection):
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
     devices: Annotated[int, Field(ge=1)] | list[int] | Literal["auto"]
     num_nodes: int = Field(ge=1)
-    limit_train_batches: Batches = 1.0
+    limit_train_batches: SomeBatches = 1.0
     limit_val_batches: Batches = 1.0
-    limit_test_batches: Batches = 1.0
+    limit_test_batches: SomeBatches = 1.0
     check_val_every_n_epoch: int = Field(default=1, ge=1)
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
 
@@ -127,6 +148,7 @@ class Config(Section):
     """A whole run."""
 
     seed: int = Field(ge=0, lt=2**32)
+    checkpoint_every: int | None = Field(default=None, ge=1)
     model: Model
     optim: Optim
     data: Data
@@ -152,14 +174,23 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(name): value for name, value in resolved.items()}
 
 
-def validate(config: dict[str, Any]) -> None:
+def differences(one: Any, other: Any, key: str = "") -> Iterator[str]:
+    """The keys, as on the command line, whose values differ between two configurations."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for name in one.keys() | other.keys():
+            yield from differences(one.get(name), other.get(name), f"{key}.{name}".lstrip("."))
+    elif one != other:
+        yield key
+
+
+def validate(config: dict[str, Any]) -> Config:
     """Check a composed and resolved configuration, without Hydra's own node.
 
     Raises:
         UserError: an unknown key or a value out of range, naming the key as on the command line.
     """
     try:
-        Config.model_validate(config)
+        return Config.model_validate(config)
     except ValidationError as error:
         problems: dict[str, list[str]] = {}
         seen = set()

@@ -1,10 +1,17 @@
-"""The seam between Hydra and training: checks before a folder is made, errors of one line."""
+"""The seam between Hydra and training: checks before a folder is made, errors of one line.
 
+A run is resumed without Hydra, from the configuration that it saved.
+"""
+
+import logging
 import os
 import secrets
+import shlex
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,14 +51,22 @@ class Guard(Callback):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a Hydra main; a user's mistake ends it with one line and exit status 1.
+    """Run a Hydra main, or resume a run; a user's mistake ends it with one line and status 1.
 
     `HYDRA_FULL_ERROR=1` gives the traceback instead, as everywhere in Hydra.
     """
     # Hydra would print the error itself; told to give all of it, it raises it for us to explain.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # What a full disk does to the log and to TensorBoard's threads ends the run in other places.
+    logging.raiseExceptions = False
+    threading.excepthook = explain_in_thread
     try:
-        main()
+        if any(argument.startswith("resume=") for argument in sys.argv[1:]):
+            resume_job(sys.argv[1:])
+        else:
+            main()
+    except KeyboardInterrupt:  # before there is anything to save
+        sys.exit(130)
     except Exception as error:
         stop(error)
 
@@ -59,24 +74,80 @@ def run(main: Callable[[], None]) -> None:
 def run_job(train: Callable[[DictConfig, Path], float], config: DictConfig) -> float:
     """Run one job in its folder; in a sweep, errors are left to Hydra, which goes on."""
     hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    with interruption_explained(folder):
+        try:
+            return train(config, folder)
+        except Exception as error:
+            if hydra.mode == RunMode.MULTIRUN:
+                raise
+            stop(error, folder)
+
+
+def resume_job(arguments: list[str]) -> None:
+    """Go on with a run, without Hydra."""
+    from tiny_mnist.resume import prepare, write_log
+
+    if (prepared := prepare(arguments)) is None:
+        return
+    config, folder = prepared
+    if is_first_process():
+        write_log(folder / "train.log")
+
+    from tiny_mnist.training import train
+
+    with interruption_explained(folder):
+        try:
+            train(config, folder, resume=True)
+        except Exception as error:
+            stop(error, folder)
+
+
+@contextmanager
+def interruption_explained(folder: Path) -> Iterator[None]:
+    """End an interrupted program with the command that resumes the run."""
+    from tiny_mnist.interruption import Interrupted
+
     try:
-        return train(config, Path(hydra.runtime.output_dir))
-    except Exception as error:
-        if hydra.mode == RunMode.MULTIRUN:
-            raise
-        stop(error)
+        yield
+    except Interrupted as interrupted:
+        if is_first_process():
+            print(f"interrupted by {interrupted}{how_to_go_on(folder)}", file=sys.stderr)
+        sys.exit(interrupted.status)
+
+
+def how_to_go_on(folder: Path) -> str:
+    """The end of a message about a run that came to an early end."""
+    if not (folder / ".hydra" / "config.yaml").exists():
+        return ""
+    here = Path.cwd()
+    shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    return f"; go on with: python train.py {shlex.quote(f'resume={shown}')}"
 
 
 TRACEBACK_WANTED = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
-def stop(error: Exception) -> NoReturn:
-    """End the program with one line if that is enough, else with a traceback."""
+def stop(error: Exception, folder: Path | None = None) -> NoReturn:
+    """End the program with one line if that is enough, else with a traceback.
+
+    Args:
+        error: what ended it.
+        folder: of the run that it ended, if there is one to go on with.
+    """
     message = explain(error)
     if message is None or TRACEBACK_WANTED:
         traceback.print_exception(error)
         sys.exit(1)
-    sys.exit(f"error: {message}")
+    # A full disk can be mended, and the run is as good as it was; a wrong setting stays wrong.
+    hint = how_to_go_on(folder) if folder and isinstance(error, OSError) else ""
+    sys.exit(f"error: {message}{hint}")
+
+
+def explain_in_thread(failed: threading.ExceptHookArgs) -> None:
+    """Leave it to the main thread to tell of a full disk: TensorBoard's hands its errors on."""
+    if not issubclass(failed.exc_type, OSError):
+        threading.__excepthook__(failed)
 
 
 def explain(error: BaseException) -> str | None:
@@ -89,6 +160,8 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, HydraException | OmegaConfBaseException):
         cause = f": {one_line(error.__cause__)}" if error.__cause__ else ""
         return one_line(error).split("Config search path")[0].strip() + cause
+    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
+        return f"out of memory; choose a smaller data.batch_size: {one_line(error)[:200]}"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return None

@@ -48,13 +48,15 @@ class Recorder(Checkpoint):
         self.columns = COLUMNS if epoch_split == "test" else (*COLUMNS, *VAL_COLUMNS)
         self.rows: list[Row] = []
         self.seconds = 0.0
-        """Spent in training steps."""
+        """Spent in training steps, before `running_since`."""
+        self.running_since: float | None = None
         self.images = 0
         """Seen in training, over all processes."""
         self.writers: dict[str, SummaryWriter] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open one TensorBoard run for each split: the same tag then shares one chart."""
+        self.running_since = self.epoch_started = perf_counter()  # in the middle of it, if resumed
         if trainer.is_global_zero:
             self.writers = {
                 split: SummaryWriter(self.run.path / split) for split in ("train", self.epoch_split)
@@ -63,7 +65,7 @@ class Recorder(Checkpoint):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Read the learning rate at the start of the epoch, as the seed does."""
         self.learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        self.epoch_started = perf_counter()
+        self.running_since = self.epoch_started = perf_counter()
 
     def on_train_batch_end(
         self,
@@ -76,18 +78,49 @@ class Recorder(Checkpoint):
         """Count images and time."""
         self.images += len(batch.labels) * trainer.world_size
         if trainer.is_last_batch:
-            self.seconds += perf_counter() - self.epoch_started
+            self.seconds, self.running_since = self.seconds_so_far, None
+
+    @property
+    def seconds_so_far(self) -> float:
+        """Spent in training steps until now."""
+        running = 0.0 if self.running_since is None else perf_counter() - self.running_since
+        return self.seconds + running
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of this."""
+        return {
+            "rows": self.rows,
+            "seconds": self.seconds_so_far,
+            "images": self.images,
+            "learning_rate": self.learning_rate,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.rows, self.seconds = state_dict["rows"], state_dict["seconds"]
+        self.images, self.learning_rate = state_dict["images"], state_dict["learning_rate"]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note how long the TensorBoard files are, so that a resumed run can cut them there."""
+        if trainer.is_global_zero:
+            for writer in self.writers.values():
+                writer.flush()
+            for logger in trainer.loggers:
+                logger.save()
+            checkpoint["curves"] = self.run.curve_sizes()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the row of the epoch."""
-        if not trainer.is_global_zero:
-            return
         epoch = trainer.current_epoch + 1
         assert isinstance(pl_module, Classifier)
-        metrics = pl_module.results
+        metrics, pl_module.results = pl_module.results, {}  # the next epoch may measure less
         row: Row = {column: metrics.get(column) for column in self.columns}
         row |= {"epoch": epoch, "learning_rate": self.learning_rate}
         self.rows.append(row)
+        if not trainer.is_global_zero:
+            return
         self.run.write_metrics(self.columns, self.rows)
         parts = [f"Epoch {epoch:>2}/{trainer.max_epochs}"]
         for split, writer in self.writers.items():
@@ -96,7 +129,6 @@ class Recorder(Checkpoint):
                 continue
             writer.add_scalar(LOSS_TAG, loss, epoch)
             writer.add_scalar(ACCURACY_TAG, accuracy, epoch)
-            writer.flush()
             parts.append(f"{split} {loss:.4f} {accuracy:5.2f} %")
         parts.append(f"{perf_counter() - self.epoch_started:.1f} s")
         line = "  ".join(parts)

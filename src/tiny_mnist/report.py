@@ -29,7 +29,10 @@ log = logging.getLogger(__name__)
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
 
 # Where the data are, how fast a step is, and what follows from other settings.
-NO_HPARAMS = ("root", "fused", "lr", "interval", "anneal_strategy", "cycle_momentum", "val_seed")
+NO_HPARAMS = (
+    "root", "checkpoint_every", "fused", "lr", "interval", "anneal_strategy", "cycle_momentum",
+    "val_seed",
+)  # fmt: skip
 
 
 def report(

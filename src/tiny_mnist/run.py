@@ -4,16 +4,23 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from torch import nn
 
-from tiny_mnist.checkpoint import read_checkpoint
+from tiny_mnist import config
+from tiny_mnist.checkpoint import previous, read_checkpoint
 from tiny_mnist.errors import UserError
-from tiny_mnist.files import whole_file
+from tiny_mnist.files import remove_unfinished, whole_file
 from tiny_mnist.network import TinyCNN
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, float | int | None]
 """One epoch's metrics by column name; None where nothing was measured."""
@@ -23,13 +30,15 @@ class RunFolder:
     """The files of one run, by name.
 
     Args:
-        path: the folder; created with the first file.
+        path: the folder; created by `open`.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.checkpoints = self.path / "checkpoints"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
+        self.previous_checkpoint = previous(self.last_checkpoint)
+        self.configuration = self.path / ".hydra" / "config.yaml"
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
         self.curves = self.path / "curves.png"
@@ -40,6 +49,77 @@ class RunFolder:
     def holds_run(self) -> bool:
         """Whether a run has already left results here, finished or not."""
         return any(p.exists() for p in (self.last_checkpoint, self.metrics, self.summary))
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Create the folder and keep it for this process: two must not train in one.
+
+        Raises:
+            UserError: another process works here.
+        """
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.checkpoints / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise UserError(f"another process is training in {self.path}") from None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process is training here."""
+        try:
+            with self.open():
+                return False
+        except UserError:
+            return True
+
+    def rewind(self) -> tuple[Path, dict[str, Any]] | None:
+        """Put the folder back to its newest whole checkpoint, as if nothing had followed.
+
+        Returns:
+            That checkpoint and its content; None when there is none yet.
+
+        Raises:
+            UserError: none of those that there are can be read.
+        """
+        remove_unfinished(self.path)
+        path = self.newest_checkpoint
+        if path is None:
+            self.metrics.unlink(missing_ok=True)
+            self.cut_curves({})
+            return None
+        try:
+            content = read_checkpoint(path)
+        except UserError as error:
+            if path == self.previous_checkpoint or not self.previous_checkpoint.exists():
+                raise
+            content = read_checkpoint(self.previous_checkpoint)
+            # Out of the way: else the next checkpoint would make it the previous one.
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            log.warning("%s; going on from the one before it", error)
+            path = self.previous_checkpoint
+        self.cut_curves(content.get("curves", {}))
+        return path, content
+
+    @property
+    def newest_checkpoint(self) -> Path | None:
+        """The last checkpoint, or the one before it if it was about to be replaced."""
+        paths = (self.last_checkpoint, self.previous_checkpoint)
+        return next((path for path in paths if path.exists()), None)
+
+    def curve_sizes(self) -> dict[str, int]:
+        """The TensorBoard files and their length in bytes."""
+        files = self.path.rglob("events.out.tfevents.*")
+        return {path.relative_to(self.path).as_posix(): path.stat().st_size for path in files}
+
+    def cut_curves(self, sizes: dict[str, int]) -> None:
+        """Remove from the TensorBoard files what came after they had these sizes."""
+        for name, now in self.curve_sizes().items():
+            size = sizes.get(name, 0)
+            if not size:
+                (self.path / name).unlink()
+            elif size < now:
+                os.truncate(self.path / name, size)
 
     def write_metrics(self, columns: Iterable[str], rows: Iterable[Row]) -> None:
         """Write `metrics.csv`, one row an epoch, whole each time: a kill leaves no half row."""
@@ -81,8 +161,8 @@ class RunFolder:
         """
         checkpoint = read_checkpoint(self.last_checkpoint)
         try:
-            model = checkpoint["hyper_parameters"]["model"]
-            network = TinyCNN(width=model["width"])
+            model = config.Model.model_validate(checkpoint["hyper_parameters"]["model"])
+            network = TinyCNN(width=model.width)
             prefix = "network."
             network.load_state_dict(
                 {
@@ -91,7 +171,7 @@ class RunFolder:
                     if name.startswith(prefix)
                 }
             )
-        except (KeyError, TypeError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(
                 f"{self.last_checkpoint} does not hold a network of this project: {reason}"

@@ -2,7 +2,9 @@
 
 import logging
 import math
+import os
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +12,33 @@ import lightning.pytorch as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
-from omegaconf import DictConfig
+from lightning.pytorch.callbacks import LearningRateMonitor
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from torch import Tensor, nn
 
 from tiny_mnist.allocator import keep_freed_memory
-from tiny_mnist.checkpoint import WholeCheckpointIO
+from tiny_mnist.checkpoint import Saver, WholeCheckpointIO
 from tiny_mnist.classifier import Classifier
-from tiny_mnist.config import plain, validate
+from tiny_mnist.config import SAFE, differences, plain, validate
 from tiny_mnist.data import MNISTDataModule
 from tiny_mnist.display import ProgressBar, make_console, network_table
 from tiny_mnist.errors import UserError
+from tiny_mnist.interruption import Signals
 from tiny_mnist.recorder import CurveLogger, Recorder
 from tiny_mnist.report import report
 from tiny_mnist.run import RunFolder
 
+log = logging.getLogger(__name__)
 
-def train(config: DictConfig, folder: Path) -> float:
+
+def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     """Train, test and write everything down.
 
     Args:
         config: the composed configuration, without Hydra's own node.
         folder: the run folder.
+        resume: go on with the run in that folder, where its newest whole checkpoint ends.
 
     Returns:
         The last epoch's accuracy in percent: on held-out images if there are any, else on the
@@ -38,14 +46,16 @@ def train(config: DictConfig, folder: Path) -> float:
 
     Raises:
         UserError: a setting or a surrounding that the user can mend.
+        Interrupted: Ctrl-C or SIGTERM; what was done until then is saved.
     """
     settings = plain(config)
     validate(settings)
+    config = OmegaConf.create(settings)  # what is built is what was checked
     keep_freed_memory()
     quieten_lightning()
     pl.seed_everything(config.seed, verbose=False)
 
-    run, console = RunFolder(folder), make_console()
+    run, console, signals = RunFolder(folder), make_console(), Signals()
     data: MNISTDataModule = instantiate(config.data)
     classifier = Classifier(
         network=instantiate(config.model).to(memory_format=torch.channels_last),
@@ -56,28 +66,63 @@ def train(config: DictConfig, folder: Path) -> float:
         hyper_parameters=settings,
     )
     recorder = Recorder(run, data.epoch_split, announce=console.print)
+    saver = Saver(run.last_checkpoint, settings.get("checkpoint_every"), signals)
     bar = [ProgressBar(data.epoch_split)] if console.is_terminal else []
     trainer = build_trainer(
         config,
-        default_root_dir=folder,
+        default_root_dir=run.path,
         logger=CurveLogger(run),
         plugins=[WholeCheckpointIO()],
         enable_progress_bar=bool(bar),
         callbacks=[
             *bar,
             LearningRateMonitor(logging_interval="step"),
-            ModelCheckpoint(run.checkpoints, save_last=True, save_top_k=0),
             recorder,
+            saver,
         ],
     )
+    if trainer.strategy.root_device.type == "cpu":
+        check_memory(classifier.network, data.batch_size // trainer.world_size)
     if trainer.is_global_zero:
         console.print(network_table(classifier.network), "", sep="\n")
-    trainer.fit(classifier, datamodule=data)
-    score = classifier.results.get(f"{data.epoch_split}_accuracy", math.nan)
-    trainer.test(classifier, datamodule=data, verbose=False)
-    if trainer.is_global_zero:
-        report(console, trainer, classifier, data, recorder)
-    return score
+    with signals, run.open() if trainer.is_global_zero else nullcontext():
+        checkpoint = checkpoint_to_resume(run, trainer, settings, console) if resume else None
+        try:
+            trainer.fit(classifier, datamodule=data, ckpt_path=checkpoint)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if saver.begun or not checkpoint:
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{checkpoint} does not fit this run: {reason}") from error
+        score = recorder.rows[-1][f"{data.epoch_split}_accuracy"]
+        trainer.test(classifier, datamodule=data, verbose=False)
+        if trainer.is_global_zero:
+            report(console, trainer, classifier, data, recorder)
+    return math.nan if score is None else score
+
+
+def checkpoint_to_resume(
+    run: RunFolder, trainer: pl.Trainer, settings: dict[str, Any], console: Console
+) -> Path | None:
+    """The checkpoint from which a run goes on; None when it has not come to one.
+
+    Raises:
+        UserError: it belongs to another configuration than the one in the folder.
+    """
+    if not trainer.is_global_zero:  # the first process has been here, and has begun new curves
+        return run.newest_checkpoint
+    found = run.rewind()
+    if found is None:
+        console.print("No checkpoint yet: beginning anew")
+        return None
+    path, content = found
+    changed = {*differences(content.get("hyper_parameters"), settings)} - {*SAFE}
+    if changed:
+        raise UserError(f"{path} is of another configuration: {', '.join(sorted(changed))}")
+    line = f"Going on after step {content.get('global_step')}, from {path}"
+    log.info(line)
+    console.print(line, soft_wrap=True)
+    return path
 
 
 def build_trainer(config: DictConfig, **fixed: Any) -> pl.Trainer:
@@ -94,12 +139,48 @@ def build_trainer(config: DictConfig, **fixed: Any) -> pl.Trainer:
     return trainer
 
 
+def check_memory(network: nn.Module, images: int) -> None:
+    """See that a training step fits, for else the kernel ends the process without a word.
+
+    Raises:
+        UserError: it does not.
+    """
+    outputs = 0
+
+    def count(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        nonlocal outputs
+        outputs += output.nbytes
+
+    layers = [layer for layer in network.modules() if not any(layer.children())]
+    handles = [layer.register_forward_hook(count) for layer in layers]
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, 1, 28, 28))
+    network.train()
+    for handle in handles:
+        handle.remove()
+    needed, there = 2 * images * outputs, physical_memory()  # each output and its gradient
+    if there is not None and needed > there:
+        raise UserError(
+            f"a step on {images} images needs about {needed >> 30} GiB of memory and this machine "
+            f"has {there >> 30} GiB; choose a smaller data.batch_size or model.width"
+        )
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory in this machine, where the system says so."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 def quieten_lightning() -> None:
     """Switch off, one by one, what Lightning would tell the user that does not concern them."""
-    # Its own console handler: what it logs is in the log file, and warnings are shown from there.
-    lightning = logging.getLogger("lightning")
-    for handler in list(lightning.handlers):
-        lightning.removeHandler(handler)
+    # Its own console handlers: what it logs is in the log file, and warnings are shown from there.
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        lightning = logging.getLogger(name)
+        lightning.handlers.clear()
+        lightning.propagate = True
     # Tips to install other products.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(is_no_advert)
     # Lightning 2.6 builds a tree node in a way that PyTorch 2.15 has deprecated.

@@ -1,7 +1,7 @@
 """MNIST as a LightningDataModule: what is trained on, what is evaluated, and batch augmentation."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import lightning.pytorch as pl
 import torch
@@ -56,6 +56,8 @@ class MNISTDataModule(pl.LightningDataModule):
         self.batch_size, self.train_size = batch_size, train_size
         self.val_size, self.val_seed = val_size, val_seed
         self.rotation, self.translation, self.seed = rotation, translation, seed
+        self.begun: dict[str, int] | None = None
+        """Where the training loader was left, in a run that is resumed within an epoch."""
 
     @property
     def epoch_split(self) -> Literal["val", "test"]:
@@ -92,7 +94,7 @@ class MNISTDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> TrainingLoader:
         """Shuffled training images, each epoch moved anew."""
-        return TrainingLoader(
+        loader = TrainingLoader(
             self.mnist.train_images,
             self.mnist.train_labels,
             self.train_indices,
@@ -102,6 +104,23 @@ class MNISTDataModule(pl.LightningDataModule):
             translation=self.translation,
             share=self.share,
         )
+        if self.begun:
+            loader.load_state_dict(self.begun)
+        return loader
+
+    # Lightning keeps the state of a loader by itself, but forgets to load it once it has been asked
+    # how many steps there are, as schedules do.
+    def state_dict(self) -> dict[str, Any]:
+        """Where the training loader is, within an epoch."""
+        trainer = self.trainer
+        if trainer is None or trainer.train_dataloader is None or trainer.is_last_batch:
+            return {}
+        state: dict[str, Any] = trainer.train_dataloader.state_dict()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the training loader go on there."""
+        self.begun = state_dict
 
     def val_dataloader(self) -> EvaluationLoader:
         """The images that every epoch is evaluated on: held-out ones, or the test images."""

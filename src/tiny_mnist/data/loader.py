@@ -61,6 +61,7 @@ class TrainingLoader:
         self.batch_size, self.seed, self.share = batch_size, seed, share
         self.rotation, self.translation = rotation, translation
         self.epoch = 0
+        self.given = self.skipped = 0
 
     @property
     def sampler(self) -> "TrainingLoader":
@@ -70,6 +71,14 @@ class TrainingLoader:
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, from 0, whose order and motions the next iteration gives."""
         self.epoch = epoch
+
+    def state_dict(self) -> dict[str, int]:
+        """How far the epoch has come, in batches."""
+        return {"batches": self.given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Let the next iteration go on after that many batches."""
+        self.skipped = state["batches"]
 
     def __len__(self) -> int:
         return math.ceil(len(self.indices) / self.batch_size)
@@ -84,7 +93,9 @@ class TrainingLoader:
         order = order[used[order]]
         moved = bool(self.rotation or self.translation)
         device = self.images.device
-        for batch in order.split(self.batch_size):
+        self.given, self.skipped = self.skipped, 0
+        for batch in order.split(self.batch_size)[self.given :]:
+            self.given += 1
             mine = batch[self.share.rank :: self.share.processes]
             chosen = mine.to(device)
             yield Batch(

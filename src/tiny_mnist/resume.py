@@ -1,0 +1,115 @@
+"""Going on with a run: which one, with which configuration, and what is said about it.
+
+Nothing of a saved `hydra.yaml` is used: a stranger's could make its logging call anything.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from tiny_mnist.config import SAFE, plain, validate
+from tiny_mnist.errors import UserError
+from tiny_mnist.files import whole_file
+from tiny_mnist.run import RunFolder
+
+LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"  # Hydra's own
+
+
+def prepare(arguments: list[str]) -> tuple[DictConfig, Path] | None:
+    """Read `resume=RUN_FOLDER` or `resume=latest`, and safe overrides, from the command line.
+
+    Returns:
+        The configuration and the folder of the run to go on with; None when it is finished.
+
+    Raises:
+        UserError: there is nothing to resume, or an override is not safe.
+    """
+    overrides = [argument for argument in arguments if not argument.startswith("resume=")]
+    for override in overrides:
+        if override.partition("=")[0] not in SAFE or "=" not in override:
+            raise UserError(f"{override}: a resumed run takes no setting but {', '.join(SAFE)}")
+    name, *others = (a.removeprefix("resume=") for a in arguments if a not in overrides)
+    if others or not name:
+        raise UserError("resume= takes the folder of one run, or the word latest")
+    run = newest_unfinished(Path("runs")) if name == "latest" else RunFolder(name)
+    # Lightning starts its other processes with these arguments; none may choose another run.
+    sys.argv[1:] = [f"resume={run.path}", *overrides]
+
+    saved = load(run.configuration)
+    config = OmegaConf.unsafe_merge(saved.copy(), OmegaConf.from_dotlist(overrides))
+    assert isinstance(config, DictConfig)
+    validate(plain(saved))
+    validate(plain(config))
+    before, after = saved.trainer.max_epochs, config.trainer.max_epochs
+    if after < before:
+        raise UserError(f"trainer.max_epochs={after}: the run was begun for {before} epochs")
+    if run.summary.exists() and after == before:
+        print(f"{run.path} is finished: {result(run)}")
+        return None
+    if after > before:
+        print(prolonged(run, before, after))
+        run.summary.unlink(missing_ok=True)
+    if config != saved:  # in one process alone: those that Lightning starts find it written
+        with whole_file(run.configuration) as file:
+            file.write(OmegaConf.to_yaml(config).encode())
+    return config, run.path
+
+
+def load(path: Path) -> DictConfig:
+    """Read a saved configuration, which may come from a stranger: `validate` it before use.
+
+    Raises:
+        UserError: there is none, or it is something else.
+    """
+    try:
+        config = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise UserError(f"no run to resume: there is no {path}") from None
+    except OSError:
+        raise
+    except Exception as error:  # YAML's, OmegaConf's and Unicode's
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} cannot be read as a configuration: {reason}") from error
+    if not isinstance(config, DictConfig):
+        raise UserError(f"{path} cannot be read as a configuration: it is a list")
+    return config
+
+
+def newest_unfinished(runs: Path) -> RunFolder:
+    """The run below a folder that was begun last, and neither finished nor is being worked on.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [RunFolder(path.parents[1]) for path in runs.rglob(".hydra/config.yaml")]
+    found.sort(key=lambda run: run.configuration.stat().st_mtime_ns, reverse=True)
+    for run in found:
+        if not run.summary.exists() and not run.busy:
+            return run
+    raise UserError(f"no unfinished run below {runs.resolve()}")
+
+
+def result(run: RunFolder) -> str:
+    """What a finished run has come to."""
+    try:
+        return f"test accuracy {json.loads(run.summary.read_text())['test_accuracy']:.2f} %"
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"see {run.summary}"
+
+
+def prolonged(run: RunFolder, before: int, after: int) -> str:
+    """What becomes of the schedule in a run that goes on for longer than was planned."""
+    if run.newest_checkpoint is None:
+        return f"Nothing is trained yet: the learning rate's cycle will span all {after} epochs"
+    epochs = f"epoch {after}" if after == before + 1 else f"epochs {before + 1} to {after}"
+    return f"The learning rate's cycle ends as planned; {epochs} keep its final rate"
+
+
+def write_log(path: Path) -> None:
+    """Append to a log file; show warnings, as Hydra is configured to."""
+    console, file = logging.StreamHandler(sys.stdout), logging.FileHandler(path)
+    console.setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[console, file])

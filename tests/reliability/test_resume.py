@@ -1,0 +1,94 @@
+"""Which run is resumed, what may be changed, and what a prolonged run does."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from conftest import Command
+from program import RUN, outcome
+from tiny_mnist.errors import UserError
+from tiny_mnist.resume import newest_unfinished
+from tiny_mnist.run import RunFolder
+
+
+def begun(path: Path, age: int, finished: bool = False) -> RunFolder:
+    """A folder as a run leaves it, begun some seconds ago."""
+    run = RunFolder(path)
+    run.configuration.parent.mkdir(parents=True)
+    run.configuration.write_text("seed: 0")
+    moment = 1_800_000_000 - age
+    os.utime(run.configuration, (moment, moment))
+    if finished:
+        run.summary.write_text('{"test_accuracy": 99.5}')
+    return run
+
+
+def test_latest_is_the_newest_that_is_neither_finished_nor_running(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no unfinished run below"):
+        newest_unfinished(tmp_path)
+    begun(tmp_path / "a", 40)
+    wanted = begun(tmp_path / "sweeps" / "b" / "0", 30)
+    running = begun(tmp_path / "c", 20)
+    begun(tmp_path / "d", 10, finished=True)
+    with running.open():
+        assert newest_unfinished(tmp_path).path == wanted.path
+    assert newest_unfinished(tmp_path).path == running.path
+
+
+def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with run.open(), pytest.raises(UserError, match="another process is training in"), run.open():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["resume=nowhere"], "no run to resume: there is no nowhere/.hydra/config.yaml"),
+        (["resume=latest"], "no unfinished run below"),
+        (["resume=run", "optim.max_lr=1"], "optim.max_lr=1: a resumed run takes no setting but"),
+        (["resume=run", "trainer=gpu"], "trainer=gpu: a resumed run takes no setting but"),
+        (["-m", "resume=run"], "-m: a resumed run takes no setting but"),
+        (["resume=run", "trainer.max_epochs"], "trainer.max_epochs: a resumed run takes"),
+        (["resume=run", "resume=other"], "resume= takes the folder of one run"),
+        (["resume="], "resume= takes the folder of one run"),
+    ],
+)
+def test_what_cannot_be_resumed_gets_one_line(
+    command: Command, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = command(*arguments)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {message}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_finished_run_says_so_and_can_be_prolonged(command: Command, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    assert command(*RUN, "hydra.run.dir=run").returncode == 0
+    first = outcome(run)
+
+    done = command("resume=run")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("run is finished: test accuracy ")
+    assert outcome(run) == first, "nothing was touched"
+
+    done = command("resume=run", "trainer.max_epochs=2")
+    assert done.stderr.startswith("error: trainer.max_epochs=2: the run was begun for 3 epochs")
+
+    done = command("resume=run", "trainer.max_epochs=5")
+    assert (done.returncode, done.stderr) == (0, "")
+    cycle, *_ = done.stdout.splitlines()
+    assert cycle == "The learning rate's cycle ends as planned; epochs 4 to 5 keep its final rate"
+    rows = run.read_metrics()
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
+    assert run.metrics.read_text().startswith(str(first["metrics"]))
+    rates = [value for _, value in outcome(run)["curves"]["."]["learning_rate"]]
+    assert len(rates) == 5 * 16
+    assert set(rates[47:]) == {rates[47]}, "the last rate of the cycle"
+    assert json.loads(run.summary.read_text())["epochs"] == 5
+    assert command("resume=run").stdout.startswith("run is finished")

@@ -1,0 +1,176 @@
+"""A run folder from a stranger, or one that rotted: noticed, named in one line, never executed."""
+
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from conftest import SMALL
+from tiny_mnist.errors import UserError
+from tiny_mnist.launch import explain
+from tiny_mnist.resume import prepare
+from tiny_mnist.run import RunFolder
+from tiny_mnist.training import train
+
+Compose = Callable[..., DictConfig]
+
+
+class Canary:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture
+def stranger(small_run: RunFolder, compose: Compose, tmp_path: Path) -> RunFolder:
+    """A copy of a run that lacks nothing but its summary, with the configuration saved."""
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(small_run.path, run.path)
+    run.summary.unlink()
+    run.configuration.parent.mkdir(exist_ok=True)
+    OmegaConf.save(compose(*SMALL), run.configuration)
+    return run
+
+
+def resume(run: RunFolder) -> None:
+    """Resume a run within this process."""
+    prepared = prepare([f"resume={run.path}"])
+    assert prepared is not None
+    train(*prepared, resume=True)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.find(b"network.block2") + 40_000] ^= 4  # in the bytes of a tensor
+    path.write_bytes(content)
+
+
+def write_text(path: Path) -> None:
+    path.write_text("the checkpoint is on the other computer")
+
+
+def make_empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def make_evil(path: Path) -> None:
+    torch.save({"state_dict": Canary(path.parent / "canary")}, path)
+
+
+def make_evil_old_style(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"state_dict": Canary(path.parent / "canary")}))
+
+
+BAD_FILES = (truncate, flip_a_bit, write_text, make_empty, make_evil, make_evil_old_style)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spoil", BAD_FILES)
+def test_a_bad_last_checkpoint_is_noticed_and_the_one_before_is_used(
+    stranger: RunFolder, small_run: RunFolder, spoil: Callable[[Path], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    spoil(stranger.last_checkpoint)
+    resume(stranger)
+    (warning,) = (r.getMessage() for r in caplog.records if "going on from the one" in r.message)
+    assert str(stranger.last_checkpoint) in warning
+    assert stranger.metrics.read_bytes() == small_run.metrics.read_bytes()
+    assert not list(stranger.path.rglob("canary"))
+
+
+@pytest.mark.parametrize("spoil", BAD_FILES)
+def test_without_one_before_it_is_refused(
+    stranger: RunFolder, spoil: Callable[[Path], None]
+) -> None:
+    stranger.previous_checkpoint.unlink()
+    spoil(stranger.last_checkpoint)
+    with pytest.raises(UserError, match=r"last\.ckpt") as refused:
+        resume(stranger)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(UserError, match=r"last\.ckpt"):
+        stranger.load_network()
+    assert not list(stranger.path.rglob("canary"))
+
+
+def wider(checkpoint: dict[str, Any]) -> None:
+    checkpoint["hyper_parameters"]["model"]["width"] = 16
+
+
+def enormous(checkpoint: dict[str, Any]) -> None:
+    checkpoint["hyper_parameters"]["model"]["width"] = 10**6
+
+
+def without_state(checkpoint: dict[str, Any]) -> None:
+    del checkpoint["loops"], checkpoint["optimizer_states"]
+
+
+def without_a_layer(checkpoint: dict[str, Any]) -> None:
+    del checkpoint["state_dict"]["network.head.1.weight"]
+
+
+def of_text(checkpoint: dict[str, Any]) -> None:
+    checkpoint["hyper_parameters"] = "none"
+
+
+@pytest.mark.parametrize("change", [wider, enormous, without_state, without_a_layer, of_text])
+def test_a_checkpoint_of_something_else_is_refused(
+    stranger: RunFolder, change: Callable[[dict[str, Any]], None]
+) -> None:
+    checkpoint = torch.load(stranger.last_checkpoint, weights_only=True)
+    change(checkpoint)
+    torch.save(checkpoint, stranger.last_checkpoint)
+    with pytest.raises(UserError, match=r"last\.ckpt (is of another|does not fit)") as refused:
+        resume(stranger)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "model: {_target_: os.system}",
+        "trainer: {logger: {_target_: pathlib.Path.touch, self: canary}}",
+        "trainer: {callbacks: [{_target_: pathlib.Path.touch}]}",
+        "optim: {optimizer: {lr: {_target_: pathlib.Path.touch}}}",
+        "optim: {scheduler: {verbose: {_target_: pathlib.Path.touch}}}",
+        "optim: {scheduler: {_target_: torch.optim.lr_scheduler.LambdaLR}}",
+        "trainer: {_args_: [1]}",
+        "trainer: {_partial_: true}",
+        "data: {root: {_target_: pathlib.Path.touch}}",
+        "data: {_target_: builtins.eval}",
+        "seed: !!python/object/apply:pathlib.Path.touch [canary]",
+        "seed: ${oc.env:HOME}",
+        "seed: ${no.such.resolver:1}",
+        "seed: [",
+        "[1, 2]",
+        "\x00",
+        "seed: &a [*a]",
+        "tiny",
+    ],
+)
+def test_a_configuration_from_a_stranger_instantiates_nothing_foreign(
+    stranger: RunFolder, evil: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        changed = OmegaConf.merge(OmegaConf.load(stranger.configuration), OmegaConf.create(evil))
+        OmegaConf.save(changed, stranger.configuration)
+    except Exception:  # what is not even YAML stands alone
+        stranger.configuration.write_text(evil)
+    with pytest.raises(Exception) as refused:  # noqa: PT011 (explained below)
+        resume(stranger)
+    assert (message := explain(refused.value))
+    assert "\n" not in message
+    assert not list(tmp_path.rglob("canary"))
