@@ -15,7 +15,7 @@ Compose = Callable[..., DictConfig]
     "overrides",
     [
         [],
-        ["experiment=seed"],
+        ["experiment=original"],
         ["experiment=holdout"],
         ["optim=adamw"],
         ["trainer=cpu"],
@@ -31,8 +31,8 @@ def test_every_option_that_ships_is_valid(compose: Compose, overrides: list[str]
     validate(plain(compose(*overrides)))
 
 
-def test_the_defaults_are_the_seeds_recipe(compose: Compose) -> None:
-    assert compose() == compose("experiment=seed")
+def test_the_defaults_are_the_originals_recipe(compose: Compose) -> None:
+    assert compose() == compose("experiment=original")
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,11 @@ def main() -> None:
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder, such as runs/2026-…")],
     root: Annotated[
-        Path | None, typer.Option(help="Folder of the four MNIST files; default: as in training.")
+        Path | None,
+        typer.Option(exists=True, help="Folder of the four MNIST files; default: as in training."),
     ] = None,
 ) -> None:
-    """Read the 10,000 test images with a trained network; needs nothing but the run folder."""
+    """Read the 10,000 test images with a trained network; no configuration is needed."""
     # Here, not above: torch takes seconds to load, and --help does not need it.
     from tiny_mnist.data import source
     from tiny_mnist.evaluation import predict, score
@@ -41,16 +42,14 @@ def evaluate(
 def compare(
     folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders of such.")],
 ) -> None:
-    """List finished runs, with mean and standard deviation of their test accuracy."""
+    """Compare finished runs: mean ± standard deviation over seeds for each set of settings."""
     from rich.console import Console
 
-    from tiny_mnist.compare import find_runs, runs_table, spread
+    from tiny_mnist.compare import comparison, find_runs
 
     with one_line_errors():
         runs = find_runs(folders)
-    console = Console(highlight=False)
-    console.print(runs_table(runs))
-    console.print(spread(runs))
+    Console(highlight=False).print(comparison(runs))
 
 
 @contextmanager

@@ -9,44 +9,66 @@ from rich.table import Table
 
 from tiny_mnist.errors import UserError
 
+Summary = dict[str, Any]
+"""The content of a summary.json."""
+NEEDED = ("seed", "epochs", "test_accuracy", "training_seconds", "settings")
 
-def find_runs(folders: list[Path]) -> dict[Path, dict[str, Any]]:
-    """The summaries of all finished runs in and below some folders.
+
+def find_runs(folders: list[Path]) -> dict[Path, Summary]:
+    """The summaries of all finished runs in and below some folders, each once.
 
     Raises:
-        UserError: there is none, or one cannot be read.
+        UserError: there is none, or one is not a summary of a run.
     """
-    found = sorted({path for folder in folders for path in folder.rglob("summary.json")})
+    found = sorted({path.resolve() for folder in folders for path in folder.rglob("summary.json")})
     if not found:
         raise UserError(f"no finished run in {', '.join(map(str, folders))}")
-    try:
-        return {path.parent: json.loads(path.read_text()) for path in found}
-    except (OSError, ValueError) as error:
-        raise UserError(f"a summary.json cannot be read: {error}") from error
+    runs = {}
+    for path in found:
+        try:
+            summary = json.loads(path.read_text())
+            runs[path.parent] = {key: summary[key] for key in NEEDED}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is not the summary of a run: {error!r}") from error
+    return runs
 
 
-def runs_table(runs: dict[Path, dict[str, Any]]) -> Table:
-    """One row a run."""
+def group_by_settings(runs: dict[Path, Summary]) -> dict[str, list[Summary]]:
+    """Runs that differ in the seed alone, by what sets their settings apart from the others."""
+
+    def settings(summary: Summary) -> dict[str, Any]:
+        return {key: value for key, value in summary["settings"].items() if key != "seed"}
+
+    everything = [settings(summary) for summary in runs.values()]
+    keys = dict.fromkeys(key for each in everything for key in each)
+    varied = [key for key in keys if len({repr(each.get(key)) for each in everything}) > 1]
+    groups: dict[str, list[Summary]] = {}
+    for summary in runs.values():
+        name = " ".join(f"{key}={settings(summary).get(key)}" for key in varied)
+        groups.setdefault(name, []).append(summary)
+    return groups
+
+
+def comparison(runs: dict[Path, Summary]) -> Table:
+    """One row for each set of settings: its final test accuracy over seeds, and its cost."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("Run")
-    for column in ("Seed", "Epochs", "Test accuracy (%)", "Seconds in training"):
+    table.add_column("Settings")
+    for column in ("Runs", "Test accuracy (%)", "Each seed", "Seconds in training"):
         table.add_column(column, justify="right")
-    for path, summary in runs.items():
+    for name, group in group_by_settings(runs).items():
+        group.sort(key=lambda summary: int(summary["seed"]))
+        accuracies = [summary["test_accuracy"] for summary in group]
         table.add_row(
-            path.name,
-            str(summary["seed"]),
-            str(summary["epochs"]),
-            f"{summary['test_accuracy']:.2f}",
-            f"{summary['training_seconds']:.1f}",
+            name or "all the same",
+            str(len(group)),
+            spread(accuracies),
+            " ".join(f"{accuracy:.2f}" for accuracy in accuracies),
+            f"{mean(summary['training_seconds'] for summary in group):.1f}",
         )
     return table
 
 
-def spread(runs: dict[Path, dict[str, Any]]) -> str:
-    """n, mean ± standard deviation over the runs, smallest and largest test accuracy."""
-    accuracies = [summary["test_accuracy"] for summary in runs.values()]
-    deviation = f" ± {stdev(accuracies):.3f}" if len(accuracies) > 1 else ""
-    return (
-        f"n = {len(accuracies)}, test accuracy {mean(accuracies):.3f}{deviation} %, "
-        f"{min(accuracies):.2f} to {max(accuracies):.2f} %"
-    )
+def spread(values: list[float]) -> str:
+    """Mean ± standard deviation of a sample; the mean alone for one value."""
+    deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{mean(values):.3f}{deviation}"
