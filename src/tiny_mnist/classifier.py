@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from tiny_mnist.data import Normalized
 from tiny_mnist.errors import UserError
@@ -185,9 +186,10 @@ class Classifier(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what rebuilds the network, and the running metrics."""
         checkpoint["hyper_parameters"] = self.hyper_parameters
-        checkpoint["train_metrics"] = {
-            name: torch.as_tensor(self.all_gather(value)).reshape(-1)  # one of each process
-            for name, value in self.train_metrics.metric_state.items()
+        gather = gather_all_tensors if self.trainer.world_size > 1 else lambda value: [value]
+        checkpoint["train_metrics"] = {  # of each process
+            name: torch.stack(gather(getattr(self.train_metrics, name)))
+            for name in self.train_metrics.metric_state
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
