@@ -1,6 +1,6 @@
 """Train the 9,594-parameter network on MNIST.
 
-    python train.py                                   the seed's recipe on the best device
+    python train.py                                   the original's recipe on the best device
     python train.py optim.max_lr=0.5 trainer.max_epochs=3 data.batch_size=256
     python train.py -m seed=0,1,2                     three runs, one after the other
     python train.py trainer=ddp trainer.devices=2     two processes, same global batch

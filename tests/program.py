@@ -26,7 +26,7 @@ from tiny_mnist.run import RunFolder
 TRAIN = Path(__file__).parents[1] / "train.py"
 RUN = (
     "trainer=cpu", "trainer.max_epochs=3", "data.train_size=1000", "data.batch_size=64",
-    "+trainer.limit_val_batches=2", "+trainer.limit_test_batches=2",
+    "trainer.limit_val_batches=2", "trainer.limit_test_batches=2",
 )  # fmt: skip
 """A real run of a few seconds: three epochs of 16 steps, the last of them on 40 images."""
 

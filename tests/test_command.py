@@ -1,14 +1,22 @@
 """`python train.py` as a user runs it."""
 
+import contextlib
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import SMALL, Command
+from conftest import PROJECT, SMALL, Command
 
 
-def test_a_run_prints_the_seeds_table_and_nothing_foreign(command: Command, tmp_path: Path) -> None:
+def test_a_run_prints_the_originals_table_and_nothing_foreign(
+    command: Command, tmp_path: Path
+) -> None:
     done = command("debug=batch")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -37,7 +45,7 @@ def test_a_run_prints_the_seeds_table_and_nothing_foreign(command: Command, tmp_
         (["optim.max_lr=-1"], "optim.max_lr=-1 should be greater than 0"),
         (["data.batch_size=0"], "data.batch_size=0 should be greater than or equal to 2"),
         (["data.val_size=70000"], "data.val_size=70000 should be less than 60000"),
-        (["optim.max_rl=1"], "Could not override 'optim.max_rl'"),
+        (["optim.max_rl=1"], "there is no setting optim.max_rl"),
         (["optim=adagard"], "Available options in 'optim': adagrad adamw"),
         (["optim.max_lr"], "missing EQUAL"),
         (["hydra.run.dir=/proc/nowhere"], "/proc/nowhere"),
@@ -102,10 +110,11 @@ def test_help_shows_groups_options_and_examples(command: Command) -> None:
 def test_a_sweep_gives_each_job_its_folder_and_survives_a_bad_one(
     command: Command, tmp_path: Path
 ) -> None:
-    done = command("-m", *SMALL, "seed=0,1")
-    assert done.returncode == 0, done.stderr
-    found = [json.loads(path.read_text())["seed"] for path in tmp_path.rglob("summary.json")]
-    assert sorted(found) == [0, 1]
+    done = command("-m", *SMALL, "optim.max_lr=-1,0.5,0.75")
+    assert done.returncode == 1
+    assert re.search(r"job 0 \(.*\): optim.max_lr=-1 should be greater than 0", done.stderr)
+    summaries = [json.loads(path.read_text()) for path in tmp_path.rglob("summary.json")]
+    assert sorted(summary["settings"]["max_lr"] for summary in summaries) == [0.5, 0.75]
 
 
 @pytest.mark.slow
@@ -130,3 +139,31 @@ def test_evaluate_needs_nothing_but_the_run_folder(small_run: Path, mnist_root: 
     done = CliRunner().invoke(app, ["evaluate", "nowhere"])
     assert done.exit_code == 1
     assert done.output.startswith("error: there is no checkpoint")
+
+
+def test_on_a_terminal_a_bar_is_drawn_and_taken_away_and_each_epoch_keeps_its_line(
+    mnist_root: Path, tmp_path: Path
+) -> None:
+    terminal, slave = pty.openpty()
+    size = {"COLUMNS": "80", "LINES": "40", "TERM": "xterm-256color"}
+    with subprocess.Popen(
+        [sys.executable, str(PROJECT / "train.py"), *SMALL],
+        cwd=tmp_path, stdin=slave, stdout=slave, stderr=slave,
+        env={**os.environ, **size, "MNIST_ROOT": str(mnist_root)},
+    ) as process:  # fmt: skip
+        os.close(slave)
+        said = b""
+        with contextlib.suppress(OSError):  # Linux's way to say that the other end was closed
+            while part := os.read(terminal, 1 << 16):
+                said += part
+    os.close(terminal)
+    assert process.returncode == 0, said
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode())
+    lines = [line.rpartition("\r")[2] for line in text.replace("\r\n", "\n").splitlines()]
+    assert "━" in text
+    assert re.search(r"Epoch 1/2 .* loss: \d.* accuracy: .* %", text)
+    assert re.search(r"Evaluating \(test\) loss: \d.* accuracy: .* %", text)
+    assert [line[:10] for line in lines if re.match(r"Epoch  \d/2  train", line)] == [
+        "Epoch  1/2", "Epoch  2/2",
+    ]  # fmt: skip
+    assert all(len(line) <= 80 for line in lines if "━" in line), "no bar is wrapped"

@@ -1,4 +1,4 @@
-"""The network is the seed's, layer by layer."""
+"""The network is the original's, layer by layer."""
 
 import torch
 from torch import nn
@@ -7,12 +7,12 @@ from tiny_mnist.display import network_rows
 from tiny_mnist.network import TinyCNN, parameter_count
 
 
-def test_has_the_seeds_parameters() -> None:
+def test_has_the_originals_parameters() -> None:
     assert parameter_count(TinyCNN()) == 9_594
     assert parameter_count(TinyCNN(width=24)) == 83_290
 
 
-def test_table_shows_the_seeds_layers_shapes_and_counts() -> None:
+def test_table_shows_the_originals_layers_shapes_and_counts() -> None:
     assert network_rows(TinyCNN()) == [
         ("input", "grey image", "28×28×1", ""),
         ("block1", "Conv2d(1→8, 3×3) → BatchNorm → ReLU", "26×26×8", "80 + 16"),
@@ -34,17 +34,17 @@ def test_gives_log_probabilities() -> None:
     torch.testing.assert_close(log_probs.exp().sum(dim=1), torch.ones(7))
 
 
-def test_pooling_before_relu_equals_the_seeds_order() -> None:
+def test_pooling_before_relu_equals_the_originals_order() -> None:
     network = TinyCNN()
-    in_seeds_order = TinyCNN()
-    in_seeds_order.load_state_dict(network.state_dict())
-    for block in (in_seeds_order.block1, in_seeds_order.block2):
+    in_original_order = TinyCNN()
+    in_original_order.load_state_dict(network.state_dict())
+    for block in (in_original_order.block1, in_original_order.block2):
         convolution, norm, pool, relu = block[1]
         block[1] = nn.Sequential(convolution, norm, relu, pool)
     images = torch.randn(16, 1, 28, 28)
-    ours, seeds = network(images), in_seeds_order(images)
+    ours, seeds = network(images), in_original_order(images)
     assert torch.equal(ours, seeds)
     ours.sum().backward()
     seeds.sum().backward()
-    for mine, theirs in zip(network.parameters(), in_seeds_order.parameters(), strict=True):
+    for mine, theirs in zip(network.parameters(), in_original_order.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, theirs.grad)

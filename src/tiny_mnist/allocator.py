@@ -12,7 +12,8 @@ def keep_freed_memory() -> None:
     """Tell glibc not to hand freed activations back to the kernel after every step.
 
     By default each of them is mapped and unmapped anew, and a third of a step goes into page
-    faults. Call before the first large allocation. Where there is no glibc, nothing happens.
+    faults. Where there is no glibc, nothing happens. Call before torch is imported, which decides
+    then about huge pages.
     """
     # PyTorch then asks for huge pages for large tensors, where the kernel leaves that to programs.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -40,7 +40,10 @@ class Section(BaseModel):
 
 
 class OpenSection(BaseModel):
-    """A group whose further keys are passed on to a library, which checks them itself."""
+    """A group whose further keys are passed on to a library, which checks them itself.
+
+    They are plain values: a nested `_target_`, or `_args_` and its like, would be instantiated.
+    """
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
     __pydantic_extra__: dict[str, Annotated[Any, AfterValidator(passed_on)]]
@@ -119,18 +122,31 @@ class Data(Section):
         return used % self.batch_size or min(self.batch_size, used)
 
 
-class Trainer(OpenSection):
-    """Lightning's Trainer."""
+class Trainer(Section):
+    """Lightning's Trainer, as far as a run here can follow: the rest is refused, not ignored."""
 
     target: Literal["lightning.pytorch.Trainer"] = Field(alias="_target_")
     max_epochs: int = Field(ge=1, le=1_000_000)
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
-    devices: Annotated[int, Field(ge=1)] | list[int] | Literal["auto"]
+    devices: (
+        Annotated[int, Field(ge=1)] | Annotated[list[int], Field(min_length=1)] | Literal["auto"]
+    )
     num_nodes: int = Field(ge=1)
     limit_train_batches: SomeBatches = 1.0
     limit_val_batches: Batches = 1.0
     limit_test_batches: SomeBatches = 1.0
     check_val_every_n_epoch: int = Field(default=1, ge=1)
+    strategy: Literal["auto", "ddp"] = "auto"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    gradient_clip_val: Annotated[float, Field(gt=0)] | None = None
+    deterministic: bool = False
+    benchmark: bool = False
+    detect_anomaly: bool = False
+    sync_batchnorm: bool = False
+    log_every_n_steps: int = Field(ge=1)
+    num_sanity_val_steps: Literal[0]
+    enable_model_summary: Literal[False]
+    use_distributed_sampler: Literal[False]
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
 
     @property
@@ -153,8 +169,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def batches_suffice(self) -> "Config":
-        """Batch normalisation needs two images of every batch in every process."""
+        """Every process gets as many images of a batch, for batch normalisation two at least."""
         smallest, processes = self.data.smallest_batch, self.trainer.processes
+        if self.data.batch_size % processes or smallest % processes:
+            raise ValueError(
+                f"data.batch_size={self.data.batch_size} or the last batch of {smallest} cannot be "
+                f"shared out evenly among {processes} processes"
+            )
         if smallest // processes < 2:
             raise ValueError(
                 f"data.batch_size={self.data.batch_size} leaves {smallest} image(s) for the last "

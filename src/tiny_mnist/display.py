@@ -7,14 +7,24 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
+from rich import get_console, reconfigure
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from torch import Tensor, nn
 
-from tiny_mnist.classifier import Classifier
+from tiny_mnist.classifier import Classifier, LossAndAccuracy, Split
 from tiny_mnist.network import parameter_count
 from tiny_mnist.run import Row
 
+CONSOLE: dict[str, Any] = {"highlight": False}  # numbers are not coloured
 REFRESH_HZ = 4
 METRICS_EVERY = 25  # steps between two readings of the running metrics: each waits for the device
 
@@ -22,10 +32,24 @@ METRICS_EVERY = 25  # steps between two readings of the running metrics: each wa
 class ProgressBar(RichProgressBar):
     """Lightning's Rich bar with running loss and accuracy, read now and then."""
 
-    def __init__(self, epoch_split: str) -> None:
+    def __init__(self, epoch_split: Split) -> None:
         theme = RichProgressBarTheme(metrics_format=".4f")
-        super().__init__(refresh_rate=REFRESH_HZ, leave=False, theme=theme)
+        super().__init__(REFRESH_HZ, leave=False, theme=theme, console_kwargs=CONSOLE)
         self.epoch_split = epoch_split
+
+    def _init_progress(self, trainer: pl.Trainer) -> None:
+        super()._init_progress(trainer)
+        if self.progress is not None:
+            self.progress.live.transient = True  # what is over is told by the line of its epoch
+
+    def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
+        """Narrow enough, with the metrics, for a terminal of 80 columns."""
+        return [
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=14),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        ]
 
     @property
     def validation_description(self) -> str:
@@ -57,12 +81,41 @@ class ProgressBar(RichProgressBar):
     ) -> dict[str, int | str | float | dict[str, float]]:
         """Running loss and accuracy on the training images of the epoch."""
         assert isinstance(pl_module, Classifier)
-        metrics = pl_module.train_metrics
-        images = int(metrics.images)
-        if not images:
-            return {}
-        accuracy = 100 * int(metrics.correct) / images
-        return {"loss": float(metrics.loss_sum) / images, "accuracy": f"{accuracy:.2f} %"}
+        return running(pl_module.train_metrics)
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Show loss and accuracy of the epoch's evaluation, too, which Lightning's bar does not."""
+        super().on_validation_batch_end(trainer, pl_module, *args, **kwargs)
+        self.describe(pl_module, self.epoch_split, self.val_progress_bar_id)
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Show loss and accuracy of the final evaluation."""
+        super().on_test_batch_end(trainer, pl_module, *args, **kwargs)
+        self.describe(pl_module, "test", self.test_progress_bar_id)
+
+    def describe(self, pl_module: pl.LightningModule, split: Split, task: TaskID | None) -> None:
+        """Put the running metrics of a split into the description of its bar."""
+        assert isinstance(pl_module, Classifier)
+        if self.progress is not None and task is not None:
+            metrics = running(pl_module.split_metrics(split))
+            text = " ".join(
+                f"{name}: {value if isinstance(value, str) else f'{value:.4f}'}"
+                for name, value in metrics.items()
+            )
+            self.progress.update(task, description=f"Evaluating ({split}) {text}")
+
+
+def running(metrics: LossAndAccuracy) -> dict[str, int | str | float | dict[str, float]]:
+    """Loss and accuracy so far, as the bar shows them; nothing before the first image."""
+    images = int(metrics.images)
+    if not images:
+        return {}
+    accuracy = 100 * int(metrics.correct) / images
+    return {"loss": float(metrics.loss_sum) / images, "accuracy": f"{accuracy:.2f} %"}
 
 
 def network_table(network: nn.Module) -> Table:
@@ -79,7 +132,7 @@ def network_table(network: nn.Module) -> Table:
 
 
 def network_rows(network: nn.Module) -> list[tuple[str, str, str, str]]:
-    """(block, layers, output shape, parameters), with the lines of the seed's architecture."""
+    """(block, layers, output shape, parameters), with the lines of the original's architecture."""
     rows = [("input", "grey image", "28×28×1", "")]
     features = torch.zeros(1, 1, 28, 28, device=next(network.parameters()).device)
     was_training = network.training
@@ -116,13 +169,13 @@ def network_rows(network: nn.Module) -> list[tuple[str, str, str, str]]:
 
 
 def shape_text(features: Tensor) -> str:
-    """Height×width×channels of the output for one image, as the seed writes it."""
+    """Height×width×channels of the output for one image, as the original writes it."""
     channels, *sides = features.shape[1:]
     return "×".join(map(str, (*sides, channels)))
 
 
 def summary_table(rows: Iterable[Row], split: str) -> str:
-    """The seed's closing table; `split` names the images that each epoch was evaluated on."""
+    """The original's closing table; `split` names the images that each epoch was evaluated on."""
     name = split.capitalize()
     header = (
         f" Epoch  Train_Loss  {name + '_Loss':>9}  Train_Accuracy  {name + '_Accuracy':>13}"
@@ -148,8 +201,12 @@ def summary_table(rows: Iterable[Row], split: str) -> str:
 
 
 def make_console() -> Console:
-    """The terminal, or a plain stream of at least 100 columns when piped to a file."""
-    console = Console(highlight=False)
+    """The one console of the program, or a plain stream of at least 100 columns when piped.
+
+    Lightning's bar draws on Rich's global console: only what is printed there stays above it.
+    """
+    reconfigure(**CONSOLE)
+    console = get_console()
     if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.width, 100))
+        console.width = max(console.width, 100)
     return console

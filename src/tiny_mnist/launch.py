@@ -5,6 +5,7 @@ A run is resumed without Hydra, from the configuration that it saved.
 
 import logging
 import os
+import re
 import secrets
 import shlex
 import sys
@@ -22,7 +23,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from tiny_mnist.allocator import keep_freed_memory
 from tiny_mnist.errors import UserError
+
+# What the user said, before `run` says otherwise to Hydra; Lightning's processes inherit both.
+TRACEBACK_WANTED = os.environ.setdefault(
+    "TINY_MNIST_TRACEBACK", os.environ.get("HYDRA_FULL_ERROR", "0")
+) == "1"  # fmt: skip
 
 # Keeps jobs apart that start in the same second.
 OmegaConf.register_new_resolver("unique", lambda: secrets.token_hex(3), use_cache=True)
@@ -55,6 +62,7 @@ def run(main: Callable[[], None]) -> None:
 
     `HYDRA_FULL_ERROR=1` gives the traceback instead, as everywhere in Hydra.
     """
+    keep_freed_memory()
     # Hydra would print the error itself; told to give all of it, it raises it for us to explain.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # What a full disk does to the log and to TensorBoard's threads ends the run in other places.
@@ -80,6 +88,10 @@ def run_job(train: Callable[[DictConfig, Path], float], config: DictConfig) -> f
             return train(config, folder)
         except Exception as error:
             if hydra.mode == RunMode.MULTIRUN:
+                reason = explain(error) or type(error).__name__
+                print(
+                    f"job {hydra.job.num} ({hydra.job.override_dirname}): {reason}", file=sys.stderr
+                )
                 raise
             stop(error, folder)
 
@@ -125,9 +137,6 @@ def how_to_go_on(folder: Path) -> str:
     return f"; go on with: python train.py {shlex.quote(f'resume={shown}')}"
 
 
-TRACEBACK_WANTED = os.environ.get("HYDRA_FULL_ERROR") == "1"
-
-
 def stop(error: Exception, folder: Path | None = None) -> NoReturn:
     """End the program with one line if that is enough, else with a traceback.
 
@@ -135,6 +144,8 @@ def stop(error: Exception, folder: Path | None = None) -> NoReturn:
         error: what ended it.
         folder: of the run that it ended, if there is one to go on with.
     """
+    if folder:  # whose log is open by now: below the level that the terminal shows
+        logging.getLogger(__name__).info("the run ended early", exc_info=error)
     message = explain(error)
     if message is None or TRACEBACK_WANTED:
         traceback.print_exception(error)
@@ -150,13 +161,15 @@ def explain_in_thread(failed: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failed)
 
 
-def explain(error: BaseException) -> str | None:
+def explain(error: BaseException) -> str | None:  # noqa: PLR0911 (one for each kind)
     """One line for errors that the user can mend; None for all others."""
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         return explain(error.__cause__) or one_line(error.__cause__)
     # Lightning's class is not imported: that would take seconds.
     if isinstance(error, UserError) or type(error).__name__ == "MisconfigurationException":
         return one_line(error)
+    if unknown := re.match(r"Could not override '([^']+)'", str(error)):
+        return f"there is no setting {unknown[1]}; python train.py --help lists all"
     if isinstance(error, HydraException | OmegaConfBaseException):
         cause = f": {one_line(error.__cause__)}" if error.__cause__ else ""
         return one_line(error).split("Config search path")[0].strip() + cause

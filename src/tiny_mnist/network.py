@@ -1,4 +1,4 @@
-"""The network of the seed: six convolutions, 9,594 parameters, log-probabilities out."""
+"""The network of the original: six convolutions, 9,594 parameters, log-probabilities out."""
 
 from collections import OrderedDict
 
@@ -11,7 +11,7 @@ class TinyCNN(nn.Sequential):
 
     Args:
         width: channels of the first convolution, at least 1; all others have twice as many.
-            The seed's 8 gives 9,594 parameters.
+            The original's 8 gives 9,594 parameters.
     """
 
     def __init__(self, width: int = 8) -> None:
@@ -49,7 +49,7 @@ def conv_unit(
 ) -> nn.Sequential:
     """Convolution → batch norm → (2×2 max pool) → ReLU.
 
-    The seed pools after the ReLU. ReLU is monotone, so pooling first gives the same numbers and
+    The original pools after the ReLU. ReLU is monotone, so pooling first gives the same numbers and
     leaves it a quarter of the work.
     """
     layers: list[nn.Module] = [

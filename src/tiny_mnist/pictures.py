@@ -29,19 +29,19 @@ def curves(rows: list[Row], split: str) -> Figure:
             values = [row.get(f"{name}_{quantity}") for row in rows]
             points = [(e, v) for e, v in zip(epochs, values, strict=True) if v is not None]
             if points:
-                label = "train (augmented)" if name == "train" else name
-                axes.plot(*zip(*points, strict=True), "o-", ms=4, color=colour, label=label)
+                axes.plot(*zip(*points, strict=True), "o-", ms=4, color=colour, label=name)
     loss.set(title="Loss", ylabel="negative log-likelihood", yscale="log")
     accuracy.set(title="Accuracy", ylabel="%")
+    accuracy.margins(y=0.12)  # for the number above the last point
     if final := rows[-1].get(f"{split}_accuracy"):
         accuracy.annotate(
-            f"{final:.2f} %", (rows[-1]["epoch"] or 0, final), (0, -14), textcoords="offset points",
+            f"{final:.2f} %", (rows[-1]["epoch"] or 0, final), (0, 6), textcoords="offset points",
             ha="right", color=EVALUATION,
         )  # fmt: skip
     rate.plot(epochs, [row["learning_rate"] for row in rows], "o-", ms=4, color="tab:green")
     rate.set(title="Learning rate at the start of the epoch", ylim=(0, None))
     for axes in (loss, accuracy, rate):
-        axes.set_xlabel("epoch")
+        axes.set(xlabel="epoch", xlim=(0.5, (rows[-1]["epoch"] or 0) + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     for axes in (loss, accuracy):

@@ -52,6 +52,8 @@ class Recorder(Checkpoint):
         self.running_since: float | None = None
         self.images = 0
         """Seen in training, over all processes."""
+        self.tested = 0
+        """Test images that the test figures of the last row are about."""
         self.writers: dict[str, SummaryWriter] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -63,7 +65,7 @@ class Recorder(Checkpoint):
             }
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Read the learning rate at the start of the epoch, as the seed does."""
+        """Read the learning rate at the start of the epoch, as the original does."""
         self.learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         self.running_since = self.epoch_started = perf_counter()
 
@@ -93,12 +95,14 @@ class Recorder(Checkpoint):
             "seconds": self.seconds_so_far,
             "images": self.images,
             "learning_rate": self.learning_rate,
+            "tested": self.tested,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.rows, self.seconds = state_dict["rows"], state_dict["seconds"]
         self.images, self.learning_rate = state_dict["images"], state_dict["learning_rate"]
+        self.tested = state_dict["tested"]
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -116,6 +120,7 @@ class Recorder(Checkpoint):
         epoch = trainer.current_epoch + 1
         assert isinstance(pl_module, Classifier)
         metrics, pl_module.results = pl_module.results, {}  # the next epoch may measure less
+        self.tested = round(metrics.get("test_images", 0))
         row: Row = {column: metrics.get(column) for column in self.columns}
         row |= {"epoch": epoch, "learning_rate": self.learning_rate}
         self.rows.append(row)
@@ -136,9 +141,9 @@ class Recorder(Checkpoint):
         self.announce(line)
 
     def add_test(self, metrics: dict[str, float]) -> None:
-        """Fill the test columns of the last epoch, when only the end looks at the test images."""
+        """Fill the test columns of the last epoch, which has not looked at the test images."""
+        self.tested = round(metrics["test_images"])
         self.rows[-1] |= {column: metrics[column] for column in self.columns if column in metrics}
-        self.run.write_metrics(self.columns, self.rows)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Close the TensorBoard files."""

@@ -17,12 +17,11 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from tiny_mnist import pictures
 from tiny_mnist.classifier import Classifier
 from tiny_mnist.data import MNISTDataModule
-from tiny_mnist.data.datamodule import EVALUATION_BATCH
 from tiny_mnist.display import summary_table
 from tiny_mnist.evaluation import predict
 from tiny_mnist.network import parameter_count
 from tiny_mnist.recorder import ACCURACY_TAG, LOSS_TAG, Recorder
-from tiny_mnist.run import RunFolder, weights_sha256
+from tiny_mnist.run import Row, RunFolder, weights_sha256
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +46,7 @@ def report(
     `summary.json` comes last: where it is, nothing is missing.
     """
     run = recorder.run
-    test = {name: classifier.results[name] for name in ("test_loss", "test_accuracy")}
-    recorder.add_test(test)
+    run.write_metrics(recorder.columns, recorder.rows)
     summary = summarize(trainer, classifier, data, recorder)
     figures = draw(classifier, data, recorder)
     for path, figure in figures.items():
@@ -60,13 +58,13 @@ def report(
         logger.experiment.add_image(path.stem, picture, summary["epochs"], dataformats="HWC")
     # Fills the HPARAMS tab: what was set, and what came out on the test images at the end. The
     # tags are those of the curves, where each result is one point on a chart that exists anyway.
-    final = {ACCURACY_TAG: test["test_accuracy"], LOSS_TAG: test["test_loss"]}
+    final = {ACCURACY_TAG: summary["test_accuracy"], LOSS_TAG: summary["test_loss"]}
     logger.log_hyperparams(flatten(classifier.hyper_parameters), final, summary["epochs"])
     logger.save()
     run.write_summary(summary)
 
     table = summary_table(recorder.rows, recorder.epoch_split)
-    text = "\n".join([table, *closing_lines(summary, run, data)])
+    text = "\n".join([table, *closing_lines(summary, recorder.rows, run, data)])
     log.info("\n%s", text)
     console.print(text, soft_wrap=True)
 
@@ -75,8 +73,7 @@ def summarize(
     trainer: pl.Trainer, classifier: Classifier, data: MNISTDataModule, recorder: Recorder
 ) -> dict[str, Any]:
     """The content of summary.json; accuracies in percent."""
-    device = classifier.device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    device = trainer.strategy.root_device  # where it ran: the network is back on the CPU
     return {
         **recorder.rows[-1],
         "epochs": trainer.current_epoch,
@@ -86,34 +83,51 @@ def summarize(
         "weights_sha256": weights_sha256(classifier.network),
         "training_images": len(data.train_indices),
         "val_images": data.val_size,
-        "test_images": min(10_000, int(sum(trainer.num_test_batches)) * EVALUATION_BATCH),
+        "test_images": recorder.tested,
         "training_seconds": round(recorder.seconds, 3),
         "images_per_second": round(recorder.images / recorder.seconds, 1),
-        "device": f"{device.type}: {name or platform.machine()}",
+        "device": f"{device.type}: {device_name(device)}",
         "threads": torch.get_num_threads(),
         "processes": trainer.world_size,
         "python": platform.python_version(),
         "packages": {package: version(package) for package in PACKAGES},
         "commit": commit(),
+        "settings": flatten(classifier.hyper_parameters),
     }
 
 
-def closing_lines(summary: dict[str, Any], run: RunFolder, data: MNISTDataModule) -> list[str]:
+def device_name(device: torch.device) -> str:
+    """The model of a GPU or CPU, as far as the system tells."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def closing_lines(
+    summary: dict[str, Any], rows: list[Row], run: RunFolder, data: MNISTDataModule
+) -> list[str]:
     """One line each: the result and what it is about, the time, where things are."""
     tested = summary["test_images"]
     images = "the 10,000 test images" if tested == 10_000 else f"{tested:,} of the test images"
-    seen = "looked at once, now" if data.val_size else "looked at after every epoch"
+    measured = [row["test_accuracy"] is not None for row in rows]
+    seen = "after every epoch" if all(measured) else f"{sum(measured)} time(s)"
     seconds, speed = summary["training_seconds"], summary["images_per_second"]
     folder = shown(run.path)
     lines = [
         f"Test accuracy: {summary['test_accuracy']:.2f} % after the last epoch, "
-        f"on {images} ({seen}; nothing was selected on them)",
+        f"on {images} (looked at {seen}; nothing was selected on them)",
         f"Time: {seconds:.1f} s in training, {speed:,.0f} images/s",
         f"Run folder: {folder}",
         f"Curves: tensorboard --logdir {folder.parent}",
     ]
     if data.val_size:
-        lines.insert(0, f"Validation: {data.val_size:,} training images held out")
+        accuracy = f"{summary['val_accuracy']:.2f} %" if summary["val_accuracy"] else "not measured"
+        lines.insert(0, f"Validation accuracy: {accuracy} on {data.val_size:,} held-out images")
     return lines
 
 

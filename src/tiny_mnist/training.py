@@ -17,7 +17,6 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor, nn
 
-from tiny_mnist.allocator import keep_freed_memory
 from tiny_mnist.checkpoint import Saver, WholeCheckpointIO
 from tiny_mnist.classifier import Classifier
 from tiny_mnist.config import SAFE, differences, plain, validate
@@ -51,7 +50,6 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     settings = plain(config)
     validate(settings)
     config = OmegaConf.create(settings)  # what is built is what was checked
-    keep_freed_memory()
     quieten_lightning()
     pl.seed_everything(config.seed, verbose=False)
 
@@ -95,7 +93,9 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{checkpoint} does not fit this run: {reason}") from error
         score = recorder.rows[-1][f"{data.epoch_split}_accuracy"]
-        trainer.test(classifier, datamodule=data, verbose=False)
+        if not recorder.tested:
+            trainer.test(classifier, datamodule=data, verbose=False)
+            recorder.add_test(classifier.results)
         if trainer.is_global_zero:
             report(console, trainer, classifier, data, recorder)
     return math.nan if score is None else score

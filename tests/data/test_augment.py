@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, Normalize, ToTensor
 from torchvision.transforms import functional as F
 
-from tiny_mnist.data.augment import Motions, draw_motions, epoch_generator, move, normalize
+from tiny_mnist.data.augment import Motions, draw_motions, generator_of, move, normalize
 from tiny_mnist.data.source import Mnist
 
 IMAGES = 200
@@ -41,7 +41,7 @@ def all_shifts(largest: int) -> Tensor:
 
 
 def test_move_equals_rotate_then_translate_of_torchvision(images: Tensor) -> None:
-    motions = draw_motions(IMAGES, 15, 2, epoch_generator(0, 0))
+    motions = draw_motions(IMAGES, 15, 2, generator_of(0, 0))
     expected = one_by_one(images, motions.angles.rad2deg(), motions.shifts)
     different = (move(images, motions) != expected).float().mean().item()
     assert different <= 0.001  # a coordinate half-way between two pixels may be rounded either way
@@ -49,8 +49,8 @@ def test_move_equals_rotate_then_translate_of_torchvision(images: Tensor) -> Non
 
 def test_whole_frame_is_moved_as_by_torchvision() -> None:
     # The border of real images is black; noise shows what becomes of every pixel.
-    noise = torch.randint(256, (IMAGES, 28, 28), generator=epoch_generator(0, 0)).byte()
-    motions = draw_motions(IMAGES, 180, 27, epoch_generator(0, 1))
+    noise = torch.randint(256, (IMAGES, 28, 28), generator=generator_of(0, 0)).byte()
+    motions = draw_motions(IMAGES, 180, 27, generator_of(0, 1))
     expected = one_by_one(noise, motions.angles.rad2deg(), motions.shifts)
     assert (move(noise, motions) != expected).float().mean().item() <= 0.001
 
@@ -76,14 +76,14 @@ def test_what_is_rotated_out_of_the_frame_does_not_come_back_by_the_shift(degree
 
 
 def test_angles_are_uniform() -> None:
-    angles = draw_motions(100_000, 15, 2, epoch_generator(0, 0)).angles.rad2deg()
+    angles = draw_motions(100_000, 15, 2, generator_of(0, 0)).angles.rad2deg()
     uniform = torch.linspace(-15, 15, len(angles))
     assert (angles.sort().values - uniform).abs().max() < 0.2  # degrees
     assert angles.abs().max() <= 15
 
 
 def test_largest_shifts_are_half_as_frequent_and_axes_independent() -> None:
-    shifts = draw_motions(100_000, 15, 2, epoch_generator(0, 0)).shifts
+    shifts = draw_motions(100_000, 15, 2, generator_of(0, 0)).shifts
     assert shifts.abs().max() == 2
     right, down = (shifts + 2).T
     frequency = torch.bincount(5 * right + down, minlength=25).reshape(5, 5) / len(shifts)
@@ -92,17 +92,17 @@ def test_largest_shifts_are_half_as_frequent_and_axes_independent() -> None:
 
 
 def test_motions_depend_on_seed_and_epoch_alone() -> None:
-    first = draw_motions(100, 15, 2, epoch_generator(3, 7))
+    first = draw_motions(100, 15, 2, generator_of(3, 7))
     torch.manual_seed(1)
     torch.rand(5)
-    second = draw_motions(100, 15, 2, epoch_generator(3, 7))
+    second = draw_motions(100, 15, 2, generator_of(3, 7))
     assert first.angles.equal(second.angles)
     assert first.shifts.equal(second.shifts)
 
 
 def test_neighbouring_seeds_and_epochs_share_nothing() -> None:
     near = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0)]
-    motions = [draw_motions(10_000, 15, 2, epoch_generator(*pair)) for pair in near]
+    motions = [draw_motions(10_000, 15, 2, generator_of(*pair)) for pair in near]
     columns = torch.stack(
         [column for angles, shifts in motions for column in (angles, *shifts.float().T)]
     )

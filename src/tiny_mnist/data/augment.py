@@ -28,12 +28,13 @@ class Motions(NamedTuple):
         return Motions(self.angles[images], self.shifts[images])
 
 
-def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """A generator that depends on (seed, epoch) alone, whatever was drawn before.
+def generator_of(seed: int, purpose: int) -> torch.Generator:
+    """A generator that depends on (seed, purpose) alone, whatever was drawn before.
 
-    `numpy.random.SeedSequence` mixes the two, so that neighbouring seeds and epochs share nothing.
+    The purpose of an epoch is its number. `numpy.random.SeedSequence` mixes the two, so that
+    neighbours share nothing.
     """
-    (state,) = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)
+    (state,) = np.random.SeedSequence([seed, purpose]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state))
 
 

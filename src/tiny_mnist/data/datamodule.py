@@ -9,10 +9,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from tiny_mnist.data import source
-from tiny_mnist.data.augment import epoch_generator, move, normalize
+from tiny_mnist.data.augment import generator_of, move, normalize
 from tiny_mnist.data.loader import Batch, EvaluationLoader, Share, TrainingLoader
+from tiny_mnist.evaluation import BATCH
 
-EVALUATION_BATCH = 1000  # images; only speed and memory depend on it
+SPLIT = 2**32  # where an epoch's number stands otherwise: a stream that no epoch draws from
 
 
 class Normalized(NamedTuple):
@@ -25,7 +26,7 @@ class Normalized(NamedTuple):
 class MNISTDataModule(pl.LightningDataModule):
     """Augmented MNIST for training, plain MNIST for evaluation.
 
-    With `val_size=0`, as in the seed, all images are trained on and every epoch is evaluated on
+    With `val_size=0`, as in the original, all images are trained on and every epoch is evaluated on
     the test images. Otherwise every epoch is evaluated on held-out training images, and the test
     images are for the end.
 
@@ -64,12 +65,11 @@ class MNISTDataModule(pl.LightningDataModule):
         """Which images every epoch is evaluated on."""
         return "val" if self.val_size else "test"
 
-    def prepare_data(self) -> None:
-        """Fetch and verify the files, in one process only."""
-        source.load(self.root)
-
     def setup(self, stage: str) -> None:
-        """Read the images onto the training device, where they stay."""
+        """Read the images, fetching them if need be, onto the training device, where they stay.
+
+        No `prepare_data`: of several processes, one fetches while the others wait for it.
+        """
         if hasattr(self, "mnist"):
             return
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
@@ -130,7 +130,7 @@ class MNISTDataModule(pl.LightningDataModule):
         return EvaluationLoader(
             self.mnist.train_images[self.val_indices],
             self.mnist.train_labels[self.val_indices],
-            batch_size=EVALUATION_BATCH,
+            batch_size=BATCH,
             share=self.share,
         )
 
@@ -139,7 +139,7 @@ class MNISTDataModule(pl.LightningDataModule):
         return EvaluationLoader(
             self.mnist.test_images,
             self.mnist.test_labels,
-            batch_size=EVALUATION_BATCH,
+            batch_size=BATCH,
             share=self.share,
         )
 
@@ -156,7 +156,7 @@ def stratified_sample(
 
     Each digit gets its proportion rounded down; the largest remainders get one more.
     """
-    generator = epoch_generator(seed, 0)
+    generator = generator_of(seed, SPLIT)
     counts = torch.bincount(labels, minlength=10)
     exact = counts.double() * size / len(labels)
     quota = exact.floor().long()

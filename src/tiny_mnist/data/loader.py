@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from tiny_mnist.data.augment import Motions, draw_motions, epoch_generator
+from tiny_mnist.data.augment import Motions, draw_motions, generator_of
 
 
 class Batch(NamedTuple):
@@ -84,25 +84,25 @@ class TrainingLoader:
         return math.ceil(len(self.indices) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        generator = epoch_generator(self.seed, self.epoch)
+        generator = generator_of(self.seed, self.epoch)
         # Drawn for all images, so that holding some out changes nothing for the others.
         motions = draw_motions(len(self.images), self.rotation, self.translation, generator)
         order = torch.randperm(len(self.images), generator=generator)
         used = torch.zeros(len(self.images), dtype=torch.bool)
         used[self.indices] = True
         order = order[used[order]]
+        device = self.images.device  # once an epoch: a transfer a step would make a GPU wait
+        motions = Motions(*(part.to(device) for part in motions.of(order)))
+        order = order.to(device)
         moved = bool(self.rotation or self.translation)
-        device = self.images.device
         self.given, self.skipped = self.skipped, 0
-        for batch in order.split(self.batch_size)[self.given :]:
+        first, step = self.share
+        for start in range(self.given * self.batch_size, len(order), self.batch_size):
             self.given += 1
-            mine = batch[self.share.rank :: self.share.processes]
-            chosen = mine.to(device)
-            yield Batch(
-                self.images[chosen],
-                self.labels[chosen],
-                Motions(*(part.to(device) for part in motions.of(mine))) if moved else None,
-            )
+            mine = slice(start + first, start + self.batch_size, step)
+            chosen = order[mine]
+            moves = Motions(motions.angles[mine], motions.shifts[mine]) if moved else None
+            yield Batch(self.images[chosen], self.labels[chosen], moves)
 
 
 class EvaluationLoader:

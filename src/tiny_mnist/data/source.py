@@ -76,7 +76,7 @@ class Mnist(NamedTuple):
 def default_root() -> Path:
     """`$MNIST_ROOT`, else `data/` of this project, else (installed elsewhere) a cache folder."""
     if root := os.environ.get("MNIST_ROOT"):
-        return Path(root)
+        return Path(root).expanduser()
     project = Path(__file__).parents[3]
     if (project / "pyproject.toml").is_file():
         return project / "data"
@@ -89,10 +89,11 @@ def load(root: Path) -> Mnist:
     Raises:
         UserError: the files cannot be had, or the folder cannot be written.
     """
-    raw = {file: read_verified(root, file) for file in FILES}
-    if missing := [file for file, content in raw.items() if content is None]:
-        raw.update(fetch(root, missing))
-    arrays = {file: np.frombuffer(content or b"", np.uint8) for file, content in raw.items()}
+    found = {file: read_verified(root, file) for file in FILES}
+    raw = {file: content for file, content in found.items() if content is not None}
+    if missing := [file for file in FILES if file not in raw]:
+        raw |= fetch(root, missing)
+    arrays = {file: np.frombuffer(content, np.uint8) for file, content in raw.items()}
 
     def images(file: MnistFile) -> Tensor:
         return torch.from_numpy(arrays[file][16:].reshape(-1, 28, 28).copy())
@@ -136,8 +137,11 @@ def fetch(root: Path, missing: list[MnistFile]) -> dict[MnistFile, bytes]:
             f"the MNIST folder {root.resolve()} cannot be written "
             f"({error.strerror or error}); choose another with data.root=… or $MNIST_ROOT"
         ) from error
-    contents = {file: read_verified(root, file) for file in missing}
-    return {file: content for file, content in contents.items() if content is not None}
+    fetched = {file: read_verified(root, file) for file in missing}
+    contents = {file: content for file, content in fetched.items() if content is not None}
+    if len(contents) < len(missing):
+        raise UserError(f"MNIST files vanished from {root.resolve()} as soon as they were fetched")
+    return contents
 
 
 def set_aside_if_damaged(path: Path, file: MnistFile) -> None:
@@ -236,6 +240,8 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], No
     """A bar over `total` bytes (a pulse when unknown) on a terminal; nothing when piped."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)

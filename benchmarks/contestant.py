@@ -1,0 +1,79 @@
+"""What all contestants share: the job they are given, the clock, what they hand back."""
+
+import json
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+from typing import TypeVar
+
+BATCH = 128
+MAX_LR, DIV_FACTOR, PCT_START = 0.75, 7.5, 0.3  # the seed's one cycle
+TOTAL_STEPS = 4690  # of ten epochs
+WARM_UP = 20  # steps before the clock starts; more than any loader has ready beforehand
+PROJECT = Path(__file__).parents[1]
+
+Result = dict[str, float]
+"""At least `images` and the `seconds` that they took."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one contestant is to do, handed over as JSON.
+
+    Args:
+        steps: training steps under the clock.
+        mnist: folder with the files as torchvision wants them, made by `benchmarks.prepare`.
+        workers: processes of the seed's DataLoader.
+        tensors: whether the seed's transforms move tensors or PIL images.
+        evaluate: whether the seed's evaluation is measured, too.
+        augment: whether the bare loop augments.
+    """
+
+    steps: int
+    mnist: str
+    workers: int = 0
+    tensors: bool = False
+    evaluate: bool = False
+    augment: bool = False
+
+    def to_json(self) -> str:
+        """The job as one command-line argument."""
+        return json.dumps(asdict(self))
+
+
+def main(measure: Callable[[Job], Result]) -> None:
+    """Be the program `python -m benchmarks.<contestant> JOB RESULT_FILE`."""
+    job, file = sys.argv[1:]
+    Path(file).write_text(json.dumps(measure(Job(**json.loads(job)))))
+
+
+def seconds_for(step: Callable[[T], None], batches: Iterator[T], steps: int) -> float:
+    """Time of `steps` steps after the warm-up, waiting for each batch included."""
+    for batch in islice(batches, WARM_UP):
+        step(batch)
+    started = perf_counter()
+    for batch in islice(batches, steps):
+        step(batch)
+    return perf_counter() - started
+
+
+def workers_mb() -> float:
+    """Memory that living child processes share with nobody; 0 where there is no /proc.
+
+    The rest of their resident memory is the parent's own, seen a second time through the fork.
+    """
+    total = 0
+    for child in multiprocessing.active_children():
+        rollup = Path(f"/proc/{child.pid}/smaps_rollup")
+        if rollup.exists():
+            total += sum(
+                int(line.split()[1])
+                for line in rollup.read_text().splitlines()
+                if line.startswith("Private_")
+            )
+    return total / 1024

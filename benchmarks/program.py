@@ -1,0 +1,54 @@
+"""The program itself, as a user runs it: `python train.py` in a terminal, with everything it shows.
+
+The terminal is the pseudo-terminal that `benchmarks.training` gives to every contestant.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks.contestant import BATCH, PROJECT, Job, Result, main
+
+
+def train(folder: Path, *overrides: str) -> float:
+    """Run train.py into `folder`; seconds from command to prompt."""
+    # The CPU, also where there is a GPU: so do the others.
+    command = [sys.executable, "train.py", f"hydra.run.dir={folder}", "trainer=cpu", *overrides]
+    started = perf_counter()
+    subprocess.run(command, cwd=PROJECT, check=True)
+    return perf_counter() - started
+
+
+def measure(job: Job) -> Result:
+    """Train two epochs of `job.steps` steps, of which the first warms up."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "run"
+        train(folder, "trainer.max_epochs=2", f"++trainer.limit_train_batches={job.steps}")
+        starts = step_starts(folder)[job.steps :]
+        if len(starts) == job.steps:
+            # From the first step's start to the last one's, all by the program's own clock.
+            return {"images": BATCH * (job.steps - 1), "seconds": starts[-1] - starts[0]}
+        # Without times of single steps, the whole training: the warm-up counts against us.
+        summary = json.loads((folder / "summary.json").read_text())
+        return {"images": 2 * BATCH * job.steps, "seconds": summary["training_seconds"]}
+
+
+def step_starts(folder: Path) -> list[float]:
+    """When each step started, as the learning-rate curve in TensorBoard's files tells."""
+    # Here, not above: the files are read after the clock has stopped.
+    from tensorboard.backend.event_processing import (
+        event_accumulator,
+    )
+
+    events = event_accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    for tag in events.Tags()["scalars"]:
+        if "learning_rate" in tag:
+            return [event.wall_time for event in events.Scalars(tag)]
+    return []
+
+
+if __name__ == "__main__":
+    main(measure)

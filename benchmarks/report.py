@@ -1,0 +1,132 @@
+"""What the benchmark shows: its table, its picture, the comparison of whole runs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from benchmarks.contestant import Result
+
+EPOCH = 60_000  # images
+COLOURS = {"seed": "tab:gray", "keras": "tab:orange", "program": "tab:blue", "floor": "tab:red"}
+
+
+class Standing(NamedTuple):
+    """One contestant's outcome over all rounds."""
+
+    name: str
+    label: str
+    speeds: list[float]
+    """Images a second, round by round."""
+    ratios: dict[str, float]
+    """Median over the rounds of its speed over that of another contestant, by the other's name."""
+    memory_mb: float
+
+    @property
+    def speed(self) -> float:
+        """Median images a second."""
+        return median(self.speeds)
+
+
+def standings(results: dict[str, list[Result]], labels: dict[str, str]) -> list[Standing]:
+    """Each contestant's medians, in the order given."""
+    speeds = {
+        name: [result["images"] / result["seconds"] for result in rounds]
+        for name, rounds in results.items()
+    }
+    rows = []
+    for name, own in speeds.items():
+        # Round by round, so that what slowed a whole round down cancels out.
+        ratios = {
+            other: median(a / b for a, b in zip(own, theirs, strict=True))
+            for other, theirs in speeds.items()
+        }
+        memory = median(result["memory_mb"] for result in results[name])
+        rows.append(Standing(name, labels[name], own, ratios, memory))
+    return rows
+
+
+def speed_table(rows: list[Standing], rounds: int, steps: int, seed_steps: int) -> Table:
+    """The table of medians."""
+    table = Table(
+        title=f"Training on MNIST at batch 128, median of {rounds} rounds",
+        caption=f"{steps} steps a round after a warm-up, {seed_steps} of the seed's way. "
+        "×: median of the ratios within a round, to the seed's way with 4 workers and to both "
+        "bare loops.",
+        box=SIMPLE_HEAD,
+        padding=0,
+    )
+    table.add_column("", no_wrap=True)
+    for header in (
+        "images/s", "s/epoch", "×\nseed's", "× bare,\naugm.", "×\nbare", "of\nfloor", "peak\nMB",
+    ):  # fmt: skip
+        table.add_column(header, justify="right")
+    for row in rows:
+        table.add_row(*cells(row), style="bold" if row.name == "program" else None)
+    return table
+
+
+def cells(row: Standing) -> Iterator[str]:
+    """One line of the table."""
+    yield row.label
+    yield f"{row.speed:,.0f}"
+    yield f"{EPOCH / row.speed:.1f}"
+    for other, text in (
+        ("seed-4", "{:.2f}"), ("bare-augmented", "{:.3f}"), ("bare", "{:.3f}"), ("floor", "{:.1%}"),
+    ):  # fmt: skip
+        yield text.format(row.ratios[other]) if other in row.ratios else "–"
+    yield "–" if row.name == "floor" else f"{row.memory_mb:,.0f}"
+
+
+def whole_run_lines(results: dict[str, list[Result]]) -> list[str]:
+    """A whole default run, and what the seed's way would take for the same epochs."""
+    seed, whole = results["seed-4"], results["whole-run"]
+    epochs = int(whole[0]["epochs"])
+    epoch = [EPOCH * result["seconds"] / result["images"] for result in seed]
+    evaluation = [result["evaluation_seconds"] for result in seed]
+    theirs = [epochs * (a + b) for a, b in zip(epoch, evaluation, strict=True)]
+    ours = [result["seconds"] for result in whole]
+    ratio = median(a / b for a, b in zip(theirs, ours, strict=True))
+    return [
+        f"A whole run of {epochs} epochs and {epochs} evaluations, median of {len(whole)} rounds",
+        f"  train.py, from command to prompt      {median(ours):7.1f} s "
+        f"({median(result['training_seconds'] for result in whole):.1f} s in training, "
+        f"peak {median(result['memory_mb'] for result in whole):,.0f} MB)",
+        f"  seed's way, 4 workers, extrapolated   {median(theirs):7.1f} s "
+        f"({epochs} × ({median(epoch):.1f} s training + {median(evaluation):.1f} s evaluation); "
+        "starting not counted)",
+        f"  ratio                                 {ratio:7.2f}",
+    ]
+
+
+def draw(rows: list[Standing], path: Path) -> None:
+    """One bar a contestant, images a second, with the range over the rounds."""
+    # Here, not above: after all clocks have stopped.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.5 * len(rows) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    for row in rows:
+        colour = COLOURS.get(row.name.partition("-")[0], "tab:green")
+        axes.barh(row.label, row.speed, color=colour)
+        axes.hlines(row.label, min(row.speeds), max(row.speeds), color="black", lw=1.5)
+        axes.annotate(
+            f"{row.speed:,.0f}", (max(row.speeds), row.label), (6, 0), textcoords="offset points",
+            va="center",
+        )  # fmt: skip
+    axes.invert_yaxis()
+    # Linear: the length of a bar on a logarithmic axis depends on where the axis starts.
+    axes.set(
+        xlabel="images/s; black: range over the rounds",
+        title="Training the 9,594-parameter network on MNIST, batch 128",
+    )
+    axes.margins(x=0.12)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    FigureCanvasAgg(figure).print_png(path)

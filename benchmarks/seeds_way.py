@@ -1,0 +1,112 @@
+"""The seed's way: torchvision transforms per sample, in DataLoader workers, a plain loop.
+
+Imports nothing of this project, so that time and memory are the seed's alone.
+"""
+
+from collections.abc import Iterator
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
+
+from benchmarks.contestant import (
+    BATCH,
+    DIV_FACTOR,
+    MAX_LR,
+    PCT_START,
+    TOTAL_STEPS,
+    Job,
+    Result,
+    main,
+    seconds_for,
+    workers_mb,
+)
+
+Batch = tuple[Tensor, Tensor]
+
+
+def unit(channels_in: int, channels_out: int, kernel: int) -> list[nn.Module]:
+    """Convolution → batch norm → ReLU."""
+    return [
+        nn.Conv2d(channels_in, channels_out, kernel), nn.BatchNorm2d(channels_out), nn.ReLU(),
+    ]  # fmt: skip
+
+
+def network() -> nn.Sequential:
+    """The seed's 9,594 parameters in the seed's layer order: pooling after the ReLU."""
+    return nn.Sequential(
+        *unit(1, 8, 3), *unit(8, 16, 3), nn.MaxPool2d(2),
+        *unit(16, 16, 3), *unit(16, 16, 3), nn.MaxPool2d(2),
+        *unit(16, 16, 3), *unit(16, 16, 2),
+        nn.Flatten(), nn.Linear(16, 10), nn.LogSoftmax(dim=1),
+    )  # fmt: skip
+
+
+def loaders(job: Job) -> tuple["DataLoader[Batch]", "DataLoader[Batch]"]:
+    """Augmented, shuffled training batches, and plain test batches."""
+    plain = [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
+    moved = [
+        transforms.RandomRotation(15),
+        transforms.RandomAffine(0, translate=(2 / 28, 2 / 28)),
+    ]
+    # The seed does not say whether it moves PIL images or, after ToTensor, tensors of 0 to 1.
+    steps = [plain[0], *moved, plain[1]] if job.tensors else [*moved, *plain]
+    train = datasets.MNIST(job.mnist, train=True, transform=transforms.Compose(steps))
+    test = datasets.MNIST(job.mnist, train=False, transform=transforms.Compose(plain))
+    return (
+        DataLoader(train, BATCH, shuffle=True, num_workers=job.workers),
+        DataLoader(test, BATCH, num_workers=job.workers),
+    )
+
+
+def measure(job: Job) -> Result:
+    """Train `job.steps` steps; evaluate on all test images if the job says so."""
+    torch.manual_seed(0)
+    train, test = loaders(job)
+    model = network().train()
+    optimizer = torch.optim.Adagrad(model.parameters(), lr=MAX_LR)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, MAX_LR, total_steps=TOTAL_STEPS, pct_start=PCT_START,
+        div_factor=DIV_FACTOR, final_div_factor=DIV_FACTOR, cycle_momentum=False,
+    )  # fmt: skip
+    losses, correct = [], 0
+
+    def step(batch: Batch) -> None:
+        nonlocal correct
+        images, labels = batch
+        optimizer.zero_grad()
+        log_probs = model(images)
+        loss = F.nll_loss(log_probs, labels)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        correct += int((log_probs.argmax(dim=1) == labels).sum().item())
+
+    batches: Iterator[Batch] = iter(train)
+    result = {"images": BATCH * job.steps, "seconds": seconds_for(step, batches, job.steps)}
+    result["workers_mb"] = workers_mb()
+    del batches  # and with it the workers
+    if job.evaluate:
+        result["evaluation_seconds"] = seconds_of_evaluation(model, test)
+    return result
+
+
+@torch.no_grad()
+def seconds_of_evaluation(model: nn.Module, test: "DataLoader[Batch]") -> float:
+    """Time of one look at all test images, starting the workers included, as every epoch does."""
+    model.eval()
+    loss, correct = 0.0, 0
+    started = perf_counter()
+    for images, labels in test:
+        log_probs = model(images)
+        loss += F.nll_loss(log_probs, labels).item()
+        correct += int((log_probs.argmax(dim=1) == labels).sum().item())
+    return perf_counter() - started
+
+
+if __name__ == "__main__":
+    main(measure)

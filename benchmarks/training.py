@@ -1,0 +1,247 @@
+"""Measures training speed side by side: `python -m benchmarks.training`.
+
+Every round runs each contestant once, in a process of its own in a pseudo-terminal of its own;
+rounds repeat, so that a drift of the machine hits all alike, and medians are shown. All train the
+same network at batch 128 on the CPU, with torch's own number of threads (OMP_NUM_THREADS sets it).
+"""
+
+import json
+import os
+import platform
+import pty
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+# Nothing heavy above: this process waits beside those that are measured.
+from benchmarks.contestant import PROJECT, Job, Result
+from benchmarks.report import Standing, draw, speed_table, standings, whole_run_lines
+
+SEED_STEPS = 100  # at most: the seed's way is slow, and steady after its warm-up
+FULL_EPOCH = 468  # full batches in 60,000 images
+PACKAGES = ("torch", "torchvision", "lightning", "numpy", "pillow", "keras", "jax", "jaxlib")
+console = Console(highlight=False)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to train.
+
+    Args:
+        label: its row in the table.
+        module: the program in this package that measures it.
+        settings: of its `Job`, beside steps and files.
+        needs: optional modules without which it is skipped.
+    """
+
+    label: str
+    module: str
+    settings: dict[str, Any]
+    needs: tuple[str, ...] = ()
+
+
+CONTESTANTS = {
+    **{
+        f"seed-{workers}{'' if tensors else '-pil'}": Contestant(
+            f"seed's way, {workers} workers" + ("" if tensors else ", PIL"),
+            "seeds_way",
+            {"workers": workers, "tensors": tensors},
+        )
+        for tensors in (True, False)
+        for workers in (4, 2, 0)
+    },
+    "keras": Contestant("Keras 3 on JAX", "keras_version", {}, needs=("keras", "jax")),
+    "program": Contestant("train.py", "program", {}),
+    "bare-augmented": Contestant("bare loop, augmenting", "bare_loop", {"augment": True}),
+    "bare": Contestant("bare loop", "bare_loop", {}),
+    "floor": Contestant("arithmetic floor", "floor", {}),
+}
+WHOLE_RUN = {
+    "seed-4": replace(
+        CONTESTANTS["seed-4"], settings={"workers": 4, "tensors": True, "evaluate": True}
+    ),
+    "whole-run": Contestant("train.py, command to prompt", "whole_run", {}),
+}
+
+
+def run_contestant(contestant: Contestant, job: Job) -> Result:
+    """Measure once, in a fresh process; adds its peak memory.
+
+    Raises:
+        RuntimeError: the process failed; the message ends with the last that it said.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "result.json"
+        program = f"benchmarks.{contestant.module}"
+        command = [sys.executable, "-m", program, job.to_json(), str(file)]
+        said, status, peak_mb = run_in_terminal(command)
+        if status:
+            raise RuntimeError(f"{contestant.label}: exit status {status}\n{said[-3000:]}")
+        result: Result = json.loads(file.read_text())
+    result["memory_mb"] = peak_mb + result.get("workers_mb", 0)
+    return result
+
+
+def run_in_terminal(command: list[str]) -> tuple[str, int, float]:
+    """Run a program as on a terminal of 100 columns: bars are drawn, and nobody sees them.
+
+    Returns:
+        What it showed, its exit status, and its peak resident memory in MB: its own or that of
+        the largest program it ran, whichever is more.
+    """
+    terminal, slave = pty.openpty()
+    size = {"COLUMNS": "100", "LINES": "40", "TERM": "xterm-256color"}
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, cwd=PROJECT,
+        env=os.environ | size, start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    said = b""
+    try:
+        with suppress(OSError):  # Linux's way to say that the other end was closed
+            while part := os.read(terminal, 1 << 16):
+                said = (said + part)[-(1 << 16) :]
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    finally:
+        if process.returncode is None:  # interrupted: take its workers along
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        os.close(terminal)
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # of ru_maxrss, in bytes or kB
+    return said.decode(errors="replace"), process.returncode, usage.ru_maxrss / unit
+
+
+def measure_rounds(
+    contestants: dict[str, Contestant], rounds: int, steps: int
+) -> dict[str, list[Result]]:
+    """All results of each contestant, measured in turn, round by round."""
+    results: dict[str, list[Result]] = {name: [] for name in contestants}
+    columns = (
+        TextColumn("{task.description:<42}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with tempfile.TemporaryDirectory() as folder, Progress(*columns, console=console) as bar:
+        task = bar.add_task("MNIST", total=rounds * len(contestants))
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.prepare", folder], cwd=PROJECT, check=True
+        )
+        for number in range(rounds):
+            for name, contestant in contestants.items():
+                bar.update(task, description=f"round {number + 1}/{rounds}: {contestant.label}")
+                own_steps = min(steps, SEED_STEPS) if contestant.module == "seeds_way" else steps
+                job = Job(own_steps, folder, **contestant.settings)
+                results[name].append(run_contestant(contestant, job))
+                bar.advance(task)
+    return results
+
+
+def available(contestants: dict[str, Contestant]) -> dict[str, Contestant]:
+    """The contestants whose optional packages are installed; says which are skipped."""
+    chosen = {}
+    for name, contestant in contestants.items():
+        if missing := [module for module in contestant.needs if find_spec(module) is None]:
+            console.print(
+                f"{contestant.label}: skipped, {' and '.join(missing)} not installed "
+                "(pip install 'tiny-mnist\\[benchmark]')"
+            )
+        else:
+            chosen[name] = contestant
+    return chosen
+
+
+def choose(names: str) -> dict[str, Contestant]:
+    """The contestants named, separated by commas; all for an empty text."""
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if unknown := [name for name in wanted if name not in CONTESTANTS]:
+        raise typer.BadParameter(f"no {', '.join(unknown)}; there are {', '.join(CONTESTANTS)}")
+    return {name: c for name, c in CONTESTANTS.items() if not wanted or name in wanted}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on, and how busy it was before."""
+    processor, info = platform.processor(), Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        processor = names[0].partition(":")[2].strip() if names else processor
+    return {
+        "processor": processor or platform.machine(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "load_average_before": os.getloadavg()[0],
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages that matter, where installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="Times each contestant is measured.")] = 3,
+    steps: Annotated[
+        int,
+        typer.Option(
+            min=5, max=FULL_EPOCH, help=f"Training steps a round (seed: at most {SEED_STEPS})."
+        ),
+    ] = 300,
+    out: Annotated[Path, typer.Option(help="Folder for the JSON and the picture.")] = Path(
+        "runs/benchmarks"
+    ),
+    only: Annotated[
+        str, typer.Option(help=f"Some contestants only: {', '.join(CONTESTANTS)}.")
+    ] = "",
+    whole_run: Annotated[
+        bool, typer.Option(help="Instead: a whole default run against the seed's way.")
+    ] = False,
+) -> None:
+    """Measure training speed side by side."""
+    # Python would die at once, and leave behind the contestant that is running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    contestants = WHOLE_RUN if whole_run else available(choose(only))
+    record: dict[str, Any] = {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": versions(),
+        "rounds": rounds,
+        "steps": steps,
+        "seed_steps": min(steps, SEED_STEPS),
+    }
+    results = measure_rounds(contestants, rounds, steps)
+    record["results"] = results
+
+    out.mkdir(parents=True, exist_ok=True)
+    name = "whole_run" if whole_run else "training"
+    (out / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    console.print()
+    if whole_run:
+        console.print(*whole_run_lines(results), sep="\n", soft_wrap=True)
+    else:
+        labels = {key: contestant.label for key, contestant in contestants.items()}
+        rows: list[Standing] = standings(results, labels)
+        console.print(speed_table(rows, rounds, steps, record["seed_steps"]))
+        draw(rows, out / f"{name}.png")
+    console.print(f"Written to {out}/", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
