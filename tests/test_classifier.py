@@ -73,3 +73,22 @@ def test_metrics_begin_anew_after_a_reset() -> None:
     metrics.reset()
     metrics.update(torch.tensor(1.0), *batch(correct=8, images=8))
     assert metrics.compute() == {"loss": 1.0, "accuracy": 100.0, "images": 8}
+
+
+@pytest.mark.parametrize("anneal", ["cos", "linear"])
+def test_the_last_rate_stays_when_a_run_is_prolonged(
+    compose: Callable[..., DictConfig], anneal: str
+) -> None:
+    config = compose(f"optim.scheduler.anneal_strategy={anneal}")
+    classifier = Classifier(
+        TinyCNN(), instantiate(config.optim.optimizer), instantiate(config.optim.scheduler)
+    )
+    classifier._trainer = SimpleNamespace(estimated_stepping_batches=10)
+    made = classifier.configure_optimizers()
+    made["optimizer"].step()
+    rates = []
+    for _ in range(20):
+        rates += made["lr_scheduler"]["scheduler"].get_last_lr()
+        classifier.lr_scheduler_step(made["lr_scheduler"]["scheduler"], None)
+    assert rates[9] == pytest.approx(0.75 / 7.5 / 7.5)
+    assert set(rates[9:]) == {rates[9]}

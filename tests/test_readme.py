@@ -21,7 +21,12 @@ LINES = [
     if not line.startswith("error:")
 ]
 SETUP = [line for line in LINES if line and line[0] == "pip"]
-TRAIN = [line[2:] for line in LINES if line[:2] == ["python", "train.py"]]
+TRAIN = [
+    line[2:]
+    for line in LINES
+    if line[:2] == ["python", "train.py"] and not line[2].startswith("resume=")
+]
+"""Resuming is shown in reliability/."""
 SHORT = [
     "trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1",
     "trainer.limit_test_batches=1",

@@ -14,6 +14,8 @@ TRAINING_IMAGES = 60_000
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, le=1e6)]
+Factor = Annotated[float, Field(ge=1e-6, le=1e9)]
+"""So that no rate overflows, whatever the peak."""
 Batches = Annotated[int, Field(ge=0)] | Fraction
 """A number of batches, or a part of all of them."""
 SomeBatches = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
@@ -79,8 +81,8 @@ class Scheduler(OpenSection):
     target: Literal["torch.optim.lr_scheduler.OneCycleLR"] = Field(alias="_target_")
     partial: Literal[True] = Field(alias="_partial_")
     max_lr: Positive
-    div_factor: Positive
-    final_div_factor: Positive
+    div_factor: Factor
+    final_div_factor: Factor
     pct_start: Fraction
 
 

@@ -50,8 +50,12 @@ class Guard(Callback):
         try:
             validate(plain(config))
             folder = Path(config.hydra.run.dir)
-            if is_first_process() and (folder / "metrics.csv").exists():
-                raise UserError(f"{folder} already holds a run; choose another hydra.run.dir")
+            left = (folder / "metrics.csv", folder / "checkpoints" / "last.ckpt")
+            if is_first_process() and any(path.exists() for path in left):
+                raise UserError(
+                    f"{folder} already holds a run; choose another hydra.run.dir, or go on with "
+                    f"{shlex.quote(f'resume={folder}')}"
+                )
         except Exception as error:
             # Hydra turns a callback's exceptions into warnings; this one must stop the run.
             stop(error)

@@ -157,3 +157,15 @@ def test_loss_is_finite_when_a_batch_has_fewer_images_than_processes() -> None:
         log_probs = torch.zeros(len(labels), 10).log_softmax(dim=1)
         metrics.update(F.nll_loss(log_probs, labels), log_probs, labels)
     assert metrics.compute()["loss"] == pytest.approx(math.log(10))
+
+
+def test_an_epoch_goes_on_where_it_was_left_and_the_next_is_whole() -> None:
+    loader = training_loader()
+    wanted = list(loader)
+    left = iter(loader)
+    for _ in range(3):
+        next(left)
+    other = training_loader()
+    other.load_state_dict(loader.state_dict())
+    assert equal(joined(list(other)), joined(wanted[3:]))
+    assert equal(epoch(other, 1), epoch(training_loader(), 1))
