@@ -115,7 +115,7 @@ def draw(rows: list[Standing], path: Path) -> None:
         axes.barh(row.label, row.speed, color=colour)
         axes.hlines(row.label, min(row.speeds), max(row.speeds), color="black", lw=1.5)
         axes.annotate(
-            f"{row.speed:,.0f}", (max(row.speeds), row.label), (6, 0), textcoords="offset points",
+            f"{row.speed:,.0f}", (max(row.speeds), row.label), (6, 0), textcoords="offset points",  # type: ignore[arg-type, unused-ignore]
             va="center",
         )  # fmt: skip
     axes.invert_yaxis()
