@@ -168,11 +168,7 @@ class Classifier(pl.LightningModule):
             raise UserError(f"optim cannot be built for {total} steps: {reason}") from error
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {
-                "scheduler": scheduler,
-                "interval": self.interval,
-                "name": "learning_rate",
-            },
+            "lr_scheduler": {"scheduler": scheduler, "interval": self.interval},
         }
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:

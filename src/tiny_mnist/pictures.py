@@ -115,14 +115,9 @@ def confusion_matrix(counts: Int64[Tensor, "10 10"]) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a picture as PNG, whole or not at all."""
-    with whole_file(path) as file:
-        FigureCanvasAgg(figure).print_png(file)
-
-
-def pixels(figure: Figure) -> UInt8[Tensor, "height width 3"]:
-    """The picture as red, green and blue, for TensorBoard."""
+def save(figure: Figure, path: Path) -> UInt8[Tensor, "height width 3"]:
+    """Write a picture as PNG, whole or not at all; its red, green and blue, for TensorBoard."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with whole_file(path) as file:
+        canvas.print_png(file)
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[..., :3].copy())

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 import lightning.pytorch as pl
@@ -19,7 +19,7 @@ COLUMNS = (
     "epoch", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "learning_rate",
 )  # fmt: skip
 VAL_COLUMNS = ("val_loss", "val_accuracy")
-LOSS_TAG, ACCURACY_TAG = "loss", "accuracy (%)"  # charts in TensorBoard
+LOSS_TAG, ACCURACY_TAG, RATE_TAG = "loss", "accuracy (%)", "learning_rate"  # TensorBoard's charts
 
 
 class CurveLogger(TensorBoardLogger):
@@ -55,6 +55,8 @@ class Recorder(Checkpoint):
         self.tested = 0
         """Test images that the test figures of the last row are about."""
         self.writers: dict[str, SummaryWriter] = {}
+        self.rates: list[tuple[float, int, float]] = []
+        """(learning rate, step, time in seconds since 1970) of the steps not yet written down."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open one TensorBoard run for each split: the same tag then shares one chart."""
@@ -66,8 +68,14 @@ class Recorder(Checkpoint):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Read the learning rate at the start of the epoch, as the original does."""
-        self.learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self.learning_rate = current_rate(trainer)
         self.running_since = self.epoch_started = perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the learning rate of the step."""
+        self.rates.append((current_rate(trainer), trainer.global_step, time()))
 
     def on_train_batch_end(
         self,
@@ -109,6 +117,7 @@ class Recorder(Checkpoint):
     ) -> None:
         """Note how long the TensorBoard files are, so that a resumed run can cut them there."""
         if trainer.is_global_zero:
+            self.write_rates(trainer)
             for writer in self.writers.values():
                 writer.flush()
             for logger in trainer.loggers:
@@ -127,6 +136,7 @@ class Recorder(Checkpoint):
         if not trainer.is_global_zero:
             return
         self.run.write_metrics(self.columns, self.rows)
+        self.write_rates(trainer)
         parts = [f"Epoch {epoch:>2}/{trainer.max_epochs}"]
         for split, writer in self.writers.items():
             loss, accuracy = metrics.get(f"{split}_loss"), metrics.get(f"{split}_accuracy")
@@ -140,6 +150,14 @@ class Recorder(Checkpoint):
         log.info(line)
         self.announce(line)
 
+    def write_rates(self, trainer: pl.Trainer) -> None:
+        """Draw the learning-rate curve on, many steps at once: each by itself slows a step down."""
+        logger = trainer.logger
+        assert isinstance(logger, CurveLogger)
+        for rate, step, moment in self.rates:
+            logger.experiment.add_scalar(RATE_TAG, rate, step, walltime=moment)
+        self.rates = []
+
     def add_test(self, metrics: dict[str, float]) -> None:
         """Fill the test columns of the last epoch, which has not looked at the test images."""
         self.tested = round(metrics["test_images"])
@@ -150,3 +168,8 @@ class Recorder(Checkpoint):
         for writer in self.writers.values():
             writer.close()
         self.writers = {}
+
+
+def current_rate(trainer: pl.Trainer) -> float:
+    """The learning rate of the step to come."""
+    return float(trainer.optimizers[0].param_groups[0]["lr"])

@@ -49,12 +49,10 @@ def report(
     run.write_metrics(recorder.columns, recorder.rows)
     summary = summarize(trainer, classifier, data, recorder)
     figures = draw(classifier, data, recorder)
-    for path, figure in figures.items():
-        pictures.save(figure, path)
     logger = trainer.logger
     assert isinstance(logger, TensorBoardLogger)
     for path, figure in figures.items():
-        picture = pictures.pixels(figure)
+        picture = pictures.save(figure, path)
         logger.experiment.add_image(path.stem, picture, summary["epochs"], dataformats="HWC")
     # Fills the HPARAMS tab: what was set, and what came out on the test images at the end. The
     # tags are those of the curves, where each result is one point on a chart that exists anyway.

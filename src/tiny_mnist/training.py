@@ -12,7 +12,6 @@ import lightning.pytorch as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import LearningRateMonitor
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor, nn
@@ -72,12 +71,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
         logger=CurveLogger(run),
         plugins=[WholeCheckpointIO()],
         enable_progress_bar=bool(bar),
-        callbacks=[
-            *bar,
-            LearningRateMonitor(logging_interval="step"),
-            recorder,
-            saver,
-        ],
+        callbacks=[*bar, recorder, saver],
     )
     if trainer.strategy.root_device.type == "cpu":
         check_memory(classifier.network, data.batch_size // trainer.world_size)

@@ -12,6 +12,8 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
 SIDE = 28  # pixels on a side of an MNIST image
+CENTRE = (SIDE - 1) / 2
+FAR = 1e4  # pixels: beyond the frame, however it is turned
 MEAN, STD = 0.1307, 0.3081  # of the MNIST training pixels on the 0–1 scale
 
 
@@ -63,27 +65,25 @@ def move(images: UInt8[Tensor, "batch 28 28"], motions: Motions) -> UInt8[Tensor
     pixel is followed back through the shift to the rotated image, where it is black if it lies
     outside the frame, and through the rotation to the pixel that it shows.
     """
-    batch = images.shape[0]
     pixel = torch.arange(SIDE, device=images.device)
-    column = pixel - motions.shifts[:, :1]  # in the rotated image, before the shift
-    row = pixel - motions.shifts[:, 1:]
-    centre = (SIDE - 1) / 2
-    x, y = column - centre, row - centre
-    cos, sin = motions.angles.cos()[:, None], motions.angles.sin()[:, None]
-    source_x = ((cos * x)[:, None, :] - (sin * y)[:, :, None] + centre).round_().int()
-    source_y = ((sin * x)[:, None, :] + (cos * y)[:, :, None] + centre).round_().int()
-    visible = (
-        inside(source_x) & inside(source_y) & inside(column)[:, None, :] & inside(row)[:, :, None]
-    )
-    black = SIDE * SIDE  # the index of a black pixel, appended to each image
-    source = torch.where(visible, source_y * SIDE + source_x, black).long()
-    pixels = torch.nn.functional.pad(images.reshape(batch, black), (0, 1))
-    return pixels.gather(1, source.reshape(batch, black)).reshape(batch, SIDE, SIDE)
+    x = from_centre(pixel - motions.shifts[:, :1])[:, None, :]
+    y = from_centre(pixel - motions.shifts[:, 1:])[:, :, None]
+    cos, sin = motions.angles.cos()[:, None, None], motions.angles.sin()[:, None, None]
+    # Black lies around the image, one pixel wide: there ends all that comes from further outside.
+    column = (cos * x - sin * y).add_(CENTRE).round_().clamp_(-1, SIDE)
+    row = (sin * x + cos * y).add_(CENTRE).round_().clamp_(-1, SIDE)
+    framed = torch.nn.functional.pad(images, (1, 1, 1, 1)).flatten(1)
+    source = row.add_(1).mul_(SIDE + 2).add_(column).add_(1)
+    return framed.gather(1, source.long().flatten(1)).view_as(images)
 
 
-def inside(coordinate: Tensor) -> Tensor:
-    """Whether a pixel coordinate lies within the image."""
-    return (coordinate >= 0) & (coordinate < SIDE)
+def from_centre(coordinate: Int64[Tensor, "batch 28"]) -> Float32[Tensor, "batch 28"]:
+    """Pixels from the centre of the rotated image; very far away outside of its frame.
+
+    What was rotated out of the frame must not come back by the shift.
+    """
+    inside = (coordinate >= 0) & (coordinate < SIDE)
+    return torch.where(inside, coordinate - CENTRE, FAR)
 
 
 def normalize(images: UInt8[Tensor, "batch 28 28"]) -> Float[Tensor, "batch 1 28 28"]:

@@ -102,7 +102,8 @@ class TrainingLoader:
             mine = slice(start + first, start + self.batch_size, step)
             chosen = order[mine]
             moves = Motions(motions.angles[mine], motions.shifts[mine]) if moved else None
-            yield Batch(self.images[chosen], self.labels[chosen], moves)
+            # Indexing by brackets takes five times as long.
+            yield Batch(self.images.index_select(0, chosen), self.labels[chosen], moves)
 
 
 class EvaluationLoader:
