@@ -1,26 +1,19 @@
 """The bare loop: the fastest plain PyTorch that we know for the same arithmetic.
 
 All levers of the program, but no Lightning, no metrics, no display, and batches that lie ready in
-memory: already normalised, or still to be augmented.
+memory: already normalised, or still to be augmented. It can do without one of the levers, or try
+something on top of them, to show what each gives.
 """
 
 from itertools import cycle
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.contestant import (
-    BATCH,
-    DIV_FACTOR,
-    MAX_LR,
-    PCT_START,
-    TOTAL_STEPS,
-    Job,
-    Result,
-    main,
-    seconds_for,
-)
+from benchmarks.contestant import Job, Result, main, seconds_for
+from benchmarks.recipe import adagrad
+from tiny_mnist import network
 from tiny_mnist.allocator import keep_freed_memory
 from tiny_mnist.data import source
 from tiny_mnist.data.augment import Motions, draw_motions, move, normalize
@@ -31,39 +24,60 @@ Batch = tuple[Tensor, Tensor, Motions]
 
 def measure(job: Job) -> Result:
     """Train `job.steps` steps."""
-    keep_freed_memory()
+    if job.without != "kept memory":
+        keep_freed_memory()
     torch.manual_seed(0)
     batches = ready_batches(job)
-    model = TinyCNN().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adagrad(model.parameters(), lr=MAX_LR, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, MAX_LR, total_steps=TOTAL_STEPS, pct_start=PCT_START,
-        div_factor=DIV_FACTOR, final_div_factor=DIV_FACTOR, cycle_momentum=False,
-    )  # fmt: skip
+    model = build(job)
+    optimizer, schedule = adagrad(model, fused=job.without != "fused optimizer")
+    bfloat16 = torch.autocast("cpu", torch.bfloat16, enabled=job.trying == "bfloat16")
 
     def step(batch: Batch) -> None:
         images, labels, motions = batch
         if job.augment:
             images = normalize(move(images, motions))
         optimizer.zero_grad()
-        F.nll_loss(model(images), labels).backward()
+        with bfloat16:
+            loss = F.nll_loss(model(images), labels)
+        loss.backward()
         optimizer.step()
         schedule.step()
 
-    return {"images": BATCH * job.steps, "seconds": seconds_for(step, cycle(batches), job.steps)}
+    seconds = seconds_for(step, cycle(batches), job.steps)
+    return {"images": job.batch * job.steps, "seconds": seconds}
+
+
+def build(job: Job) -> nn.Module:
+    """The network with the levers of the job."""
+    model = TinyCNN()
+    if job.without == "pooling before the ReLU":
+        for unit in model.modules():
+            if (
+                isinstance(unit, nn.Sequential)
+                and len(unit) == 4
+                and isinstance(unit[2], nn.MaxPool2d)
+            ):
+                unit[2], unit[3] = unit[3], unit[2]
+    if job.without in ("oneDNN's layout", "either layout"):
+        network.fits_onednn = lambda images: False
+    if job.without != "either layout":
+        model = model.to(memory_format=torch.channels_last)
+    if job.trying == "torch.compile":
+        model.compile()
+    return model
 
 
 def ready_batches(job: Job) -> list[Batch]:
     """All full batches of one shuffled epoch, normalised unless they are to be augmented."""
     mnist = source.load(source.default_root())
-    full = len(mnist.train_images) // BATCH * BATCH
+    full = len(mnist.train_images) // job.batch * job.batch
     order = torch.randperm(len(mnist.train_images))[:full]
     motions = draw_motions(full, rotation=15, translation=2, generator=torch.Generator())
     images = mnist.train_images[order]
     parts = (
-        (images if job.augment else normalize(images)).split(BATCH),
-        mnist.train_labels[order].split(BATCH),
-        map(Motions, motions.angles.split(BATCH), motions.shifts.split(BATCH)),
+        (images if job.augment else normalize(images)).split(job.batch),
+        mnist.train_labels[order].split(job.batch),
+        map(Motions, motions.angles.split(job.batch), motions.shifts.split(job.batch)),
     )
     return list(zip(*parts, strict=True))
 

@@ -3,7 +3,7 @@
 import json
 import multiprocessing
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,8 +11,6 @@ from time import perf_counter
 from typing import TypeVar
 
 BATCH = 128
-MAX_LR, DIV_FACTOR, PCT_START = 0.75, 7.5, 0.3  # the seed's one cycle
-TOTAL_STEPS = 4690  # of ten epochs
 WARM_UP = 20  # steps before the clock starts; more than any loader has ready beforehand
 PROJECT = Path(__file__).parents[1]
 
@@ -27,19 +25,27 @@ class Job:
 
     Args:
         steps: training steps under the clock.
+        batch: images a step, where a contestant can take another number than the default.
         mnist: folder with the files as torchvision wants them, made by `benchmarks.prepare`.
         workers: processes of the seed's DataLoader.
         tensors: whether the seed's transforms move tensors or PIL images.
         evaluate: whether the seed's evaluation is measured, too.
         augment: whether the bare loop augments.
+        without: the lever that the bare loop does without.
+        trying: what the bare loop tries on top of all levers.
+        overrides: of the program's configuration.
     """
 
     steps: int
     mnist: str
+    batch: int = BATCH
     workers: int = 0
     tensors: bool = False
     evaluate: bool = False
     augment: bool = False
+    without: str = ""
+    trying: str = ""
+    overrides: Sequence[str] = ()
 
     def to_json(self) -> str:
         """The job as one command-line argument."""

@@ -10,13 +10,15 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks.contestant import BATCH, PROJECT, Job, Result, main
+from benchmarks.contestant import PROJECT, Job, Result, main
 
 
 def train(folder: Path, *overrides: str) -> float:
     """Run train.py into `folder`; seconds from command to prompt."""
     # The CPU, also where there is a GPU: so do the others.
-    command = [sys.executable, "train.py", f"hydra.run.dir={folder}", "trainer=cpu", *overrides]
+    command = [
+        sys.executable, "train.py", f"hydra.run.dir={folder}", "trainer.accelerator=cpu", *overrides
+    ]  # fmt: skip
     started = perf_counter()
     subprocess.run(command, cwd=PROJECT, check=True)
     return perf_counter() - started
@@ -26,14 +28,20 @@ def measure(job: Job) -> Result:
     """Train two epochs of `job.steps` steps, of which the first warms up."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run"
-        train(folder, "trainer.max_epochs=2", f"++trainer.limit_train_batches={job.steps}")
+        train(
+            folder,
+            "trainer.max_epochs=2",
+            f"trainer.limit_train_batches={job.steps}",
+            f"data.batch_size={job.batch}",
+            *job.overrides,
+        )
         starts = step_starts(folder)[job.steps :]
         if len(starts) == job.steps:
             # From the first step's start to the last one's, all by the program's own clock.
-            return {"images": BATCH * (job.steps - 1), "seconds": starts[-1] - starts[0]}
+            return {"images": job.batch * (job.steps - 1), "seconds": starts[-1] - starts[0]}
         # Without times of single steps, the whole training: the warm-up counts against us.
         summary = json.loads((folder / "summary.json").read_text())
-        return {"images": 2 * BATCH * job.steps, "seconds": summary["training_seconds"]}
+        return {"images": 2 * job.batch * job.steps, "seconds": summary["training_seconds"]}
 
 
 def step_starts(folder: Path) -> list[float]:

@@ -1,17 +1,38 @@
-"""What the benchmark shows: its table, its picture, the comparison of whole runs."""
+"""What the benchmark shows of what it measured: tables and pictures."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 
 from benchmarks.contestant import Result
+from benchmarks.suites import BATCHES, MODES
 
 EPOCH = 60_000  # images
 COLOURS = {"seed": "tab:gray", "keras": "tab:orange", "program": "tab:blue", "floor": "tab:red"}
+
+
+def show(record: dict[str, Any], out: Path, console: Console) -> None:
+    """Print the outcome of a suite; draw its picture into `out`, if it has one."""
+    rows = standings(record["results"], record["labels"])
+    rounds = record["rounds"]
+    match record["suite"]:
+        case "speed":
+            console.print(speed_table(rows, rounds, record["steps"], record["seed_steps"]))
+            draw(rows, out / "speed.png")
+        case "levers":
+            console.print(time_table(rows, "A training step of 128 images", 128_000, "ms", rounds))
+        case "start":
+            console.print(time_table(rows, "From command to prompt or step", 1, "s", rounds))
+        case "scaling":
+            console.print(time_table(rows, "An epoch", EPOCH, "s", rounds))
+            draw_scaling(rows, out / "scaling.png")
+        case "whole-run":
+            console.print(*whole_run_lines(record["results"]), sep="\n", soft_wrap=True)
 
 
 class Standing(NamedTuple):
@@ -81,6 +102,19 @@ def cells(row: Standing) -> Iterator[str]:
     yield "–" if row.name == "floor" else f"{row.memory_mb:,.0f}"
 
 
+def time_table(rows: list[Standing], what: str, amount: float, unit: str, rounds: int) -> Table:
+    """Time for `amount` images (of which `unit` counts), beside that of the first row."""
+    table = Table(title=f"{what}, median of {rounds} rounds", box=SIMPLE_HEAD)
+    for header in ("", unit, "× the first", "range"):
+        table.add_column(header, justify="right" if header else "left", no_wrap=True)
+    for row in rows:
+        times = [amount / speed for speed in row.speeds]
+        ratio = 1 / row.ratios[rows[0].name]
+        spread = f"{min(times):.2f} to {max(times):.2f}"
+        table.add_row(row.label, f"{median(times):.2f}", f"{ratio:.3f}", spread)
+    return table
+
+
 def whole_run_lines(results: dict[str, list[Result]]) -> list[str]:
     """A whole default run, and what the seed's way would take for the same epochs."""
     seed, whole = results["seed-4"], results["whole-run"]
@@ -129,4 +163,35 @@ def draw(rows: list[Standing], path: Path) -> None:
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+    FigureCanvasAgg(figure).print_png(path)
+
+
+def draw_scaling(rows: list[Standing], path: Path) -> None:
+    """Images a second against the batch size, a line for each division of the work."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    speeds = {row.name: row.speeds for row in rows}
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for mode in MODES:
+        points = [
+            (batch, speeds[name])
+            for batch in BATCHES
+            if (name := f"{mode} batch {batch}") in speeds
+        ]
+        if not points:
+            continue
+        batches, measured = zip(*points, strict=True)
+        (line,) = axes.plot(batches, [median(values) for values in measured], "o-", label=mode)
+        axes.vlines(batches, *zip(*((min(v), max(v)) for v in measured), strict=True),
+                    color=line.get_color())  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(BATCHES, [str(batch) for batch in BATCHES])
+    axes.set(
+        xlabel="batch size (global)", ylabel="images/s", ylim=(0, None),
+        title="train.py: speed against batch size",
+    )  # fmt: skip
+    axes.grid(alpha=0.3)
+    axes.legend()
     FigureCanvasAgg(figure).print_png(path)

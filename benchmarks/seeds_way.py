@@ -12,18 +12,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from benchmarks.contestant import (
-    BATCH,
-    DIV_FACTOR,
-    MAX_LR,
-    PCT_START,
-    TOTAL_STEPS,
-    Job,
-    Result,
-    main,
-    seconds_for,
-    workers_mb,
-)
+from benchmarks.contestant import BATCH, Job, Result, main, seconds_for, workers_mb
+from benchmarks.recipe import adagrad
 
 Batch = tuple[Tensor, Tensor]
 
@@ -67,11 +57,7 @@ def measure(job: Job) -> Result:
     torch.manual_seed(0)
     train, test = loaders(job)
     model = network().train()
-    optimizer = torch.optim.Adagrad(model.parameters(), lr=MAX_LR)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, MAX_LR, total_steps=TOTAL_STEPS, pct_start=PCT_START,
-        div_factor=DIV_FACTOR, final_div_factor=DIV_FACTOR, cycle_momentum=False,
-    )  # fmt: skip
+    optimizer, schedule = adagrad(model)
     losses, correct = [], 0
 
     def step(batch: Batch) -> None:

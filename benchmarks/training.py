@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -26,54 +25,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 # Nothing heavy above: this process waits beside those that are measured.
-from benchmarks.contestant import PROJECT, Job, Result
-from benchmarks.report import Standing, draw, speed_table, standings, whole_run_lines
+from benchmarks.contestant import BATCH, PROJECT, Job, Result
+from benchmarks.report import show
+from benchmarks.suites import SPEED, SUITES, Contestant
 
 SEED_STEPS = 100  # at most: the seed's way is slow, and steady after its warm-up
 FULL_EPOCH = 468  # full batches in 60,000 images
 PACKAGES = ("torch", "torchvision", "lightning", "numpy", "pillow", "keras", "jax", "jaxlib")
 console = Console(highlight=False)
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """One way to train.
-
-    Args:
-        label: its row in the table.
-        module: the program in this package that measures it.
-        settings: of its `Job`, beside steps and files.
-        needs: optional modules without which it is skipped.
-    """
-
-    label: str
-    module: str
-    settings: dict[str, Any]
-    needs: tuple[str, ...] = ()
-
-
-CONTESTANTS = {
-    **{
-        f"seed-{workers}{'' if tensors else '-pil'}": Contestant(
-            f"seed's way, {workers} workers" + ("" if tensors else ", PIL"),
-            "seeds_way",
-            {"workers": workers, "tensors": tensors},
-        )
-        for tensors in (True, False)
-        for workers in (4, 2, 0)
-    },
-    "keras": Contestant("Keras 3 on JAX", "keras_version", {}, needs=("keras", "jax")),
-    "program": Contestant("train.py", "program", {}),
-    "bare-augmented": Contestant("bare loop, augmenting", "bare_loop", {"augment": True}),
-    "bare": Contestant("bare loop", "bare_loop", {}),
-    "floor": Contestant("arithmetic floor", "floor", {}),
-}
-WHOLE_RUN = {
-    "seed-4": replace(
-        CONTESTANTS["seed-4"], settings={"workers": 4, "tensors": True, "evaluate": True}
-    ),
-    "whole-run": Contestant("train.py, command to prompt", "whole_run", {}),
-}
 
 
 def run_contestant(contestant: Contestant, job: Job) -> Result:
@@ -86,7 +45,7 @@ def run_contestant(contestant: Contestant, job: Job) -> Result:
         file = Path(folder) / "result.json"
         program = f"benchmarks.{contestant.module}"
         command = [sys.executable, "-m", program, job.to_json(), str(file)]
-        said, status, peak_mb = run_in_terminal(command)
+        said, status, peak_mb = run_in_terminal(command, contestant.environment)
         if status:
             raise RuntimeError(f"{contestant.label}: exit status {status}\n{said[-3000:]}")
         result: Result = json.loads(file.read_text())
@@ -94,7 +53,7 @@ def run_contestant(contestant: Contestant, job: Job) -> Result:
     return result
 
 
-def run_in_terminal(command: list[str]) -> tuple[str, int, float]:
+def run_in_terminal(command: list[str], environment: dict[str, str]) -> tuple[str, int, float]:
     """Run a program as on a terminal of 100 columns: bars are drawn, and nobody sees them.
 
     Returns:
@@ -105,7 +64,7 @@ def run_in_terminal(command: list[str]) -> tuple[str, int, float]:
     size = {"COLUMNS": "100", "LINES": "40", "TERM": "xterm-256color"}
     process = subprocess.Popen(
         command, stdin=slave, stdout=slave, stderr=slave, cwd=PROJECT,
-        env=os.environ | size, start_new_session=True,
+        env=os.environ | size | environment, start_new_session=True,
     )  # fmt: skip
     os.close(slave)
     said = b""
@@ -143,11 +102,18 @@ def measure_rounds(
         for number in range(rounds):
             for name, contestant in contestants.items():
                 bar.update(task, description=f"round {number + 1}/{rounds}: {contestant.label}")
-                own_steps = min(steps, SEED_STEPS) if contestant.module == "seeds_way" else steps
-                job = Job(own_steps, folder, **contestant.settings)
+                job = Job(steps_of(contestant, steps), folder, **contestant.settings)
                 results[name].append(run_contestant(contestant, job))
                 bar.advance(task)
     return results
+
+
+def steps_of(contestant: Contestant, steps: int) -> int:
+    """As many images for all, but for the seed's way, and at least ten steps of one epoch."""
+    batch: int = contestant.settings.get("batch", BATCH)
+    if contestant.module == "seeds_way":
+        return min(steps, SEED_STEPS)
+    return max(10, min(steps * BATCH, FULL_EPOCH * BATCH) // batch)
 
 
 def available(contestants: dict[str, Contestant]) -> dict[str, Contestant]:
@@ -164,12 +130,15 @@ def available(contestants: dict[str, Contestant]) -> dict[str, Contestant]:
     return chosen
 
 
-def choose(names: str) -> dict[str, Contestant]:
-    """The contestants named, separated by commas; all for an empty text."""
+def choose(suite: str, names: str) -> dict[str, Contestant]:
+    """The contestants of a suite that are named, separated by commas; all for an empty text."""
+    if suite not in SUITES:
+        raise typer.BadParameter(f"no suite {suite}; there are {', '.join(SUITES)}")
+    contestants = SUITES[suite]
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    if unknown := [name for name in wanted if name not in CONTESTANTS]:
-        raise typer.BadParameter(f"no {', '.join(unknown)}; there are {', '.join(CONTESTANTS)}")
-    return {name: c for name, c in CONTESTANTS.items() if not wanted or name in wanted}
+    if unknown := [name for name in wanted if name not in contestants]:
+        raise typer.BadParameter(f"no {', '.join(unknown)}; there are {', '.join(contestants)}")
+    return {name: c for name, c in contestants.items() if not wanted or name in wanted}
 
 
 def machine() -> dict[str, Any]:
@@ -197,6 +166,7 @@ def versions() -> dict[str, str]:
 
 
 def main(
+    suite: Annotated[str, typer.Option(help=f"What to measure: {', '.join(SUITES)}.")] = "speed",
     rounds: Annotated[int, typer.Option(min=1, help="Times each contestant is measured.")] = 3,
     steps: Annotated[
         int,
@@ -208,38 +178,29 @@ def main(
         "runs/benchmarks"
     ),
     only: Annotated[
-        str, typer.Option(help=f"Some contestants only: {', '.join(CONTESTANTS)}.")
+        str,
+        typer.Option(help=f"Some contestants only; of the suite speed: {', '.join(SPEED)}."),
     ] = "",
-    whole_run: Annotated[
-        bool, typer.Option(help="Instead: a whole default run against the seed's way.")
-    ] = False,
 ) -> None:
     """Measure training speed side by side."""
     # Python would die at once, and leave behind the contestant that is running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    contestants = WHOLE_RUN if whole_run else available(choose(only))
+    contestants = available(choose(suite, only))
     record: dict[str, Any] = {
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
         "versions": versions(),
+        "suite": suite,
         "rounds": rounds,
         "steps": steps,
         "seed_steps": min(steps, SEED_STEPS),
     }
-    results = measure_rounds(contestants, rounds, steps)
-    record["results"] = results
-
+    record["results"] = measure_rounds(contestants, rounds, steps)
+    record["labels"] = {key: contestant.label for key, contestant in contestants.items()}
     out.mkdir(parents=True, exist_ok=True)
-    name = "whole_run" if whole_run else "training"
-    (out / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    (out / f"{suite}.json").write_text(json.dumps(record, indent=2) + "\n")
     console.print()
-    if whole_run:
-        console.print(*whole_run_lines(results), sep="\n", soft_wrap=True)
-    else:
-        labels = {key: contestant.label for key, contestant in contestants.items()}
-        rows: list[Standing] = standings(results, labels)
-        console.print(speed_table(rows, rounds, steps, record["seed_steps"]))
-        draw(rows, out / f"{name}.png")
+    show(record, out, console)
     console.print(f"Written to {out}/", soft_wrap=True)
 
 

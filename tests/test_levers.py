@@ -3,10 +3,12 @@
 Pooling before the ReLU is in test_network.py, the batched augmentation in data/test_augment.py.
 """
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tiny_mnist import network as network_module
 from tiny_mnist.allocator import keep_freed_memory
 from tiny_mnist.data.augment import normalize
 from tiny_mnist.data.source import Mnist
@@ -30,6 +32,31 @@ def test_channels_last_computes_the_same_step(mnist: Mnist) -> None:
     plain, fast = (results(mnist, f) for f in (torch.contiguous_format, torch.channels_last))
     assert len(plain) == 27  # two for each of 6 convolutions, 6 norms and the linear layer, and one
     torch.testing.assert_close(fast, plain, rtol=1e-8, atol=1e-10)
+
+
+def test_onednns_layout_computes_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    network = TinyCNN()
+    images = torch.randn(128, 1, 28, 28)  # noise: no two pixels are equal in a pool
+    if not network_module.fits_onednn(images):
+        pytest.skip("for x86 only")
+
+    def step() -> list[Tensor]:
+        network.zero_grad()
+        log_probs = network(images)
+        F.nll_loss(log_probs, torch.arange(128) % 10).backward()
+        # A bias before a batch norm has no effect; its gradient is rounding alone.
+        used = [p for name, p in network.named_parameters() if not name.endswith(".0.bias")]
+        return [log_probs.detach(), *(p.grad.clone() for p in used if p.grad is not None)]
+
+    fast, again = step(), step()
+    monkeypatch.setattr(network_module, "fits_onednn", lambda images: False)
+    plain = step()
+    assert len(plain) == 21
+    for x, y, z in zip(fast, again, plain, strict=True):
+        assert x.equal(y)
+        assert (x - z).norm() < 1e-4 * z.norm()
+    assert not fast[1].equal(plain[1]), "the two layouts were indeed two"
 
 
 def test_the_fused_optimizer_makes_the_same_updates() -> None:

@@ -1,7 +1,6 @@
 """Keeps freed memory within the process, where the next training step finds it again."""
 
 import ctypes
-import os
 
 # From glibc's malloc.h; see mallopt(3).
 M_TRIM_THRESHOLD = -1
@@ -12,11 +11,8 @@ def keep_freed_memory() -> None:
     """Tell glibc not to hand freed activations back to the kernel after every step.
 
     By default each of them is mapped and unmapped anew, and a third of a step goes into page
-    faults. Where there is no glibc, nothing happens. Call before torch is imported, which decides
-    then about huge pages.
+    faults. Where there is no glibc, nothing happens.
     """
-    # PyTorch then asks for huge pages for large tensors, where the kernel leaves that to programs.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):

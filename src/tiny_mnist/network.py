@@ -1,7 +1,9 @@
 """The network of the original: six convolutions, 9,594 parameters, log-probabilities out."""
 
+import platform
 from collections import OrderedDict
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -40,8 +42,30 @@ class TinyCNN(nn.Sequential):
 
     def forward(self, input: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 10"]:
         """Log-probabilities of the ten digits for normalised images."""
-        log_probs: Tensor = super().forward(input)  # type: ignore[no-untyped-call]
+        features: Tensor = input
+        *blocks, head = self.children()
+        fast = self.training and fits_onednn(input)
+        if fast:
+            features = features.to_mkldnn()
+        for block in blocks:
+            features = block(features)
+        log_probs: Tensor = head(features.to_dense() if fast else features)
         return log_probs
+
+
+def fits_onednn(images: Tensor) -> bool:
+    """Whether training goes faster in the memory layout of oneDNN, PyTorch's library for CPUs.
+
+    There all channels of a pixel lie together in one vector register, for batch norm and pooling
+    too. It is tried and tested on x86 in single precision.
+    """
+    return (
+        images.device.type == "cpu"
+        and images.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and torch.backends.mkldnn.is_available()
+        and platform.machine() in ("x86_64", "AMD64")
+    )
 
 
 def conv_unit(
@@ -58,7 +82,7 @@ def conv_unit(
     ]
     if pool:
         layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers, nn.ReLU(inplace=True))
+    return nn.Sequential(*layers, nn.ReLU())
 
 
 def parameter_count(network: nn.Module) -> int:
