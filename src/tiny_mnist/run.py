@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,17 @@ class RunFolder:
     @property
     def holds_run(self) -> bool:
         """Whether a run has already left results here, finished or not."""
-        return any(p.exists() for p in (self.last_checkpoint, self.metrics, self.summary))
+        left = (self.last_checkpoint, self.previous_checkpoint, self.metrics, self.summary)
+        return any(path.exists() for path in left)
+
+    def remove_untrained(self) -> None:
+        """Remove the folder if all that it holds was left by a start that came to nothing."""
+        traces = (".hydra/*", "*.log", "checkpoints/.lock", "events.out.tfevents.*")
+        files = [path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file()]
+        if all(
+            any(file.as_posix() == trace or file.match(trace) for trace in traces) for file in files
+        ):
+            shutil.rmtree(self.path, ignore_errors=True)
 
     @contextmanager
     def open(self) -> Iterator[None]:
