@@ -38,9 +38,6 @@ TRACEBACK_WANTED = os.environ.setdefault(
 OmegaConf.register_new_resolver("unique", lambda: secrets.token_hex(3), use_cache=True)
 
 
-EXAMPLE_OF_QUOTES = """'data.root="~/mnist"'"""
-
-
 def is_first_process() -> bool:
     """False in the processes that Lightning starts, from this script, beside the first."""
     return int(os.environ.get("LOCAL_RANK", "0")) == 0
@@ -56,11 +53,15 @@ class Guard(Callback):
             check(config)
             from tiny_mnist.run import RunFolder
 
-            folder = Path(config.hydra.run.dir)
-            if is_first_process() and RunFolder(folder).holds_run:
+            run = RunFolder(config.hydra.run.dir)
+            if not is_first_process():
+                return
+            if run.busy:
+                raise UserError(f"another process is training in {run.path}")
+            if run.holds_run:
                 raise UserError(
-                    f"{folder} already holds a run; choose another hydra.run.dir, or go on with "
-                    f"{shlex.quote(f'resume={folder}')}"
+                    f"{run.path} already holds a run; choose another hydra.run.dir, or go on with "
+                    f"{shlex.quote(f'resume={run.path}')}"
                 )
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -227,7 +228,7 @@ def explain(error: BaseException) -> str | None:  # noqa: PLR0911 (one for each 
     if isinstance(error, OverrideParseException):
         return (
             f"{error.override} cannot be read as key=value; a value with special characters needs "
-            f"""quotes for Hydra within quotes for the shell, as in {EXAMPLE_OF_QUOTES}"""
+            """quotes for Hydra within quotes for the shell, as in 'data.root="~/mnist"'"""
         )
     if several := re.match(r"Ambiguous value for argument '(.+)'", str(error)):
         return f"{several[1]} is more than one value; add -m to run one job with each"
