@@ -1,9 +1,11 @@
 """What all tests share."""
 
+import gzip
 import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,32 @@ SMALL = ("trainer=cpu", "trainer.max_epochs=2", "data.train_size=1000", "data.ba
 """A real run of a second."""
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+COUNTS: Counter[str] = Counter()
+
+
+@pytest.fixture(scope="session")
+def count() -> Counter[str]:
+    """How often each kind of harm was done, and came to nothing: for `docs/reliability.md`."""
+    return COUNTS
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the counts."""
+    if COUNTS:
+        terminalreporter.section("reliability")
+    for what, number in COUNTS.items():
+        terminalreporter.line(f"{number:5,} {what}")
+
+
+@pytest.fixture(scope="session")
+def mirror(mnist_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the four files as mirrors have them."""
+    folder = tmp_path_factory.mktemp("mirror")
+    for file in source.FILES:
+        content = gzip.compress((mnist_root / file.name).read_bytes(), 1)
+        (folder / f"{file.name}.gz").write_bytes(content)
+    return folder
 
 
 @pytest.fixture(scope="session")
