@@ -29,7 +29,7 @@ OPTIONS = (
 )  # fmt: skip
 
 FUZZED = "configurations fuzzed, each refused in one line or good to run"
-EXAMPLES = 50  # of each of the options
+EXAMPLES = 20  # of each of the options
 
 NUMBERS = st.one_of(
     st.sampled_from([0, 1, -1, 2, 3, 127, 2**31, 2**32, 2**63, -(2**63), 10**30]),
