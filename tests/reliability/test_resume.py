@@ -43,6 +43,34 @@ def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
         pass
 
 
+def test_a_second_run_does_not_touch_the_folder_of_a_first(
+    command: Command, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    with run.open():
+        done = command("debug=batch", "hydra.run.dir=run")
+    assert done.returncode == 1
+    assert done.stderr == "error: another process is training in run\n"
+    assert [path.name for path in run.path.rglob("*") if path.is_file()] == [".lock"]
+
+
+def test_only_a_start_that_came_to_nothing_is_removed(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run", 0)
+    with run.open():
+        run.remove_untrained()
+        assert run.configuration.exists(), "it belongs to another process"
+    (run.path / "train").mkdir()
+    curve = run.path / "train" / "events.out.tfevents.1"
+    for path in (run.metrics, run.summary, run.last_checkpoint, run.path / "notes.txt"):
+        path.touch()
+        run.remove_untrained()
+        assert path.exists()
+        path.unlink()
+    curve.touch()
+    run.remove_untrained()
+    assert not run.path.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,7 +1,7 @@
 """Many runs at once in one folder."""
 
-import gzip
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,13 +13,10 @@ pytestmark = pytest.mark.slow
 RUNS = 20
 
 
-def test_twenty_runs_at_once_share_an_empty_data_folder(tmp_path: Path, mnist_root: Path) -> None:
-    mirror = tmp_path / "mirror"
-    mirror.mkdir()
-    for file in source.FILES:
-        content = gzip.compress((mnist_root / file.name).read_bytes(), 1)
-        (mirror / f"{file.name}.gz").write_bytes(content)
-    arguments = (*RUN, "data.root=data", "+trainer.limit_train_batches=2", "trainer.max_epochs=1")
+def test_twenty_runs_at_once_share_an_empty_data_folder(
+    tmp_path: Path, mirror: Path, count: Counter[str]
+) -> None:
+    arguments = (*RUN, "data.root=data", "trainer.limit_train_batches=2", "trainer.max_epochs=1")
     started = [
         Program(*arguments, folder=tmp_path, mirror=mirror, output=tmp_path / f"output{n}")
         for n in range(RUNS)
@@ -30,6 +27,7 @@ def test_twenty_runs_at_once_share_an_empty_data_folder(tmp_path: Path, mnist_ro
         assert (done.status, done.stderr) == (0, "")
     summaries = [json.loads(p.read_text()) for p in tmp_path.glob("runs/*/summary.json")]
     assert len(summaries) == RUNS
+    count["runs at once in one folder"] += RUNS
     assert len({summary["weights_sha256"] for summary in summaries}) == 1, "one seed"
     left = {path.name for path in (tmp_path / "data").iterdir()} - {".lock"}
     assert left == {file.name for file in source.FILES}

@@ -1,14 +1,16 @@
 """SIGTERM and Ctrl-C: the running step is finished and saved, and one line says how to go on."""
 
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from program import RUN, Blow, outcome, run_program
+from program import HELD_OUT, RUN, Blow, outcome, run_program
 from tiny_mnist.run import RunFolder
 
 pytestmark = pytest.mark.slow
+STOPPED = "runs stopped by SIGTERM or Ctrl-C at chosen places, resumed, identical"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -19,12 +21,17 @@ pytestmark = pytest.mark.slow
         ("tiny_mnist.classifier.Classifier.training_step", 20, 20),  # finished, saved
         ("tiny_mnist.classifier.Classifier.training_step", 32, 32),  # the last of its epoch
         ("tiny_mnist.classifier.Classifier.validation_step", 3, 32),  # the epoch is finished
-        ("tiny_mnist.classifier.Classifier.test_step", 1, 48),  # all of it is saved already
         ("tiny_mnist.pictures.save", 2, 48),
     ],
 )
 def test_a_signal_saves_and_says_how_to_go_on(
-    tmp_path: Path, small: dict[str, object], number: int, place: str, call: int, steps: int | None
+    tmp_path: Path,
+    small: dict[str, object],
+    number: int,
+    place: str,
+    call: int,
+    steps: int | None,
+    count: Counter[str],
 ) -> None:
     done = run_program(
         *RUN, "hydra.run.dir=run", folder=tmp_path, blow=Blow(place, call, number=number)
@@ -38,6 +45,21 @@ def test_a_signal_saves_and_says_how_to_go_on(
     if steps is not None:
         assert f"Going on after step {steps}, from run/checkpoints/last.ckpt" in done.stdout
     assert outcome(RunFolder(tmp_path / "run")) == small
+    count[STOPPED] += 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_final_evaluation(
+    tmp_path: Path, held_out: dict[str, object], number: int, count: Counter[str]
+) -> None:
+    blow = Blow("tiny_mnist.classifier.Classifier.test_step", number=number)
+    done = run_program(*HELD_OUT, "hydra.run.dir=run", folder=tmp_path, blow=blow)
+    assert done.status == 128 + number
+    assert done.stderr.endswith("; go on with: python train.py resume=run\n")
+    done = run_program("resume=run", folder=tmp_path)
+    assert "Going on after step 48, from run/checkpoints/last.ckpt" in done.stdout
+    assert outcome(RunFolder(tmp_path / "run")) == held_out
+    count[STOPPED] += 1
 
 
 def test_a_second_signal_does_not_wait(tmp_path: Path, small: dict[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tiny_mnist.run import RunFolder
 from tiny_mnist.training import train
 
 Compose = Callable[..., DictConfig]
+BAD = "bad checkpoints, each refused in one line or replaced by the one before; no code was run"
+FOREIGN = "configurations of strangers, each refused in one line; nothing was instantiated"
 
 
 class Canary:
@@ -81,7 +84,7 @@ BAD_FILES = (truncate, flip_a_bit, write_text, make_empty, make_evil, make_evil_
 @pytest.mark.parametrize("spoil", BAD_FILES)
 def test_a_bad_last_checkpoint_is_noticed_and_the_one_before_is_used(
     stranger: RunFolder, small_run: RunFolder, spoil: Callable[[Path], None],
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, count: Counter[str],
 ) -> None:  # fmt: skip
     spoil(stranger.last_checkpoint)
     resume(stranger)
@@ -89,11 +92,12 @@ def test_a_bad_last_checkpoint_is_noticed_and_the_one_before_is_used(
     assert str(stranger.last_checkpoint) in warning
     assert stranger.metrics.read_bytes() == small_run.metrics.read_bytes()
     assert not list(stranger.path.rglob("canary"))
+    count[BAD] += 1
 
 
 @pytest.mark.parametrize("spoil", BAD_FILES)
 def test_without_one_before_it_is_refused(
-    stranger: RunFolder, spoil: Callable[[Path], None]
+    stranger: RunFolder, spoil: Callable[[Path], None], count: Counter[str]
 ) -> None:
     stranger.previous_checkpoint.unlink()
     spoil(stranger.last_checkpoint)
@@ -103,6 +107,7 @@ def test_without_one_before_it_is_refused(
     with pytest.raises(UserError, match=r"last\.ckpt"):
         stranger.load_network()
     assert not list(stranger.path.rglob("canary"))
+    count[BAD] += 1
 
 
 def wider(checkpoint: dict[str, Any]) -> None:
@@ -127,7 +132,7 @@ def of_text(checkpoint: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("change", [wider, enormous, without_state, without_a_layer, of_text])
 def test_a_checkpoint_of_something_else_is_refused(
-    stranger: RunFolder, change: Callable[[dict[str, Any]], None]
+    stranger: RunFolder, change: Callable[[dict[str, Any]], None], count: Counter[str]
 ) -> None:
     checkpoint = torch.load(stranger.last_checkpoint, weights_only=True)
     change(checkpoint)
@@ -135,6 +140,7 @@ def test_a_checkpoint_of_something_else_is_refused(
     with pytest.raises(UserError, match=r"last\.ckpt (is of another|does not fit)") as refused:
         resume(stranger)
     assert "\n" not in str(refused.value)
+    count[BAD] += 1
 
 
 @pytest.mark.parametrize(
@@ -161,7 +167,11 @@ def test_a_checkpoint_of_something_else_is_refused(
     ],
 )
 def test_a_configuration_from_a_stranger_instantiates_nothing_foreign(
-    stranger: RunFolder, evil: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    stranger: RunFolder,
+    evil: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    count: Counter[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     try:
@@ -174,3 +184,4 @@ def test_a_configuration_from_a_stranger_instantiates_nothing_foreign(
     assert (message := explain(refused.value))
     assert "\n" not in message
     assert not list(tmp_path.rglob("canary"))
+    count[FOREIGN] += 1

@@ -1,0 +1,116 @@
+"""Data that is not MNIST: noticed, named, fetched anew, or the run ends; never trained on."""
+
+import gzip
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from program import RUN, outcome, run_program
+from tiny_mnist.data.source import FILES, TEST_IMAGES, TRAIN_IMAGES, TRAIN_LABELS
+from tiny_mnist.run import RunFolder
+
+pytestmark = pytest.mark.slow
+MEGABYTE = 1 << 20
+
+
+def truncate(root: Path) -> str:
+    path = root / TRAIN_IMAGES.name
+    path.write_bytes(path.read_bytes()[:1_000_000])
+    return TRAIN_IMAGES.name
+
+
+def flip_a_bit(root: Path) -> str:
+    path = root / TRAIN_IMAGES.name
+    content = bytearray(path.read_bytes())
+    content[20_000_000] ^= 1
+    path.write_bytes(content)
+    return TRAIN_IMAGES.name
+
+
+def swap(root: Path) -> str:
+    shutil.copy(root / TEST_IMAGES.name, root / TRAIN_IMAGES.name)
+    return TRAIN_IMAGES.name
+
+
+def put_labels_out_of_range(root: Path) -> str:
+    path = root / TRAIN_LABELS.name
+    content = bytearray(path.read_bytes())
+    content[8:1008] = bytes([10, 255] * 500)
+    path.write_bytes(content)
+    return TRAIN_LABELS.name
+
+
+def lengthen(root: Path) -> str:
+    with (root / TRAIN_LABELS.name).open("ab") as file:
+        file.write(b"\x01")
+    return TRAIN_LABELS.name
+
+
+def empty(root: Path) -> str:
+    (root / TEST_IMAGES.name).write_bytes(b"")
+    return TEST_IMAGES.name
+
+
+DAMAGES = (truncate, flip_a_bit, swap, put_labels_out_of_range, lengthen, empty)
+
+
+@pytest.fixture
+def root(tmp_path: Path, mnist_root: Path) -> Path:
+    """A folder of its own with good files."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for file in FILES:
+        shutil.copy(mnist_root / file.name, folder)
+    return folder
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_bad_file_is_named_and_never_trained_on(
+    tmp_path: Path,
+    root: Path,
+    mirror: Path,
+    small: dict[str, Any],
+    damage: Callable[[Path], str],
+    count: Counter[str],
+) -> None:
+    name, arguments = damage(root), (*RUN, "data.root=data", "hydra.run.dir=run")
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    done = run_program(*arguments, folder=tmp_path, mirror=nothing)
+    assert done.status == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: MNIST could not be fetched")
+    assert f"data/{name} is damaged: moved to " in done.stdout
+    assert not (tmp_path / "run").exists()
+
+    (set_aside,) = root.glob(f"{name}.damaged-*")
+    set_aside.replace(root / name)
+    done = run_program(*arguments, folder=tmp_path, mirror=mirror)
+    assert (done.status, done.stderr) == (0, "")
+    assert outcome(RunFolder(tmp_path / "run")) == small
+    count["bad files of MNIST, each noticed, named and replaced, or the run refused"] += 1
+
+
+def test_a_bomb_is_not_unpacked(
+    tmp_path: Path, root: Path, mirror: Path, count: Counter[str]
+) -> None:
+    bomb = tmp_path / "bomb"
+    shutil.copytree(mirror, bomb)
+    member = gzip.compress(bytes(64 * MEGABYTE), 9)
+    packed = bomb / f"{TRAIN_LABELS.name}.gz"
+    packed.write_bytes(member * 160)  # 10 GiB of zeros in 10 MB
+    (root / TRAIN_LABELS.name).unlink()
+    arguments = (*RUN, "data.root=data", "hydra.run.dir=run")
+    done = run_program(*arguments, folder=tmp_path, mirror=bomb)
+    assert done.status == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: MNIST could not be fetched")
+    assert not (tmp_path / "run").exists()
+    assert {path.name for path in root.iterdir()} == {
+        ".lock", *(file.name for file in FILES if file != TRAIN_LABELS),
+    }  # fmt: skip
+    count["bad files of MNIST, each noticed, named and replaced, or the run refused"] += 1
