@@ -36,7 +36,7 @@ def test_channels_last_computes_the_same_step(mnist: Mnist) -> None:
 
 def test_onednns_layout_computes_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
-    network = TinyCNN()
+    network = TinyCNN().to(memory_format=torch.channels_last)
     images = torch.randn(128, 1, 28, 28)  # noise: no two pixels are equal in a pool
     if not network_module.fits_onednn(images):
         pytest.skip("for x86 only")
@@ -57,6 +57,8 @@ def test_onednns_layout_computes_the_same_step(monkeypatch: pytest.MonkeyPatch) 
         assert x.equal(y)
         assert (x - z).norm() < 1e-4 * z.norm()
     assert not fast[1].equal(plain[1]), "the two layouts were indeed two"
+    # The fused optimizer walks through both in the order of memory.
+    assert all(p.grad is not None and p.grad.stride() == p.stride() for p in network.parameters())
 
 
 def test_the_fused_optimizer_makes_the_same_updates() -> None:

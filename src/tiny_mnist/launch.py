@@ -43,6 +43,10 @@ def is_first_process() -> bool:
     return int(os.environ.get("LOCAL_RANK", "0")) == 0
 
 
+new_folders: set[Path] = set()
+"""The run folders that this process makes, and may remove if nothing comes of them."""
+
+
 class Guard(Callback):
     """Refuses a run, or a sweep for one of its jobs, before Hydra creates a folder."""
 
@@ -63,6 +67,8 @@ class Guard(Callback):
                     f"{run.path} already holds a run; choose another hydra.run.dir, or go on with "
                     f"{shlex.quote(f'resume={run.path}')}"
                 )
+            if not run.path.exists():
+                new_folders.add(run.path.resolve())
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the configuration of every job that Hydra's own sweeper will start."""
@@ -141,7 +147,7 @@ def run_job(train: Callable[[DictConfig, Path], float], config: DictConfig) -> f
         except Exception as error:
             # A full disk can be mended, and the run is as good as it was; a wrong setting, or a
             # device that is not there, has left nothing to go on with.
-            if is_first_process() and explain(error) and not isinstance(error, OSError):
+            if folder in new_folders and explain(error) and not isinstance(error, OSError):
                 RunFolder(folder).remove_untrained()
             if hydra.mode == RunMode.MULTIRUN:
                 reason = explain(error) or type(error).__name__

@@ -57,7 +57,7 @@ class RunFolder:
         """Remove the folder if all that it holds was left by a start that came to nothing."""
         if self.busy:  # another process has just begun
             return
-        traces = (".hydra/*", "*.log", "checkpoints/.lock", "events.*", "*/events.*")
+        traces = (".hydra/*", "train*.log", "checkpoints/.lock", "events.*", "*/events.*")
         files = [path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file()]
         if all(any(is_at(file, trace) for trace in traces) for file in files):
             shutil.rmtree(self.path, ignore_errors=True)

@@ -57,7 +57,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     run, console, signals = RunFolder(folder), make_console(), Signals()
     data: MNISTDataModule = instantiate(config.data)
     classifier = Classifier(
-        network=instantiate(config.model).to(memory_format=torch.channels_last),
+        network=instantiate(config.model),
         optimizer=instantiate(config.optim.optimizer),
         scheduler=instantiate(config.optim.scheduler),
         interval=config.optim.interval,
@@ -75,8 +75,13 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
         enable_progress_bar=bool(bar),
         callbacks=[*bar, recorder, saver],
     )
-    if trainer.strategy.root_device.type == "cpu":
+    on_cpu = trainer.strategy.root_device.type == "cpu"
+    if on_cpu:
         check_memory(classifier.network, data.batch_size // trainer.world_size)
+    # Processes that add up their gradients want them laid out like the weights, and oneDNN's are
+    # contiguous.
+    if not (on_cpu and trainer.world_size > 1):
+        classifier.network.to(memory_format=torch.channels_last)
     if trainer.is_global_zero:
         console.print(network_table(classifier.network), "", sep="\n")
     with signals, run.open() if trainer.is_global_zero else nullcontext():
