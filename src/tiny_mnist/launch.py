@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from tiny_mnist import sweep
 from tiny_mnist.allocator import keep_freed_memory
 from tiny_mnist.errors import UserError
 
@@ -33,6 +34,7 @@ TRACEBACK_WANTED = os.environ.setdefault(
 
 # Keeps jobs apart that start in the same second.
 OmegaConf.register_new_resolver("unique", lambda: secrets.token_hex(3), use_cache=True)
+OmegaConf.register_new_resolver("job_folder", sweep.job_folder)
 
 
 def is_first_process() -> bool:
@@ -60,6 +62,16 @@ class Guard(Callback):
             # Hydra turns a callback's exceptions into warnings; this one must stop the run.
             stop(error)
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Note in the folder of the sweep what is to be done there."""
+        launcher = config.hydra.launcher["_target_"]
+        try:
+            if sweep.current:
+                parallel = not launcher.endswith("BasicLauncher")
+                sweep.current.begin(Path(config.hydra.sweep.dir), parallel)
+        except Exception as error:
+            stop(error)
+
 
 def run(main: Callable[[], None]) -> None:
     """Run a Hydra main, or resume a run; a user's mistake ends it with one line and status 1.
@@ -75,6 +87,8 @@ def run(main: Callable[[], None]) -> None:
     try:
         if any(argument.startswith("resume=") for argument in sys.argv[1:]):
             resume_job(sys.argv[1:])
+        elif sweep.is_sweep(sys.argv[1:]):
+            run_sweep(main)
         else:
             main()
     except KeyboardInterrupt:  # before there is anything to save
@@ -83,20 +97,31 @@ def run(main: Callable[[], None]) -> None:
         stop(error)
 
 
-def run_job(train: Callable[[DictConfig, Path], float], config: DictConfig) -> float:
-    """Run one job in its folder; in a sweep, errors are left to Hydra, which goes on."""
+def run_sweep(main: Callable[[], None]) -> None:
+    """Run a Hydra main for many jobs; whatever ends it, a table of those that are finished."""
+    sys.argv[1:] = sweep.prepare(sys.argv[1:])
+    assert sweep.current is not None
+    try:
+        main()
+    finally:
+        sweep.current.conclude()
+    sys.exit(1 if sweep.current.failures else 0)
+
+
+def run_job(train: Callable[..., float], config: DictConfig) -> float:
+    """Run one job in its folder; in a sweep, an error is noted there, and the next job comes."""
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
+    if hydra.mode == RunMode.MULTIRUN:
+        keep_freed_memory()  # in a process that a launcher may have started
+        # Jobs side by side share a terminal: there, the sweep shows how they come on.
+        aside = "joblib" in hydra.launcher["_target_"]
+        with quiet() if aside else nullcontext(), interruption_explained(None):
+            return sweep.run_job(train, config, folder, explain)
     with interruption_explained(folder):
         try:
             return train(config, folder)
         except Exception as error:
-            if hydra.mode == RunMode.MULTIRUN:
-                reason = explain(error) or type(error).__name__
-                print(
-                    f"job {hydra.job.num} ({hydra.job.override_dirname}): {reason}", file=sys.stderr
-                )
-                raise
             stop(error, folder)
 
 
@@ -120,15 +145,23 @@ def resume_job(arguments: list[str]) -> None:
 
 
 @contextmanager
-def interruption_explained(folder: Path) -> Iterator[None]:
-    """End an interrupted program with the command that resumes the run."""
+def quiet() -> Iterator[None]:
+    """Print nothing on the standard output; the log file has it."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        yield
+
+
+@contextmanager
+def interruption_explained(folder: Path | None) -> Iterator[None]:
+    """End an interrupted program with the command that resumes the run, if it is one alone."""
     from tiny_mnist.interruption import Interrupted
 
     try:
         yield
     except Interrupted as interrupted:
         if is_first_process():
-            print(f"interrupted by {interrupted}{how_to_go_on(folder)}", file=sys.stderr)
+            hint = how_to_go_on(folder) if folder else ""
+            print(f"interrupted by {interrupted}{hint}", file=sys.stderr)
         sys.exit(interrupted.status)
 
 
@@ -177,6 +210,8 @@ def explain(error: BaseException) -> str | None:  # noqa: PLR0911 (one for each 
     if isinstance(error, HydraException | OmegaConfBaseException):
         cause = f": {one_line(error.__cause__)}" if error.__cause__ else ""
         return one_line(error).split("Config search path")[0].strip() + cause
+    if type(error).__name__ == "TerminatedWorkerError":  # joblib's
+        return "the process of a job was killed, perhaps for want of memory"
     if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
         return f"out of memory; choose a smaller data.batch_size: {one_line(error)[:200]}"
     if isinstance(error, OSError) and error.strerror:
