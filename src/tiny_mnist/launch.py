@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tiny_mnist import sweep
 from tiny_mnist.allocator import keep_freed_memory
 from tiny_mnist.errors import UserError
+from tiny_mnist.processes import is_first
 
 # What the user said, before `run` says otherwise to Hydra; Lightning's processes inherit both.
 TRACEBACK_WANTED = os.environ.setdefault(
@@ -35,11 +36,6 @@ TRACEBACK_WANTED = os.environ.setdefault(
 # Keeps jobs apart that start in the same second.
 OmegaConf.register_new_resolver("unique", lambda: secrets.token_hex(3), use_cache=True)
 OmegaConf.register_new_resolver("job_folder", sweep.job_folder)
-
-
-def is_first_process() -> bool:
-    """False in the processes that Lightning starts, from this script, beside the first."""
-    return int(os.environ.get("LOCAL_RANK", "0")) == 0
 
 
 class Guard(Callback):
@@ -53,7 +49,7 @@ class Guard(Callback):
             validate(plain(config))
             folder = Path(config.hydra.run.dir)
             left = (folder / "metrics.csv", folder / "checkpoints" / "last.ckpt")
-            if is_first_process() and any(path.exists() for path in left):
+            if is_first() and any(path.exists() for path in left):
                 raise UserError(
                     f"{folder} already holds a run; choose another hydra.run.dir, or go on with "
                     f"{shlex.quote(f'resume={folder}')}"
@@ -87,14 +83,33 @@ def run(main: Callable[[], None]) -> None:
     try:
         if any(argument.startswith("resume=") for argument in sys.argv[1:]):
             resume_job(sys.argv[1:])
+        elif any(argument.startswith("search=") for argument in sys.argv[1:]):
+            from tiny_mnist.search import search
+
+            with interruption_explained(None):
+                search(sys.argv[1:])
         elif sweep.is_sweep(sys.argv[1:]):
             run_sweep(main)
         else:
+            if not is_first():
+                sys.argv[1:] = beside_the_first(sys.argv[1:])
             main()
     except KeyboardInterrupt:  # before there is anything to save
         sys.exit(130)
     except Exception as error:
         stop(error)
+
+
+def beside_the_first(arguments: list[str]) -> list[str]:
+    """The command line of a process that shares a run and leaves all files to the first."""
+    folder = [] if any(a.startswith("hydra.run.dir=") for a in arguments) else ["hydra.run.dir=."]
+    return [
+        *arguments,
+        *folder,
+        "hydra.output_subdir=null",
+        "hydra.job_logging.root.handlers=[console]",
+        "~hydra.job_logging.handlers.file",
+    ]
 
 
 def run_sweep(main: Callable[[], None]) -> None:
@@ -132,7 +147,7 @@ def resume_job(arguments: list[str]) -> None:
     if (prepared := prepare(arguments)) is None:
         return
     config, folder = prepared
-    if is_first_process():
+    if is_first():
         write_log(folder / "train.log")
 
     from tiny_mnist.training import train
@@ -159,7 +174,7 @@ def interruption_explained(folder: Path | None) -> Iterator[None]:
     try:
         yield
     except Interrupted as interrupted:
-        if is_first_process():
+        if is_first():
             hint = how_to_go_on(folder) if folder else ""
             print(f"interrupted by {interrupted}{hint}", file=sys.stderr)
         sys.exit(interrupted.status)

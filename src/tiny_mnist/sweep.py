@@ -7,7 +7,6 @@ end `sweep.csv` and `sweep.png`.
 import json
 import logging
 import math
-import os
 import re
 import shlex
 import signal
@@ -17,18 +16,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from omegaconf import DictConfig
 
 from tiny_mnist.errors import UserError
 from tiny_mnist.files import whole_file
+from tiny_mnist.processes import started
 
 log = logging.getLogger(__name__)
 
 HELD_OUT = 5000  # images, in a sweep that chooses anything
-COMMAND, FAILURE = "sweep.json", "failure.txt"
+COMMAND = "sweep.json"
+FAILURE, PRUNED = "failure.txt", "pruned.txt"  # in a job's folder: why it came to an early end
 LONGEST_NAME = 120  # characters of a folder's name, of the 255 bytes that file systems take
 LAUNCHERS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher"}
 """Options of hydra/launcher, and the plugins that they need."""
@@ -139,7 +139,7 @@ def prepare(arguments: list[str]) -> list[str]:
         UserError: it cannot be run as asked.
     """
     global current  # noqa: PLW0603 (a process runs one command)
-    if int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1:
+    if started() > 1:
         raise UserError(
             "-m inside torchrun or srun would run the whole sweep in every process; sweep with "
             "trainer=ddp on one machine, or start the runs one by one"
@@ -244,6 +244,7 @@ def run_job(
     Returns:
         As `train`; NaN when the job failed, which the folder tells of, so that others go on.
     """
+    from tiny_mnist.interruption import LEAVE, Interrupted
     from tiny_mnist.run import RunFolder
 
     run, failure = RunFolder(folder), folder / FAILURE
@@ -254,9 +255,14 @@ def run_job(
     of = f" of {current.jobs}" if current and current.jobs else ""
     print(f"\nJob {job_number(failure) + 1}{of}: {folder.name}")
     try:
-        if config.trainer.strategy == "ddp" and "SLURM_NTASKS" not in os.environ:
+        if config.trainer.strategy == "ddp" and started() == 1:
             return run_apart(folder)
         return train(config, folder, resume=run.holds_run)
+    except Interrupted as interrupted:
+        handler = signal.getsignal(interrupted.number)
+        if interrupted.number == LEAVE and callable(handler):
+            handler(interrupted.number, None)  # submitit's: puts the job back into the queue
+        raise
     except Exception as error:
         log.info("the job failed", exc_info=error)
         reason = explain(error) or f"{type(error).__name__}, see train.log"
@@ -276,23 +282,13 @@ def run_apart(folder: Path) -> float:
         UserError: it failed.
         Interrupted: it was told to stop, and has saved.
     """
-    from tiny_mnist.interruption import SIGNALS, Interrupted
-
-    received: list[int] = []
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        process.send_signal(number)
+    from tiny_mnist.interruption import Interrupted, passed_on
 
     command = [sys.executable, str(Path(sys.argv[0]).resolve()), f"resume={folder}"]
     # In a session of its own, so that Ctrl-C comes to it once, from here.
-    process = subprocess.Popen(command, start_new_session=True)
-    before = {number: signal.signal(number, pass_on) for number in SIGNALS}
-    try:
+    process = subprocess.Popen(command, start_new_session=True, text=True)
+    with passed_on([process]) as received:
         status = process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if received:
         raise Interrupted(received[0])
     if status:

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tiny_mnist.sweep import FAILURE, PRUNED
+
 INTERVAL = 1.0  # seconds between two looks
 LINES = 16  # jobs shown at once
 
@@ -66,8 +68,9 @@ class Watch:
     def ending(self, job: Path) -> str | None:
         """How a job ended; None while it has not."""
         try:
-            if (failure := job / "failure.txt").exists():
-                return f"failed: {failure.read_text().strip()}"
+            for name, prefix in ((FAILURE, "failed: "), (PRUNED, "")):
+                if (note := job / name).exists():
+                    return prefix + note.read_text().strip()
             summary = json.loads((job / "summary.json").read_text())
             split = "val" if summary.get("val_accuracy") is not None else "test"
             seconds = summary["training_seconds"]

@@ -44,7 +44,7 @@ def epoch(loader: TrainingLoader, number: int = 0) -> Batch:
 
 
 def joined(batches: list[Batch]) -> Batch:
-    images, labels, motions = zip(*batches, strict=True)
+    images, labels, motions, _ = zip(*batches, strict=True)
     angles, shifts = zip(*motions, strict=True)
     return Batch(
         torch.cat(images), torch.cat(labels), Motions(torch.cat(angles), torch.cat(shifts))
@@ -131,7 +131,7 @@ def test_without_rotation_and_translation_nothing_is_moved() -> None:
 
 def test_evaluation_gives_all_images_in_order_and_unmoved() -> None:
     loader = EvaluationLoader(IMAGES, NUMBERS, batch_size=300)
-    images, labels, motions = zip(*loader, strict=True)
+    images, labels, motions, _ = zip(*loader, strict=True)
     assert [len(part) for part in labels] == [300, 300, 300, 100]
     assert len(loader) == 4
     assert torch.cat(images).equal(IMAGES)

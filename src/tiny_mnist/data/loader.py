@@ -18,6 +18,8 @@ class Batch(NamedTuple):
     labels: Int64[Tensor, " batch"]
     motions: Motions | None = None
     """None for images that are not to be augmented."""
+    whole: int | None = None
+    """Images of this step over all processes; None outside training."""
 
 
 class Share(NamedTuple):
@@ -102,7 +104,8 @@ class TrainingLoader:
             mine = slice(start + first, start + self.batch_size, step)
             chosen = order[mine]
             moves = Motions(motions.angles[mine], motions.shifts[mine]) if moved else None
-            yield Batch(self.images[chosen], self.labels[chosen], moves)
+            whole = min(self.batch_size, len(order) - start)
+            yield Batch(self.images[chosen], self.labels[chosen], moves, whole)
 
 
 class EvaluationLoader:
