@@ -42,6 +42,7 @@ SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
 ReturnToService=2
 MailProg=/bin/true
+MessageTimeout=60
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=4000
 PartitionName=all Nodes={host} Default=YES MaxTime=60 State=UP
 """
@@ -139,7 +140,8 @@ def test_a_sweep_through_slurm_survives_preemption_exactly(
                 capture_output=True, text=True, check=True,
             )  # fmt: skip
             first = next(job for job in queue.stdout.split() if job.endswith("_0"))
-            subprocess.run(["scancel", "--signal=USR2", first], env=environment, check=True)
+            # Whether it came to the job is seen below: on a busy machine the answer may be late.
+            subprocess.run(["scancel", "--signal=USR2", first], env=environment, check=False)
             said, errors = process.communicate(timeout=WAIT)
         finally:
             process.kill()

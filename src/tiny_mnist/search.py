@@ -137,14 +137,14 @@ class Search:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.options, self.folder = options, options.folder
+        self.config_folder = Path(sys.argv[0]).resolve().parent / "configs"
         database = self.folder / "study.db"
-        begun = options.storage is not None or database.exists()
         overrides = list(options.overrides)
-        if not begun or overrides:
-            keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
-            if "data.val_size" not in keys:
-                overrides.append(f"data.val_size={HELD_OUT}")
-            space(overrides)  # before anything is left behind
+        held_out = [o for o in overrides if o.startswith("data.val_size=")]
+        if overrides and not held_out:
+            overrides.append(f"data.val_size={HELD_OUT}")
+        if not database.exists() and not options.storage:
+            self.check(overrides)  # before anything is left behind
         self.folder.mkdir(parents=True, exist_ok=True)
         storage = optuna.storages.RDBStorage(
             options.storage or f"sqlite:///{database.resolve()}",
@@ -157,23 +157,30 @@ class Search:
             )  # fmt: skip
             known = self.study.user_attrs.get("overrides")
             if known is None:
+                self.check(overrides)
                 self.study.set_user_attr("overrides", overrides)
             elif overrides and overrides != known:
                 raise UserError(
                     f"{self.folder} holds a search for {' '.join(known)}; choose another folder"
                 )
-        self.overrides: list[str] = known or overrides
-        if any(is_hydras(override) or override.startswith("-") for override in self.overrides):
-            raise UserError(f"{self.folder} holds a search that changes more than settings of runs")
-        self.space, self.constant = space(self.overrides)
-        self.config_folder = Path(sys.argv[0]).resolve().parent / "configs"
-        first = self.compose({key: first_value(d) for key, d in self.space.items()})
-        if first.trainer.strategy == "ddp":
-            raise UserError("a search trains each trial in one process; use search.jobs")
-        if not first.data.val_size:
-            raise UserError("a search needs held-out images: data.val_size must not be 0")
-        warmup = first.trainer.max_epochs // 3
+        self.check(known or overrides)
+        warmup = self.first.trainer.max_epochs // 3
         self.study.pruner = optuna.pruners.MedianPruner(STARTUP, n_warmup_steps=warmup)
+
+    def check(self, overrides: list[str]) -> None:
+        """See what is searched, and that a trial can be run.
+
+        Raises:
+            UserError: it cannot.
+        """
+        if any(is_hydras(override) or override.startswith("-") for override in overrides):
+            raise UserError(f"{self.folder} holds a search that changes more than settings of runs")
+        self.space, self.constant = space(overrides)
+        self.first = self.compose({key: first_value(d) for key, d in self.space.items()})
+        if self.first.trainer.strategy == "ddp":
+            raise UserError("a search trains each trial in one process; use search.jobs")
+        if not self.first.data.val_size:
+            raise UserError("a search needs held-out images: data.val_size must not be 0")
 
     def compose(self, parameters: dict[str, Any]) -> DictConfig:
         """The configuration of a trial.
@@ -376,6 +383,8 @@ class Search:
                 )
             for name, axes in drawn.items():
                 figure = getattr(axes, "figure", None) or axes[0].figure
+                if name == "slices":  # room for the ticks of each setting
+                    figure.set_size_inches(4 * len(self.space) + 1, 4)
                 if name == "epochs" and (legend := axes.get_legend()):
                     legend.remove()  # a line for each trial would cover the curves
                 with whole_file(self.folder / f"{name}.png") as file:

@@ -153,7 +153,7 @@ def test_processes_evaluate_each_image_once() -> None:
 def test_loss_is_finite_when_a_batch_has_fewer_images_than_processes() -> None:
     loader = EvaluationLoader(IMAGES, NUMBERS % 10, batch_size=333, share=Share(1, 2))
     metrics = LossAndAccuracy()
-    for _, labels, _ in loader:
+    for _, labels, *_ in loader:
         log_probs = torch.zeros(len(labels), 10).log_softmax(dim=1)
         metrics.update(F.nll_loss(log_probs, labels), log_probs, labels)
     assert metrics.compute()["loss"] == pytest.approx(math.log(10))
