@@ -112,6 +112,9 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         until("the node", idle, 120)
         yield environment
     finally:
+        if len(daemons) > 1:  # jobs would outlive the daemons
+            cancel = ["scancel", "--user=root", "--signal=KILL"]
+            subprocess.run(cancel, env={**os.environ, **environment}, check=False)
         for daemon in reversed(daemons):
             daemon.terminate()
             daemon.wait()

@@ -52,7 +52,8 @@ def compare(
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 120)
-    console.print(ranking.table(), *ranking.notes(), sep="\n", soft_wrap=True)
+    console.print(ranking.table())
+    console.print(*ranking.notes(), sep="\n", soft_wrap=True)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -382,11 +383,11 @@ class Search:
                     self.study, evaluator=PedAnovaImportanceEvaluator()
                 )
             for name, axes in drawn.items():
-                figure = getattr(axes, "figure", None) or axes[0].figure
+                figure = axes[0].figure if isinstance(axes, np.ndarray) else axes.figure
                 if name == "slices":  # room for the ticks of each setting
                     figure.set_size_inches(4 * len(self.space) + 1, 4)
-                if name == "epochs" and (legend := axes.get_legend()):
-                    legend.remove()  # a line for each trial would cover the curves
+                else:  # a line for each trial would cover the curves
+                    figure.axes[0].get_legend().set_visible(name == "history")
                 with whole_file(self.folder / f"{name}.png") as file:
                     figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
 

@@ -100,7 +100,8 @@ class Sweep:
             ranking = Ranking(find_runs([self.folder]))
             ranking.write_csv(self.folder / "sweep.csv")
             self.draw(ranking)
-            console.print("", ranking.table(), *ranking.notes(), sep="\n", soft_wrap=True)
+            console.print("", ranking.table(), sep="\n")
+            console.print(*ranking.notes(), sep="\n", soft_wrap=True)
         console.print(f"\nSweep folder: {shown(self.folder)}", soft_wrap=True)
         failures = self.failures
         if self.jobs is None or finished < self.jobs:
@@ -126,7 +127,8 @@ current: Sweep | None = None
 
 def is_sweep(arguments: list[str]) -> bool:
     """Whether a command line asks for several jobs."""
-    return not {"-m", "--multirun", "hydra.mode=MULTIRUN"}.isdisjoint(arguments)
+    words = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
+    return any(a in words or a.startswith("resume_sweep=") for a in arguments)
 
 
 def prepare(arguments: list[str]) -> list[str]:
@@ -208,7 +210,8 @@ def resume(arguments: list[str]) -> tuple[list[str], bool]:
         raise UserError(f"{folder / COMMAND} is not the command of a sweep: {error!r}") from error
     overrides = [o for o in overrides if not is_hydras(o) and not o.startswith("-")]
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    return [*others, *overrides, f"hydra.sweep.dir='{quoted}'"], True
+    flag = [] if is_sweep(others) else ["-m"]
+    return [*flag, *others, *overrides, f"hydra.sweep.dir='{quoted}'"], True
 
 
 def is_hydras(override: str) -> bool:
