@@ -2,7 +2,9 @@
 
     python train.py                                   the original's recipe on the best device
     python train.py optim.max_lr=0.5 trainer.max_epochs=3 data.batch_size=256
-    python train.py -m seed=0,1,2                     three runs, one after the other
+    python train.py -m optim.max_lr=0.3,0.75 seed=0,1,2    six runs, and a table of them
+    python train.py -m seed=0,1,2,3 hydra/launcher=joblib  several at once; =slurm on a cluster
+    python train.py search=FOLDER 'optim.max_lr=tag(log,interval(0.1,2))'
     python train.py trainer=ddp trainer.devices=2     two processes, same global batch
     python train.py resume=latest                     go on with the run that was interrupted
     python train.py --help                            all groups and settings

@@ -121,17 +121,6 @@ def test_help_shows_groups_options_and_examples(command: Command) -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_gives_each_job_its_folder_and_survives_a_bad_one(
-    command: Command, tmp_path: Path
-) -> None:
-    done = command("-m", *SMALL[1:], "trainer.accelerator=tpu,cpu", "optim.max_lr=0.5,0.75")
-    assert done.returncode == 1
-    assert re.search(r"job 0 \(.*\): no trainer with accelerator=tpu", done.stderr)
-    summaries = [json.loads(path.read_text()) for path in tmp_path.rglob("summary.json")]
-    assert sorted(summary["settings"]["max_lr"] for summary in summaries) == [0.5, 0.75]
-
-
-@pytest.mark.slow
 def test_two_processes_share_each_batch(command: Command, tmp_path: Path) -> None:
     done = command(*SMALL[1:], "trainer=ddp", "trainer.accelerator=cpu", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr

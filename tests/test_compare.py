@@ -1,20 +1,32 @@
 """Several runs as one table."""
 
+import csv
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
 
-from tiny_mnist.compare import find_runs, group_by_settings, spread
+from tiny_mnist.compare import Ranking, compare_scores, find_runs, group_by_settings, spread
 from tiny_mnist.errors import UserError
 
 
-def finished(folder: Path, seed: int, **settings: object) -> None:
+def finished(
+    folder: Path, seed: int, test: float = 99.5, val: float | None = None, **settings: object
+) -> None:
     folder.mkdir(parents=True)
-    summary = {"seed": seed, "epochs": 1, "test_accuracy": 99.5, "training_seconds": 1}
-    (folder / "summary.json").write_text(
-        json.dumps(summary | {"settings": {"seed": seed, **settings}})
-    )
+    summary = {
+        "seed": seed, "epochs": 1, "steps": settings.pop("steps", 469), "test_accuracy": test,
+        "training_seconds": 1,
+    }  # fmt: skip
+    if val is not None:
+        summary["val_accuracy"] = val
+    summary["settings"] = {"seed": seed, **settings}
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
+def ranking(folder: Path) -> Ranking:
+    return Ranking(find_runs([folder]))
 
 
 def test_finds_runs_at_any_depth_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,11 +42,77 @@ def test_only_runs_that_differ_in_the_seed_alone_are_averaged(tmp_path: Path) ->
     finished(tmp_path / "a", seed=0, max_lr=0.75, max_epochs=1)
     finished(tmp_path / "b", seed=1, max_lr=0.75, max_epochs=1)
     finished(tmp_path / "c", seed=0, max_lr=0.5, max_epochs=1)
-    groups = group_by_settings(find_runs([tmp_path]))
-    assert {name: len(group) for name, group in groups.items()} == {
-        "max_lr=0.75": 2,
-        "max_lr=0.5": 1,
-    }
+    found = group_by_settings(find_runs([tmp_path]))
+    assert {each.name: len(each.runs) for each in found} == {"max_lr=0.75": 2, "max_lr=0.5": 1}
+
+
+def test_runs_of_fewer_batches_are_kept_apart_and_said_to_be(tmp_path: Path) -> None:
+    finished(tmp_path / "a", seed=0, max_epochs=1)
+    finished(tmp_path / "b", seed=1, max_epochs=1, steps=20)
+    found = group_by_settings(find_runs([tmp_path]))
+    assert sorted(each.name for each in found) == ["steps=20", "steps=469"]
+
+
+def test_a_seed_that_is_repeated_counts_once(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        finished(tmp_path / name, seed=seed)
+    found = ranking(tmp_path)
+    assert len(found.first.runs) == 2
+    assert "1 run(s) that repeat a seed are counted once." in found.notes()
+
+
+def test_ranks_on_held_out_images_where_all_runs_have_them(tmp_path: Path) -> None:
+    for lr, seed in product((0.3, 0.75), (0, 1)):
+        finished(tmp_path / f"{lr}_{seed}", seed, test=99 - lr, val=98 + lr, max_lr=lr)
+    found = ranking(tmp_path)
+    assert [row["max_lr"] for row in found.rows()] == [0.75, 0.3]
+    assert (
+        "nothing was selected on the test images. Test accuracy of the first: 98.250"
+        in (found.notes()[0])
+    )
+    finished(tmp_path / "more", 0, test=99.9, max_lr=1.0)
+    found = ranking(tmp_path)
+    assert [row["max_lr"] for row in found.rows()] == [1.0, 0.3, 0.75]
+    assert "not to choose by" in found.notes()[0]
+    assert "Some runs held images out" in found.notes()[1]
+
+
+def test_few_seeds_are_said_to_show_nothing_and_many_show_a_difference(tmp_path: Path) -> None:
+    for lr, seed in product((0.3, 0.75), range(3)):
+        finished(tmp_path / f"{lr}_{seed}", seed, test=90 + 10 * lr + seed / 100, max_lr=lr)
+    found = ranking(tmp_path)
+    assert found.p == [0.25]
+    assert "Cannot be told from the first (p > 0.05): max_lr=0.3." in found.notes()
+    assert "p cannot fall below 0.25; 6 seeds each can" in found.notes()[-1]
+    for lr, seed in product((0.3, 0.75), range(3, 6)):
+        finished(tmp_path / f"{lr}_{seed}", seed, test=90 + 10 * lr + seed / 100, max_lr=lr)
+    found = ranking(tmp_path)
+    assert found.p == [2 / 64]
+    assert found.notes()[-1] == ("More than noise (p ≤ 0.05): the first is better than max_lr=0.3.")
+
+
+def test_runs_are_paired_by_seed_where_seeds_match() -> None:
+    assert compare_scores({0: 1.0}, {1: 2.0}) is None
+    paired = compare_scores({0: 1.0, 1: 2.0, 2: 9.0}, {0: 0.9, 1: 1.9})
+    assert paired is not None
+    assert ("paired" in paired.test, paired.p, paired.smallest) == (True, 0.5, 0.5)
+    groups = compare_scores({0: 1.0, 1: 2.0}, {2: 3.0, 3: 4.0})
+    assert groups is not None
+    assert ("paired" in groups.test, groups.p) == (False, pytest.approx(1 / 3))
+
+
+def test_the_csv_has_the_rows_of_the_table(tmp_path: Path) -> None:
+    for lr, seed in product((0.3, 0.75), (0, 1)):
+        finished(tmp_path / f"{lr}_{seed}", seed, val=98 + lr + seed, max_lr=lr)
+    ranking(tmp_path).write_csv(tmp_path / "sweep.csv")
+    with (tmp_path / "sweep.csv").open() as file:
+        first, second = csv.DictReader(file)
+    assert (first["rank"], first["max_lr"], first["runs"], first["seeds"]) == (
+        "1", "0.75", "2", "0 1",
+    )  # fmt: skip
+    assert float(first["accuracy_mean"]) == pytest.approx(99.25)
+    assert float(second["accuracy_sd"]) == pytest.approx(0.5**0.5)
+    assert (first["p"], float(second["p"])) == ("", 0.5)
 
 
 def test_spread_is_mean_and_sample_deviation() -> None:

@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from conftest import SMALL
 from tiny_mnist.data.source import Mnist
 from tiny_mnist.evaluation import predict, score
+from tiny_mnist.report import flatten
 from tiny_mnist.run import RunFolder, weights_sha256
 from tiny_mnist.training import train
 
@@ -118,6 +119,18 @@ def test_held_out_images_are_evaluated_each_epoch_and_test_images_once(
     assert float(last["val_accuracy"]) == accuracy
     assert (accuracy * 5).is_integer(), "a share of 500 images"
     assert not (tmp_path / "test").exists(), "no curve over the test images"
+    events = EventAccumulator(str(tmp_path)).Reload()  # of the HPARAMS tab, which compares runs
+    (held_out,) = events.Scalars("validation accuracy (%)")
+    assert held_out.value == pytest.approx(accuracy)
+
+
+def test_a_recipe_is_told_from_another_by_what_is_not_as_usual() -> None:
+    usual = {"max_epochs": 3, "precision": "32-true", "gradient_clip_val": None, "devices": 1}
+    assert flatten({"trainer": usual}) == {"max_epochs": 3}
+    other = usual | {"limit_train_batches": 20, "precision": "bf16-mixed"}
+    assert flatten({"trainer": other}) == {
+        "max_epochs": 3, "limit_train_batches": 20, "precision": "bf16-mixed",
+    }  # fmt: skip
 
 
 def test_one_unaugmented_batch_is_learnt_by_heart(compose: Compose, tmp_path: Path) -> None:

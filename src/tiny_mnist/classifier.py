@@ -113,7 +113,10 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Normalized) -> Tensor:
         """One step on augmented images, whose metrics are taken as they pass."""
-        return self.shared_step(batch, "train")
+        loss = self.shared_step(batch, "train")
+        # Gradients are averaged over processes, of which some may have one image more of the tail.
+        mine = len(batch.labels) * self.trainer.world_size
+        return loss if batch.whole in (None, mine) else loss * (mine / batch.whole)
 
     def validation_step(self, batch: Normalized) -> None:
         """One batch of the evaluation after each epoch."""

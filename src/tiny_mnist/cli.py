@@ -42,14 +42,18 @@ def evaluate(
 def compare(
     folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders of such.")],
 ) -> None:
-    """Compare finished runs: mean ± standard deviation over seeds for each set of settings."""
+    """Rank finished runs, grouped over seeds, and say which differences are more than noise."""
     from rich.console import Console
 
-    from tiny_mnist.compare import comparison, find_runs
+    from tiny_mnist.compare import Ranking, find_runs
 
     with one_line_errors():
-        runs = find_runs(folders)
-    Console(highlight=False).print(comparison(runs))
+        ranking = Ranking(find_runs(folders))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
+    console.print(ranking.table())
+    console.print(*ranking.notes(), sep="\n", soft_wrap=True)
 
 
 @contextmanager

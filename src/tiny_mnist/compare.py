@@ -1,17 +1,26 @@
-"""Several runs as one table."""
+"""Several runs as one table: grouped over seeds, ranked, and with the noise weighed."""
 
+import csv
+import io
 import json
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, Literal
 
 from rich.table import Table
 
 from tiny_mnist.errors import UserError
+from tiny_mnist.files import whole_file
+from tiny_mnist.significance import holm, permutation_test, sign_flip_test
 
 Summary = dict[str, Any]
 """The content of a summary.json."""
-NEEDED = ("seed", "epochs", "test_accuracy", "training_seconds", "settings")
+NEEDED = ("seed", "epochs", "steps", "test_accuracy", "training_seconds", "settings")
+LEVEL = 0.05
+"""Differences that noise explains less often than this are called differences."""
+NAMED = 4  # configurations in a sentence
 
 
 def find_runs(folders: list[Path]) -> dict[Path, Summary]:
@@ -27,48 +36,250 @@ def find_runs(folders: list[Path]) -> dict[Path, Summary]:
     for path in found:
         try:
             summary = json.loads(path.read_text())
-            runs[path.parent] = {key: summary[key] for key in NEEDED}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            needed = {key: summary[key] for key in NEEDED}
+            runs[path.parent] = needed | {"val_accuracy": summary.get("val_accuracy")}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is not the summary of a run: {error!r}") from error
     return runs
 
 
-def group_by_settings(runs: dict[Path, Summary]) -> dict[str, list[Summary]]:
-    """Runs that differ in the seed alone, by what sets their settings apart from the others."""
+@dataclass(frozen=True)
+class Configuration:
+    """Runs that differ in the seed alone.
+
+    Args:
+        settings: those that set it apart from the others in the table.
+        runs: by seed.
+    """
+
+    settings: dict[str, Any]
+    runs: dict[int, Summary]
+
+    @property
+    def name(self) -> str:
+        """What sets it apart, as one text."""
+        return " ".join(f"{key}={value}" for key, value in self.settings.items()) or "all the same"
+
+    def scores(self, split: str) -> dict[int, float]:
+        """Final accuracy in percent by seed, on the "val" or "test" images."""
+        return {seed: summary[f"{split}_accuracy"] for seed, summary in sorted(self.runs.items())}
+
+    def mean(self, split: str) -> float:
+        """Mean final accuracy in percent."""
+        return mean(self.scores(split).values())
+
+
+def group_by_settings(runs: dict[Path, Summary]) -> list[Configuration]:
+    """Runs grouped over their seeds; of two of one configuration and seed, the later name counts.
+
+    Settings do not tell how many batches a debugging run was limited to, so steps count too.
+    """
 
     def settings(summary: Summary) -> dict[str, Any]:
-        return {key: value for key, value in summary["settings"].items() if key != "seed"}
+        chosen = {key: value for key, value in summary["settings"].items() if key != "seed"}
+        return chosen | {"steps": summary["steps"]}
 
     everything = [settings(summary) for summary in runs.values()]
     keys = dict.fromkeys(key for each in everything for key in each)
     varied = [key for key in keys if len({repr(each.get(key)) for each in everything}) > 1]
     groups: dict[str, list[Summary]] = {}
     for summary in runs.values():
-        name = " ".join(f"{key}={settings(summary).get(key)}" for key in varied)
-        groups.setdefault(name, []).append(summary)
-    return groups
-
-
-def comparison(runs: dict[Path, Summary]) -> Table:
-    """One row for each set of settings: its final test accuracy over seeds, and its cost."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("Settings")
-    for column in ("Runs", "Test accuracy (%)", "Each seed", "Seconds in training"):
-        table.add_column(column, justify="right")
-    for name, group in group_by_settings(runs).items():
-        group.sort(key=lambda summary: int(summary["seed"]))
-        accuracies = [summary["test_accuracy"] for summary in group]
-        table.add_row(
-            name or "all the same",
-            str(len(group)),
-            spread(accuracies),
-            " ".join(f"{accuracy:.2f}" for accuracy in accuracies),
-            f"{mean(summary['training_seconds'] for summary in group):.1f}",
+        found = settings(summary)
+        groups.setdefault(repr([found.get(key) for key in varied]), []).append(summary)
+    # The number of steps follows from the settings, unless these do not tell the groups apart.
+    telling = [key for key in varied if key != "steps"]
+    if len({repr([each.get(key) for key in telling]) for each in everything}) < len(groups):
+        telling = varied
+    return [
+        Configuration(
+            {key: settings(group[0]).get(key) for key in telling},
+            {int(summary["seed"]): summary for summary in group},
         )
-    return table
+        for group in groups.values()
+    ]
+
+
+class Ranking:
+    """Configurations from the best to the worst, and what can be said about that.
+
+    Ranked by mean accuracy on held-out images if every run has some, else on the test images.
+
+    Args:
+        runs: at least one, by folder.
+    """
+
+    def __init__(self, runs: dict[Path, Summary]) -> None:
+        held_out = all(summary["val_accuracy"] is not None for summary in runs.values())
+        self.split: Literal["val", "test"] = "val" if held_out else "test"
+        self.mixed = not held_out and any(s["val_accuracy"] is not None for s in runs.values())
+        self.configurations = group_by_settings(runs)
+        self.configurations.sort(key=lambda each: each.mean(self.split), reverse=True)
+        self.left_out = len(runs) - sum(len(each.runs) for each in self.configurations)
+        self.compared = [
+            compare_scores(self.first.scores(self.split), other.scores(self.split))
+            for other in self.configurations[1:]
+        ]
+        corrected = iter(holm([found.p for found in self.compared if found is not None]))
+        self.p = [None if found is None else next(corrected) for found in self.compared]
+
+    @property
+    def first(self) -> Configuration:
+        """The best one."""
+        return self.configurations[0]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each configuration, the best first; accuracies in percent."""
+        return [
+            {
+                "rank": rank,
+                **each.settings,
+                "runs": len(each.runs),
+                "seeds": " ".join(map(str, sorted(each.runs))),
+                "ranked_on": self.split,
+                **spread_columns("accuracy", list(each.scores(self.split).values())),
+                "test_accuracy_mean": each.mean("test"),
+                "training_seconds_mean": mean(s["training_seconds"] for s in each.runs.values()),
+                "p": p,
+            }
+            for rank, (each, p) in enumerate(
+                zip(self.configurations, [None, *self.p], strict=True), start=1
+            )
+        ]
+
+    def table(self) -> Table:
+        """The rows for the terminal."""
+        table = Table(box=None, pad_edge=False)
+        table.add_column("Rank", justify="right")
+        table.add_column("Settings", overflow="fold")
+        name = "Validation" if self.split == "val" else "Test"
+        for column in ("Runs", f"{name} accuracy (%)", "Min", "Max", "Seconds", "p"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for configuration, row in zip(self.configurations, self.rows(), strict=True):
+            scores = list(configuration.scores(self.split).values())
+            table.add_row(
+                str(row["rank"]), configuration.name, str(row["runs"]), spread(scores),
+                f"{min(scores):.2f}", f"{max(scores):.2f}", f"{row['training_seconds_mean']:.1f}",
+                "" if row["p"] is None else f"{row['p']:.3g}",
+            )  # fmt: skip
+        return table
+
+    def notes(self) -> list[str]:
+        """What the figures are about, and whether the differences are more than noise."""
+        return [*self.images(), *self.verdict()]
+
+    def images(self) -> list[str]:
+        """Which images the ranking used."""
+        notes = []
+        if self.split == "val":
+            scores = list(self.first.scores("test").values())
+            of = " of the first" if len(self.configurations) > 1 else ""
+            notes.append(
+                "Accuracies are on held-out training images; nothing was selected on the test "
+                f"images. Test accuracy{of}: {spread(scores)} %."
+            )
+        elif len(self.configurations) > 1:
+            notes.append(
+                "Ranked on the test images: fine to report, not to choose by; to choose, train "
+                "with data.val_size=5000."
+            )
+        if self.mixed:
+            notes.append("Some runs held images out and some did not: all are compared on test.")
+        if self.left_out:
+            notes.append(f"{self.left_out} run(s) that repeat a seed are counted once.")
+        return notes
+
+    def verdict(self) -> list[str]:
+        """Whether the first is better than the others by more than noise, by which test."""
+        if len(self.configurations) == 1:
+            return []
+        tests = sorted({found.test for found in self.compared if found is not None})
+        if not tests:
+            return ["One run each: nothing tells a difference from noise. Take more seeds."]
+        tested = [
+            (other.name, p)
+            for other, p in zip(self.configurations[1:], self.p, strict=True)
+            if p is not None
+        ]
+        worse = [name for name, p in tested if p <= LEVEL]
+        equal = [name for name, p in tested if p > LEVEL]
+        correction = f", Holm-corrected for {len(tested)} comparisons" if len(tested) > 1 else ""
+        notes = [f"p: {' and '.join(tests)} against the first, two-sided{correction}."]
+        if worse:
+            notes.append(
+                f"More than noise (p ≤ {LEVEL}): the first is better than {listed(worse)}."
+            )
+        if equal:
+            notes.append(f"Cannot be told from the first (p > {LEVEL}): {listed(equal)}.")
+        smallest = len(tested) * min(found.smallest for found in self.compared if found is not None)
+        if smallest > LEVEL:
+            needed = math.ceil(math.log2(2 * len(tested) / LEVEL))
+            notes.append(
+                f"So few seeds cannot show a difference: p cannot fall below {min(1, smallest):.3g}"
+                f"; {needed} seeds each can."
+            )
+        return notes
+
+    def write_csv(self, path: Path) -> None:
+        """Write the rows as a table."""
+        text = io.StringIO()
+        rows = self.rows()
+        table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        with whole_file(path) as file:
+            file.write(text.getvalue().encode())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How likely noise alone makes two groups of runs differ as much.
+
+    Args:
+        test: its name.
+        p: two-sided, not corrected.
+        smallest: the smallest p that so many runs can give.
+    """
+
+    test: str
+    p: float
+    smallest: float
+
+
+def compare_scores(one: dict[int, float], other: dict[int, float]) -> Comparison | None:
+    """Compare accuracies by seed: in pairs where there are two of the same seed, else as groups.
+
+    None when there is but one run on a side.
+    """
+    common = sorted(one.keys() & other.keys())
+    if len(common) > 1:
+        test = "exact sign-flip test, paired by seed,"
+        p = sign_flip_test([one[seed] - other[seed] for seed in common])
+        return Comparison(test, p, 2 / 2 ** len(common))
+    if min(len(one), len(other)) < 2:
+        return None
+    values = list(one.values()), list(other.values())
+    # As if all of one side had beaten all of the other.
+    sides = [1.0 + at for at in range(len(one))], [-1.0 - at for at in range(len(other))]
+    return Comparison("permutation test", permutation_test(*values), permutation_test(*sides))
+
+
+def spread_columns(name: str, values: list[float]) -> dict[str, float | None]:
+    """Mean, sample deviation, smallest and largest of some values, as columns."""
+    return {
+        f"{name}_mean": mean(values),
+        f"{name}_sd": stdev(values) if len(values) > 1 else None,
+        f"{name}_min": min(values),
+        f"{name}_max": max(values),
+    }
 
 
 def spread(values: list[float]) -> str:
     """Mean ± standard deviation of a sample; the mean alone for one value."""
     deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
     return f"{mean(values):.3f}{deviation}"
+
+
+def listed(names: list[str]) -> str:
+    """The first few of some names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return "; ".join(names[:NAMED]) + more

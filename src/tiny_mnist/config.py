@@ -171,13 +171,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def batches_suffice(self) -> "Config":
-        """Every process gets as many images of a batch, for batch normalisation two at least."""
+        """Every process gets its part of a batch, for batch normalisation two images at least."""
         smallest, processes = self.data.smallest_batch, self.trainer.processes
-        if self.data.batch_size % processes or smallest % processes:
-            raise ValueError(
-                f"data.batch_size={self.data.batch_size} or the last batch of {smallest} cannot be "
-                f"shared out evenly among {processes} processes"
-            )
         if smallest // processes < 2:
             raise ValueError(
                 f"data.batch_size={self.data.batch_size} leaves {smallest} image(s) for the last "

@@ -1,10 +1,14 @@
 """Ctrl-C and SIGTERM: answered at once, or at the next point where nothing is lost."""
 
 import signal
+import subprocess
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+LEAVE: int | None = getattr(signal, "SIGUSR2", None)  # not on Windows
 
 
 class Interrupted(BaseException):
@@ -16,21 +20,25 @@ class Interrupted(BaseException):
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
+        self.number = number
         self.status = 128 + number  # what a shell makes of a process that a signal ended
 
 
 class Signals:
     """While entered, SIGINT and SIGTERM raise `Interrupted`: at once, or held back until asked.
 
-    The second signal is not held back.
+    The second signal is not held back. SIGUSR2 is taken, too, from one who listens to it: submitit
+    does, to whom Slurm says so that a job has to leave.
     """
 
     def __init__(self) -> None:
         self.held = False
         self.received: int | None = None
+        listens = LEAVE is not None and callable(signal.getsignal(LEAVE))
+        self.numbers = (*SIGNALS, LEAVE) if LEAVE is not None and listens else SIGNALS
 
     def __enter__(self) -> "Signals":
-        self.before = {number: signal.getsignal(number) for number in SIGNALS}
+        self.before = {number: signal.getsignal(number) for number in self.numbers}
         self.listen()
         return self
 
@@ -47,7 +55,7 @@ class Signals:
     def listen(self) -> None:
         """Take the signals, also from a library that has taken them in the meantime."""
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
+            for number in self.numbers:
                 signal.signal(number, self.answer)
 
     def answer(self, number: int, frame: FrameType | None) -> None:
@@ -64,3 +72,25 @@ class Signals:
     def release(self) -> None:
         """From now on interrupt at once."""
         self.held = False
+
+
+@contextmanager
+def passed_on(processes: Sequence["subprocess.Popen[str]"]) -> Iterator[list[int]]:
+    """While entered, SIGINT and SIGTERM go on to other processes, best in sessions of their own.
+
+    Yields:
+        The signals received so far.
+    """
+    received: list[int] = []
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for process in processes:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, answer) for number in SIGNALS}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -12,22 +12,21 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from tiny_mnist import sweep
 from tiny_mnist.allocator import keep_freed_memory
 from tiny_mnist.errors import UserError, one_line
+from tiny_mnist.processes import is_first
 
 # What the user said, before `run` says otherwise to Hydra; Lightning's processes inherit both.
 TRACEBACK_WANTED = os.environ.setdefault(
@@ -36,11 +35,7 @@ TRACEBACK_WANTED = os.environ.setdefault(
 
 # Keeps jobs apart that start in the same second.
 OmegaConf.register_new_resolver("unique", lambda: secrets.token_hex(3), use_cache=True)
-
-
-def is_first_process() -> bool:
-    """False in the processes that Lightning starts, from this script, beside the first."""
-    return int(os.environ.get("LOCAL_RANK", "0")) == 0
+OmegaConf.register_new_resolver("job_folder", sweep.job_folder)
 
 
 new_folders: set[Path] = set()
@@ -48,7 +43,7 @@ new_folders: set[Path] = set()
 
 
 class Guard(Callback):
-    """Refuses a run, or a sweep for one of its jobs, before Hydra creates a folder."""
+    """Refuses a run before Hydra creates its folder."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check the configuration and the folder."""
@@ -58,7 +53,7 @@ class Guard(Callback):
             from tiny_mnist.run import RunFolder
 
             run = RunFolder(config.hydra.run.dir)
-            if not is_first_process():
+            if not is_first():
                 return
             if run.busy:
                 raise UserError(f"another process is training in {run.path}")
@@ -71,21 +66,11 @@ class Guard(Callback):
                 new_folders.add(run.path.resolve())
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check the configuration of every job that Hydra's own sweeper will start."""
-        if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
-            return  # another may choose its jobs by what the first have come to
+        """Note in the folder of the sweep what is to be done there."""
         with stopping():
-            loader = GlobalHydra.instance().config_loader()
-            swept = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-            overrides = OverridesParser.create(loader).parse_overrides(
-                [*swept, *config.hydra.overrides.task]
-            )
-            (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-            for number, job in enumerate(jobs):
-                try:
-                    check(loader.load_sweep_config(config, job))
-                except UserError as error:
-                    raise UserError(f"job {number} ({','.join(job)}): {error}") from error
+            if sweep.current:
+                parallel = not config.hydra.launcher["_target_"].endswith("BasicLauncher")
+                sweep.current.begin(Path(config.hydra.sweep.dir), parallel)
 
 
 def check(config: DictConfig) -> None:
@@ -127,7 +112,16 @@ def run(main: Callable[[], None]) -> None:
     try:
         if any(argument.startswith("resume=") for argument in sys.argv[1:]):
             resume_job(sys.argv[1:])
+        elif any(argument.startswith("search=") for argument in sys.argv[1:]):
+            from tiny_mnist.search import search
+
+            with interruption_explained(None):
+                search(sys.argv[1:])
+        elif sweep.is_sweep(sys.argv[1:]):
+            run_sweep(main)
         else:
+            if not is_first():
+                sys.argv[1:] = beside_the_first(sys.argv[1:])
             main()
     except KeyboardInterrupt:  # before there is anything to save
         sys.exit(130)
@@ -135,12 +129,41 @@ def run(main: Callable[[], None]) -> None:
         stop(error)
 
 
-def run_job(train: Callable[[DictConfig, Path], float], config: DictConfig) -> float:
-    """Run one job in its folder; in a sweep, errors are left to Hydra, which goes on."""
+def beside_the_first(arguments: list[str]) -> list[str]:
+    """The command line of a process that shares a run and leaves all files to the first."""
+    folder = [] if any(a.startswith("hydra.run.dir=") for a in arguments) else ["hydra.run.dir=."]
+    return [
+        *arguments,
+        *folder,
+        "hydra.output_subdir=null",
+        "hydra.job_logging.root.handlers=[console]",
+        "~hydra.job_logging.handlers.file",
+    ]
+
+
+def run_sweep(main: Callable[[], None]) -> None:
+    """Run a Hydra main for many jobs; whatever ends it, a table of those that are finished."""
+    sys.argv[1:] = sweep.prepare(sys.argv[1:])
+    assert sweep.current is not None
+    try:
+        main()
+    finally:
+        sweep.current.conclude()
+    sys.exit(1 if sweep.current.failures else 0)
+
+
+def run_job(train: Callable[..., float], config: DictConfig) -> float:
+    """Run one job in its folder; in a sweep, an error is noted there, and the next job comes."""
     from tiny_mnist.run import RunFolder
 
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
+    if hydra.mode == RunMode.MULTIRUN:
+        keep_freed_memory()  # in a process that a launcher may have started
+        # Jobs side by side share a terminal: there, the sweep shows how they come on.
+        aside = "joblib" in hydra.launcher["_target_"]
+        with quiet() if aside else nullcontext(), interruption_explained(None):
+            return sweep.run_job(train, config, folder, explain)
     with interruption_explained(folder):
         try:
             return train(config, folder)
@@ -149,12 +172,6 @@ def run_job(train: Callable[[DictConfig, Path], float], config: DictConfig) -> f
             # device that is not there, has left nothing to go on with.
             if folder in new_folders and explain(error) and not isinstance(error, OSError):
                 RunFolder(folder).remove_untrained()
-            if hydra.mode == RunMode.MULTIRUN:
-                reason = explain(error) or type(error).__name__
-                print(
-                    f"job {hydra.job.num} ({hydra.job.override_dirname}): {reason}", file=sys.stderr
-                )
-                raise
             stop(error, folder)
 
 
@@ -165,7 +182,7 @@ def resume_job(arguments: list[str]) -> None:
     if (prepared := prepare(arguments)) is None:
         return
     config, folder = prepared
-    if is_first_process():
+    if is_first():
         write_log(folder / "train.log")
 
     from tiny_mnist.training import train
@@ -178,15 +195,23 @@ def resume_job(arguments: list[str]) -> None:
 
 
 @contextmanager
-def interruption_explained(folder: Path) -> Iterator[None]:
-    """End an interrupted program with the command that resumes the run."""
+def quiet() -> Iterator[None]:
+    """Print nothing on the standard output; the log file has it."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        yield
+
+
+@contextmanager
+def interruption_explained(folder: Path | None) -> Iterator[None]:
+    """End an interrupted program with the command that resumes the run, if it is one alone."""
     from tiny_mnist.interruption import Interrupted
 
     try:
         yield
     except Interrupted as interrupted:
-        if is_first_process():
-            print(f"interrupted by {interrupted}{how_to_go_on(folder)}", file=sys.stderr)
+        if is_first():
+            hint = how_to_go_on(folder) if folder else ""
+            print(f"interrupted by {interrupted}{hint}", file=sys.stderr)
         sys.exit(interrupted.status)
 
 
@@ -243,6 +268,8 @@ def explain(error: BaseException) -> str | None:  # noqa: PLR0911 (one for each 
     if isinstance(error, HydraException | OmegaConfBaseException):
         cause = f": {one_line(error.__cause__)}" if error.__cause__ else ""
         return one_line(error).split("Config search path")[0].strip() + cause
+    if type(error).__name__ == "TerminatedWorkerError":  # joblib's
+        return "the process of a job was killed, perhaps for want of memory"
     if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
         return f"out of memory; choose a smaller data.batch_size: {one_line(error)[:200]}"
     if isinstance(error, OSError) and error.strerror:

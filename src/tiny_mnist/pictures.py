@@ -1,15 +1,20 @@
 """The pictures of a run folder."""
 
+import math
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from tiny_mnist.compare import Configuration
 from tiny_mnist.files import whole_file
 from tiny_mnist.run import Row
 
@@ -17,6 +22,8 @@ TRAIN, EVALUATION = "tab:blue", "tab:orange"
 DPI = 150
 COLUMNS = 10  # images in a row
 SAMPLE_ROWS, MISTAKE_ROWS = 2, 2
+PANELS = 3  # settings of a sweep in a row
+SEEDS, LEGEND = colormaps["tab10"], 10
 
 
 def curves(rows: list[Row], split: str) -> Figure:
@@ -112,6 +119,52 @@ def confusion_matrix(counts: Int64[Tensor, "10 10"]) -> Figure:
         title=f"{right:,} of {total:,} test images read right",
         xlabel="read as", ylabel="true digit", xticks=range(10), yticks=range(10),
     )  # fmt: skip
+    return figure
+
+
+def sweep(configurations: list[Configuration], split: str) -> Figure:
+    """Final accuracy against each setting that differs: a point a run, a line through the means.
+
+    Seeds are told apart by colour. Points above one another on a panel may differ in the settings
+    of the other panels.
+    """
+    keys = list(configurations[0].settings) or ["seed"]
+    seeds = sorted({seed for each in configurations for seed in each.runs})
+    columns = min(len(keys), PANELS)
+    rows = math.ceil(len(keys) / columns)
+    figure = Figure(figsize=(max(4.2 * columns, 5.5), 3.8 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
+    for axes in grid[len(keys) :]:
+        axes.axis("off")
+    for axes, key in zip(grid, keys, strict=False):
+        points = [
+            (seed if key == "seed" else each.settings[key], seed, score)
+            for each in configurations
+            for seed, score in each.scores(split).items()
+        ]
+        values = list(dict.fromkeys(value for value, _, _ in points))
+        numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        values.sort(key=(lambda value: value) if numeric else str)
+        places = [values.index(value) for value, _, _ in points]  # evenly: whatever the scale
+        colours = [SEEDS(seeds.index(seed) % SEEDS.N) for _, seed, _ in points]
+        axes.scatter(places, [score for *_, score in points], c=colours, s=22, zorder=2)
+        if key != "seed":
+            means = [mean(score for v, _, score in points if v == value) for value in values]
+            axes.plot(range(len(values)), means, "-", color="0.6", zorder=1)
+        axes.set(xlabel=key, xticks=range(len(values)), xmargin=0.15)
+        axes.set_xticklabels([str(value) for value in values])
+        axes.grid(alpha=0.3)
+    figure.supylabel(f"final {'validation' if split == 'val' else split} accuracy (%)", fontsize=10)
+    figure.legend(
+        handles=[
+            Line2D([], [], marker="o", ls="", color=SEEDS(at % SEEDS.N), label=f"seed {seed}")
+            for at, seed in enumerate(seeds[:LEGEND])
+        ],
+        loc="outside lower center",
+        ncols=min(len(seeds), 5),
+        frameon=False,
+        fontsize=8,
+    )
     return figure
 
 

@@ -41,10 +41,18 @@ class Recorder(Checkpoint):
         run: where to write.
         epoch_split: whose images every epoch is evaluated on, "test" or "val".
         announce: shows one line to the person who is watching.
+        after_epoch: is given each epoch's row, and may end the run by an exception.
     """
 
-    def __init__(self, run: RunFolder, epoch_split: str, announce: Callable[[str], None]) -> None:
-        self.run, self.epoch_split, self.announce = run, epoch_split, announce
+    def __init__(
+        self,
+        run: RunFolder,
+        epoch_split: str,
+        announce: Callable[[str], None],
+        after_epoch: Callable[[Row], None] | None = None,
+    ) -> None:
+        self.run, self.epoch_split = run, epoch_split
+        self.announce, self.after_epoch = announce, after_epoch
         self.columns = COLUMNS if epoch_split == "test" else (*COLUMNS, *VAL_COLUMNS)
         self.rows: list[Row] = []
         self.seconds = 0.0
@@ -86,7 +94,7 @@ class Recorder(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Count images and time."""
-        self.images += len(batch.labels) * trainer.world_size
+        self.images += batch.whole
         if trainer.is_last_batch:
             self.seconds, self.running_since = self.seconds_so_far, None
 
@@ -149,6 +157,8 @@ class Recorder(Checkpoint):
         line = "  ".join(parts)
         log.info(line)
         self.announce(line)
+        if self.after_epoch:
+            self.after_epoch(row)
 
     def write_rates(self, trainer: pl.Trainer) -> None:
         """Draw the learning-rate curve on, many steps at once: each by itself slows a step down."""

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
 
+# Of the trainer's settings, those that make another recipe of a run where they are not as usual.
+TRAINER_HPARAMS = {"precision": "32-true", "gradient_clip_val": None, "limit_train_batches": 1.0}
+
 # Where the data are, how fast a step is, and what follows from other settings.
 NO_HPARAMS = (
     "root", "checkpoint_every", "fused", "lr", "interval", "anneal_strategy", "cycle_momentum",
@@ -57,6 +60,8 @@ def report(
     # Fills the HPARAMS tab: what was set, and what came out on the test images at the end. The
     # tags are those of the curves, where each result is one point on a chart that exists anyway.
     final = {ACCURACY_TAG: summary["test_accuracy"], LOSS_TAG: summary["test_loss"]}
+    if summary.get("val_accuracy") is not None:  # what a sweep is ranked by
+        final[f"validation {ACCURACY_TAG}"] = summary["val_accuracy"]
     logger.log_hyperparams(flatten(classifier.hyper_parameters), final, summary["epochs"])
     logger.save()
     run.write_summary(summary)
@@ -170,6 +175,9 @@ def flatten(settings: dict[str, Any]) -> dict[str, bool | int | float | str]:
     for name, value in settings.items():
         if name == "trainer":
             flat["max_epochs"] = value["max_epochs"]
+            for key, usual in TRAINER_HPARAMS.items():
+                if (chosen := value.get(key, usual)) != usual:
+                    flat[key] = chosen
         elif isinstance(value, dict):
             if "_partial_" in value:
                 flat[name] = value["_target_"].rpartition(".")[2]

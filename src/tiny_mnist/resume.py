@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from tiny_mnist.config import SAFE, plain, validate
 from tiny_mnist.errors import UserError
 from tiny_mnist.files import whole_file
+from tiny_mnist.processes import started
 from tiny_mnist.run import RunFolder
 
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"  # Hydra's own
@@ -34,6 +35,8 @@ def prepare(arguments: list[str]) -> tuple[DictConfig, Path] | None:
     name, *others = (a.removeprefix("resume=") for a in arguments if a not in overrides)
     if others or not name:
         raise UserError("resume= takes the folder of one run, or the word latest")
+    if name == "latest" and started() > 1:
+        raise UserError("resume=latest may mean another run to each process; name the folder")
     run = newest_unfinished(Path("runs")) if name == "latest" else RunFolder(name)
     # Lightning starts its other processes with these arguments; none may choose another run.
     sys.argv[1:] = [f"resume={run.path}", *overrides]
@@ -109,7 +112,7 @@ def prolonged(run: RunFolder, before: int, after: int) -> str:
 
 
 def write_log(path: Path) -> None:
-    """Append to a log file; show warnings, as Hydra is configured to."""
+    """Append to a log file, and to no other from now on; show warnings, as Hydra is told to."""
     console, file = logging.StreamHandler(sys.stdout), logging.FileHandler(path)
     console.setLevel(logging.WARNING)
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[console, file])
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[console, file], force=True)

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,20 +25,27 @@ from tiny_mnist.display import ProgressBar, make_console, network_table
 from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.interruption import Signals
 from tiny_mnist.network import TinyCNN
+from tiny_mnist.processes import started
 from tiny_mnist.recorder import CurveLogger, Recorder
 from tiny_mnist.report import report
-from tiny_mnist.run import RunFolder
+from tiny_mnist.run import Row, RunFolder
 
 log = logging.getLogger(__name__)
 
 
-def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
+def train(
+    config: DictConfig,
+    folder: Path,
+    resume: bool = False,
+    after_epoch: Callable[[Row], None] | None = None,
+) -> float:
     """Train, test and write everything down.
 
     Args:
         config: the composed configuration, without Hydra's own node.
         folder: the run folder.
         resume: go on with the run in that folder, where its newest whole checkpoint ends.
+        after_epoch: is shown the metrics of each epoch, and may end the run by an exception.
 
     Returns:
         The last epoch's accuracy in percent: on held-out images if there are any, else on the
@@ -64,7 +72,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
         epoch_split=data.epoch_split,
         hyper_parameters=settings,
     )
-    recorder = Recorder(run, data.epoch_split, announce=console.print)
+    recorder = Recorder(run, data.epoch_split, console.print, after_epoch)
     saver = Saver(run.last_checkpoint, settings.get("checkpoint_every"), signals)
     bar = [ProgressBar(data.epoch_split)] if console.is_terminal else []
     trainer = build_trainer(
@@ -159,6 +167,12 @@ def build_trainer(config: DictConfig, **fixed: Any) -> pl.Trainer:
     except InstantiationException as error:
         wanted = f"accelerator={config.trainer.accelerator} devices={config.trainer.devices}"
         raise UserError(f"no trainer with {wanted}: {error.__cause__ or error}") from error
+    needed, there = trainer.num_devices * trainer.num_nodes, started()
+    if there not in (1, needed) or (trainer.num_nodes > there and "NODE_RANK" not in os.environ):
+        raise UserError(
+            f"trainer.devices={config.trainer.devices} trainer.num_nodes={trainer.num_nodes} needs "
+            f"{needed} processes, and {there} was or were started; see docs/scaling.md for torchrun"
+        )
     return trainer
 
 
@@ -206,7 +220,7 @@ def quieten_lightning() -> None:
         lightning.propagate = True
     # Tips to install other products.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(is_no_advert)
-    # Where Slurm is installed, a run of one process is not a mistake.
+    # On a machine with Slurm, that a run on this machine alone was not started through it.
     warnings.filterwarnings("ignore", message="The `srun` command is available on your system")
     # Lightning 2.6 builds a tree node in a way that PyTorch 2.15 has deprecated.
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")

@@ -21,7 +21,7 @@ def set_up(root: Path, **settings: Any) -> MNISTDataModule:
 
 
 def evaluated(loader: EvaluationLoader) -> tuple[Tensor, Tensor]:
-    images, labels, _ = zip(*loader, strict=True)
+    images, labels, *_ = zip(*loader, strict=True)
     return torch.cat(images), torch.cat(labels)
 
 

@@ -44,7 +44,7 @@ def epoch(loader: TrainingLoader, number: int = 0) -> Batch:
 
 
 def joined(batches: list[Batch]) -> Batch:
-    images, labels, motions = zip(*batches, strict=True)
+    images, labels, motions, _ = zip(*batches, strict=True)
     angles, shifts = zip(*motions, strict=True)
     return Batch(
         torch.cat(images), torch.cat(labels), Motions(torch.cat(angles), torch.cat(shifts))
@@ -131,7 +131,7 @@ def test_without_rotation_and_translation_nothing_is_moved() -> None:
 
 def test_evaluation_gives_all_images_in_order_and_unmoved() -> None:
     loader = EvaluationLoader(IMAGES, NUMBERS, batch_size=300)
-    images, labels, motions = zip(*loader, strict=True)
+    images, labels, motions, _ = zip(*loader, strict=True)
     assert [len(part) for part in labels] == [300, 300, 300, 100]
     assert len(loader) == 4
     assert torch.cat(images).equal(IMAGES)
@@ -153,7 +153,7 @@ def test_processes_evaluate_each_image_once() -> None:
 def test_loss_is_finite_when_a_batch_has_fewer_images_than_processes() -> None:
     loader = EvaluationLoader(IMAGES, NUMBERS % 10, batch_size=333, share=Share(1, 2))
     metrics = LossAndAccuracy()
-    for _, labels, _ in loader:
+    for _, labels, *_ in loader:
         log_probs = torch.zeros(len(labels), 10).log_softmax(dim=1)
         metrics.update(F.nll_loss(log_probs, labels), log_probs, labels)
     assert metrics.compute()["loss"] == pytest.approx(math.log(10))

@@ -21,6 +21,8 @@ class Normalized(NamedTuple):
 
     images: Float[Tensor, "batch 1 28 28"]
     labels: Int64[Tensor, " batch"]
+    whole: int | None = None
+    """Images of this step over all processes; None outside training."""
 
 
 class MNISTDataModule(pl.LightningDataModule):
@@ -146,7 +148,7 @@ class MNISTDataModule(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Normalized:
         """Augment, if the batch says how, and normalise: on the device, all images at once."""
         images = batch.images if batch.motions is None else move(batch.images, batch.motions)
-        return Normalized(normalize(images), batch.labels)
+        return Normalized(normalize(images), batch.labels, batch.whole)
 
 
 def stratified_sample(

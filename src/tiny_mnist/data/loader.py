@@ -18,6 +18,8 @@ class Batch(NamedTuple):
     labels: Int64[Tensor, " batch"]
     motions: Motions | None = None
     """None for images that are not to be augmented."""
+    whole: int | None = None
+    """Images of this step over all processes; None outside training."""
 
 
 class Share(NamedTuple):
@@ -102,8 +104,10 @@ class TrainingLoader:
             mine = slice(start + first, start + self.batch_size, step)
             chosen = order[mine]
             moves = Motions(motions.angles[mine], motions.shifts[mine]) if moved else None
+            whole = min(self.batch_size, len(order) - start)
             # Indexing by brackets takes five times as long.
-            yield Batch(self.images.index_select(0, chosen), self.labels[chosen], moves)
+            raw = self.images.index_select(0, chosen)
+            yield Batch(raw, self.labels[chosen], moves, whole)
 
 
 class EvaluationLoader:

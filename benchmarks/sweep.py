@@ -1,0 +1,62 @@
+"""What jobs side by side gain: the same sweep one after the other, and with hydra/launcher=joblib.
+
+    python -m benchmarks.sweep [--jobs 2] [--seeds 4] [OVERRIDE …]
+
+One after the other, a job has all threads of the machine; and once more with as many as each gets
+side by side, to compare the weights bit for bit.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks.contestant import PROJECT
+
+
+def sweep(folder: Path, arguments: list[str], threads: int | None) -> float:
+    """Sweep into a folder; seconds from command to prompt."""
+    environment = {name: text for name, text in os.environ.items() if name != "OMP_NUM_THREADS"}
+    if threads:
+        environment["OMP_NUM_THREADS"] = str(threads)
+    command = [sys.executable, "train.py", "-m", *arguments, f"hydra.sweep.dir={folder}"]
+    started = perf_counter()
+    subprocess.run(command, cwd=PROJECT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return perf_counter() - started
+
+
+def weights(folder: Path) -> dict[str, str]:
+    """The checksum of each job's weights."""
+    summaries = {
+        path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/s*.json")
+    }
+    return {name: summary["weights_sha256"] for name, summary in summaries.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seeds", type=int, default=4)
+    options, overrides = parser.parse_known_args()
+    swept = [*overrides, f"seed=range({options.seeds})"]
+    beside = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={options.jobs}"]
+    threads = max(1, (os.cpu_count() or 1) // options.jobs)
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = [Path(temporary) / name for name in ("one", "two", "same")]
+        alone = sweep(folders[0], swept, None)
+        together = sweep(folders[1], [*swept, *beside], None)
+        same = sweep(folders[2], swept, threads)
+        equal = weights(folders[1]) == weights(folders[2])
+    print(f"one after the other, all threads      {alone:8.1f} s")
+    print(f"one after the other, {threads} thread(s) each {same:8.1f} s")
+    print(f"{options.jobs} at once, {threads} thread(s) each        {together:8.1f} s")
+    print(f"{alone / together:.2f}× as fast; weights {'equal' if equal else 'NOT equal'}")
+
+
+if __name__ == "__main__":
+    main()
