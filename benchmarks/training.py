@@ -187,10 +187,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Python's version and those of the packages that matter, where installed."""
+def versions(*packages: str) -> dict[str, str]:
+    """Python's version and those of some packages, where installed."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in packages:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
@@ -221,7 +221,7 @@ def main(
     record: dict[str, Any] = {
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
-        "versions": versions(),
+        "versions": versions(*PACKAGES),
         "rounds": rounds,
         "steps": steps,
         "seed_steps": min(steps, SEED_STEPS),
