@@ -156,10 +156,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Python's version and those of the packages that matter, where installed."""
+def versions(*packages: str) -> dict[str, str]:
+    """Python's version and those of some packages, where installed."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in packages:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
@@ -189,7 +189,7 @@ def main(
     record: dict[str, Any] = {
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
-        "versions": versions(),
+        "versions": versions(*PACKAGES),
         "suite": suite,
         "rounds": rounds,
         "steps": steps,

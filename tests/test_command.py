@@ -131,15 +131,13 @@ def test_two_processes_share_each_batch(command: Command, tmp_path: Path) -> Non
     assert (summary["train_accuracy"] * 10).is_integer(), "each image counted once"
 
 
-def test_evaluate_needs_nothing_but_the_run_folder(small_run: Path, mnist_root: Path) -> None:
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_a_folder_that_is_no_run_gets_one_line(command: str) -> None:
     from typer.testing import CliRunner
 
     from tiny_mnist.cli import app
 
-    done = CliRunner().invoke(app, ["evaluate", str(small_run.path), "--root", str(mnist_root)])
-    assert done.exit_code == 0
-    assert "of the 10,000 test images read right" in done.output
-    done = CliRunner().invoke(app, ["evaluate", "nowhere"])
+    done = CliRunner().invoke(app, [command, "nowhere"])
     assert done.exit_code == 1
     assert done.output.startswith("error: there is no checkpoint")
 

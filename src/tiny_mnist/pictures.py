@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from tiny_mnist.compare import Configuration
+from tiny_mnist.evaluation import Bin, wilson_interval
 from tiny_mnist.files import whole_file
 from tiny_mnist.run import Row
 
@@ -165,6 +166,30 @@ def sweep(configurations: list[Configuration], split: str) -> Figure:
         frameon=False,
         fontsize=8,
     )
+    return figure
+
+
+def reliability(bins: list[Bin]) -> Figure:
+    """Accuracy against confidence, above how many images each bin of confidence holds."""
+    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    axes.plot((0, 100), (0, 100), "--", color="gray", lw=1, label="as sure as right")
+    filled = [b for b in bins if b.confidence is not None and b.accuracy is not None]
+    confidences = np.array([b.confidence for b in filled])
+    accuracies = np.array([b.accuracy for b in filled])
+    ends = [wilson_interval(round(b.images * (b.accuracy or 0) / 100), b.images) for b in filled]
+    spans = np.abs(np.array(ends).T - accuracies)
+    axes.errorbar(confidences, accuracies, spans, fmt="o", color=EVALUATION, ecolor="gray", lw=1)
+    axes.set(ylabel="accuracy (%)", xlim=(0, 100), ylim=(0, 102), title="Confidence and accuracy")
+    axes.legend(loc="upper left")
+    below.bar(
+        [b.low for b in bins], [b.images for b in bins], bins[0].high - bins[0].low,
+        align="edge", color=TRAIN, edgecolor="white",
+    )  # fmt: skip
+    below.set(xlabel="confidence (%)", ylabel="images", yscale="log")
+    for part in (axes, below):
+        part.grid(alpha=0.3)
+        part.set_axisbelow(True)
     return figure
 
 

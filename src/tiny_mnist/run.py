@@ -19,7 +19,7 @@ from tiny_mnist import config
 from tiny_mnist.checkpoint import previous, read_checkpoint
 from tiny_mnist.errors import UserError
 from tiny_mnist.files import remove_unfinished, whole_file
-from tiny_mnist.network import TinyCNN
+from tiny_mnist.network import TinyCNN, parameter_count
 
 log = logging.getLogger(__name__)
 
@@ -166,6 +166,30 @@ class RunFolder:
         """Write `summary.json`, the last file of a run: where it is, the run is finished."""
         with whole_file(self.summary) as file:
             file.write((json.dumps(summary, indent=2) + "\n").encode())
+
+    def provenance(self, network: nn.Module) -> dict[str, str | int | float]:
+        """Whose network this is, in plain values: for the metadata of what is made of it.
+
+        What `summary.json` says of the run that made it is left out when its weights are others.
+
+        Raises:
+            UserError: there is a summary, but not of a run.
+        """
+        sha256 = weights_sha256(network)
+        known: dict[str, str | int | float] = {"run": self.path.resolve().name}
+        if self.summary.exists():
+            try:
+                summary = json.loads(self.summary.read_text())
+                if summary["weights_sha256"] == sha256:
+                    settings = " ".join(f"{k}={v}" for k, v in summary["settings"].items())
+                    told = {key: summary.get(key) for key in ("seed", "epochs", "commit")}
+                    known |= {
+                        "recipe": settings,
+                        **{k: v for k, v in told.items() if v is not None},
+                    }
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                raise UserError(f"{self.summary} is not the summary of a run: {error!r}") from error
+        return {**known, "parameters": parameter_count(network), "weights_sha256": sha256}
 
     def load_network(self) -> TinyCNN:
         """Rebuild the trained network, in evaluation mode, from the checkpoint alone.

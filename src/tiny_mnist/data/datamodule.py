@@ -10,8 +10,7 @@ from torch import Tensor
 
 from tiny_mnist.data import source
 from tiny_mnist.data.augment import generator_of, move, normalize
-from tiny_mnist.data.loader import Batch, EvaluationLoader, Share, TrainingLoader
-from tiny_mnist.evaluation import BATCH
+from tiny_mnist.data.loader import EVALUATION_BATCH, Batch, EvaluationLoader, Share, TrainingLoader
 
 SPLIT = 2**32  # where an epoch's number stands otherwise: a stream that no epoch draws from
 
@@ -132,7 +131,7 @@ class MNISTDataModule(pl.LightningDataModule):
         return EvaluationLoader(
             self.mnist.train_images[self.val_indices],
             self.mnist.train_labels[self.val_indices],
-            batch_size=BATCH,
+            batch_size=EVALUATION_BATCH,
             share=self.share,
         )
 
@@ -141,7 +140,7 @@ class MNISTDataModule(pl.LightningDataModule):
         return EvaluationLoader(
             self.mnist.test_images,
             self.mnist.test_labels,
-            batch_size=BATCH,
+            batch_size=EVALUATION_BATCH,
             share=self.share,
         )
 

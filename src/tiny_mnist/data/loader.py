@@ -10,6 +10,8 @@ from torch import Tensor
 
 from tiny_mnist.data.augment import Motions, draw_motions, generator_of
 
+EVALUATION_BATCH = 1000  # images; only speed and memory depend on it
+
 
 class Batch(NamedTuple):
     """Raw images of one step; augmentation and normalisation follow on the training device."""

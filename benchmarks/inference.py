@@ -1,0 +1,120 @@
+"""Measures the speed of use side by side: `python -m benchmarks.inference RUN`.
+
+PyTorch eager against ONNX Runtime, float and int8, on one thread each in one process. All take the
+same raw images and give log-probabilities. Rounds are interleaved, so that a drift of the machine
+hits all alike; medians are shown.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from benchmarks.training import machine, versions
+
+Images = np.ndarray[Any, np.dtype[np.uint8]]
+Answer = Callable[[Images], object]
+BATCH = 256  # images
+CALLS = {1: 200, BATCH: 5}  # a round, by images a call
+console = Console(highlight=False)
+
+
+def contestants(run: Path, folder: Path) -> dict[str, Answer]:
+    """PyTorch and the exported files, each as images → log-probabilities on one thread."""
+    import onnxruntime
+    import torch
+
+    from tiny_mnist.data import source
+    from tiny_mnist.evaluation import predict
+    from tiny_mnist.export import INPUT, export
+    from tiny_mnist.run import RunFolder
+
+    torch.set_num_threads(1)
+    network = RunFolder(run).load_network()
+    mnist = source.load(source.default_root())
+
+    def session(name: str, int8: bool) -> Answer:
+        path = folder / name
+        export(network, path, mnist, {}, int8=int8)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        runtime = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return lambda images: runtime.run(None, {INPUT: images})
+
+    return {
+        "PyTorch eager": lambda images: predict(network, torch.from_numpy(images)),
+        "ONNX Runtime, float": session("float.onnx", int8=False),
+        "ONNX Runtime, int8": session("int8.onnx", int8=True),
+    }
+
+
+def seconds_of_a_call(answer: Answer, images: Images, calls: int) -> float:
+    """The median over so many calls."""
+    times = []
+    for _ in range(calls):
+        started = time.perf_counter()
+        answer(images)
+        times.append(time.perf_counter() - started)
+    return median(times)
+
+
+def main(
+    run: Annotated[Path, typer.Argument(help="A run folder; the weights do not matter here.")],
+    rounds: Annotated[int, typer.Option(min=1, help="Times each is measured.")] = 20,
+    out: Annotated[Path, typer.Option(help="Folder for the JSON.")] = Path("runs/benchmarks"),
+) -> None:
+    """Measure the latency of one image and the throughput of batches, on one thread."""
+    record: dict[str, Any] = {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": versions("torch", "onnxruntime", "numpy"),
+        "rounds": rounds,
+        "batch": BATCH,
+    }
+    images = np.random.default_rng(0).integers(0, 256, (BATCH, 28, 28), np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        answers = contestants(run, Path(folder))
+        seconds: dict[str, dict[int, list[float]]] = {
+            name: {size: [] for size in CALLS} for name in answers
+        }
+        for answer in answers.values():  # the first calls set things up
+            for size in CALLS:
+                seconds_of_a_call(answer, images[:size], 3)
+        for _ in track(range(rounds), "Inference", console=console, transient=True):
+            for size, calls in CALLS.items():
+                for name, answer in answers.items():
+                    seconds[name][size].append(seconds_of_a_call(answer, images[:size], calls))
+    record["seconds_of_a_call"] = seconds
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "inference.json"
+    path.write_text(json.dumps(record, indent=2) + "\n")
+
+    table = Table(title=f"One thread, median of {rounds} rounds", box=SIMPLE_HEAD)
+    table.add_column("")
+    for header in ("one image, µs", "× PyTorch", f"images/s in {BATCH}s", "× PyTorch"):
+        table.add_column(header, justify="right")
+    eager = seconds["PyTorch eager"]
+    for name, own in seconds.items():
+        # Round by round, so that what slowed a whole round down cancels out.
+        ratio = {s: median(a / b for a, b in zip(eager[s], own[s], strict=True)) for s in CALLS}
+        table.add_row(
+            name, f"{1e6 * median(own[1]):,.0f}", f"{ratio[1]:.1f}",
+            f"{BATCH / median(own[BATCH]):,.0f}", f"{ratio[BATCH]:.2f}",
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"Written to {path}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
