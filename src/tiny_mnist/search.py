@@ -116,9 +116,6 @@ def search(arguments: list[str]) -> None:
             begun.work_side_by_side()
         else:
             begun.work()
-    except Interrupted:
-        print(f"go on with: {begun.command}", file=sys.stderr)
-        raise
     finally:
         begun.report()
 
