@@ -245,7 +245,7 @@ class Search:
                 return
             if epoch not in reported:
                 trial.report(accuracy, epoch)
-            if trial.should_prune():
+            if epoch < self.first.trainer.max_epochs and trial.should_prune():
                 raise optuna.TrialPruned(f"{accuracy:.2f} % after epoch {epoch}")
 
         print(f"\nTrial {trial.number}: {texts(trial.params)}")
