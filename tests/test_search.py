@@ -96,9 +96,10 @@ def test_a_search_goes_on_where_it_was_left_and_ends_in_a_table(
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=WAIT)
+        said, errors = process.communicate(timeout=WAIT)
     assert process.returncode == 130, errors
-    assert "go on with: python train.py search=mine" in errors
+    assert errors == "interrupted by SIGINT\n"
+    assert "Go on with: python train.py search=mine" in said
     assert [row["state"] for row in rows(folder)] == ["complete", "running"]
 
     done = command("search=mine", "search.trials=4", "search.jobs=2", OMP_NUM_THREADS="1")

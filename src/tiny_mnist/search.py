@@ -40,6 +40,7 @@ from tiny_mnist.watch import watch
 
 if TYPE_CHECKING:
     import optuna
+    from matplotlib.figure import Figure
     from optuna.distributions import BaseDistribution
 
 log = logging.getLogger(__name__)
@@ -116,9 +117,6 @@ def search(arguments: list[str]) -> None:
             begun.work_side_by_side()
         else:
             begun.work()
-    except Interrupted:
-        print(f"go on with: {begun.command}", file=sys.stderr)
-        raise
     finally:
         begun.report()
 
@@ -247,7 +245,7 @@ class Search:
                 return
             if epoch not in reported:
                 trial.report(accuracy, epoch)
-            if trial.should_prune():
+            if epoch < self.first.trainer.max_epochs and trial.should_prune():
                 raise optuna.TrialPruned(f"{accuracy:.2f} % after epoch {epoch}")
 
         print(f"\nTrial {trial.number}: {texts(trial.params)}")
@@ -382,12 +380,13 @@ class Search:
                 drawn["importances"] = plots.plot_param_importances(
                     self.study, evaluator=PedAnovaImportanceEvaluator()
                 )
-            for name, axes in drawn.items():
-                figure = axes[0].figure if isinstance(axes, np.ndarray) else axes.figure
+            for name, drawing in drawn.items():
+                axes = np.ravel(np.array(drawing))[0]
+                figure: Figure = axes.figure
                 if name == "slices":  # room for the ticks of each setting
                     figure.set_size_inches(4 * len(self.space) + 1, 4)
-                else:  # a line for each trial would cover the curves
-                    figure.axes[0].get_legend().set_visible(name == "history")
+                if name == "epochs" and (legend := axes.get_legend()):
+                    legend.remove()  # a line for each trial would cover the curves
                 with whole_file(self.folder / f"{name}.png") as file:
                     figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
 
