@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Int32, UInt8
 from numpy import ndarray
 
 SIDE = 28  # pixels of an image
@@ -18,7 +18,8 @@ CENTRE = 14  # row and column of the centre of mass
 FINE = 8  # fine pixels to one of the image, while the shape is drawn
 STROKE = (2.3, 3.4)  # pixels: most of MNIST's strokes are so wide (5 % and 95 %: 1.9 and 4.1)
 REACHES = (0.08, 0.16, 0.33, 0.66)  # widths that strokes may have, as parts of the longer side
-LARGEST, SMALLEST = 800, 160  # pixels of the longer side of a picture while it is searched
+LARGEST, SEARCHED, SMALLEST = 800, 400, 160  # pixels of the longer side of a picture while it is searched
+SCREEN = 64  # pixels: no picture so small is a photograph in uneven light
 FAINT = 0.06  # contrast below which nothing is taken for ink; black on white is 1
 
 Mask = Bool[ndarray, "height width"]
@@ -72,44 +73,65 @@ def find_digits(picture: UInt8[ndarray, "height width 3"]) -> list[Digit]:
     Whether the ink is the darker or the lighter part, and how wide its strokes are, is found by
     trying: what looks most like strokes of a pen is taken.
     """
-    scale = working_scale(picture)
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    work = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=interpolation)
-    work = cv2.GaussianBlur(work, (0, 0), max(work.shape) / 700)
+    work, scale = resized(picture, LARGEST)
+    coarse, _ = resized(work, SEARCHED)
+    small = max(picture.shape[:2]) <= SCREEN
     tries = [
-        Try(groups, plausibility(groups[0], contrast))
-        for light in (work, 255 - work)
-        for reach in REACHES
+        Try(plausibility(groups[0], contrast, light), inverted, reach)
+        for inverted, light in ((False, coarse), (True, 255 - coarse))
+        for reach in ((None,) if small else REACHES)
         for contrast in [ink_contrast(light, reach)]
         if (groups := grouped(ink(contrast)))
     ]
-    best = max(tries, key=lambda t: t.plausibility, default=None)
+    if not tries:
+        return []
+    best = max(tries)
     digits = []
-    for group in best.groups if best else []:
+    for group in grouped(ink(ink_contrast(255 - work if best.inverted else work, best.reach))):
         box = rescaled(bounds(group), 1 / scale, picture.shape[:2])
         digits.append(Digit(box, in_mnist_form(group)))
     return sorted(digits, key=lambda digit: digit.box.left)
 
 
 class Try(NamedTuple):
-    """What was found under one assumption."""
+    """How well an assumption about the ink did."""
 
-    groups: list[Mask]
     plausibility: float
+    inverted: bool
+    """Whether the ink is the lighter part."""
+    reach: float | None
+    """Width that no stroke exceeds, as a part of the picture's longer side; None: even light."""
 
 
-def plausibility(mask: Mask, contrast: Contrast) -> float:
+def resized(
+    picture: UInt8[ndarray, "height width 3"], longer: int
+) -> tuple[UInt8[ndarray, "newheight newwidth 3"], float]:
+    """The picture with a side of at most so many pixels, and the factor; tiny ones are enlarged."""
+    now = max(picture.shape[:2])
+    scale = min(1.0, longer / now) if now > SMALLEST else SMALLEST / now
+    if scale == 1:
+        return picture, 1
+    size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, size, interpolation=interpolation)), scale
+
+
+def plausibility(
+    mask: Mask, contrast: Contrast, picture: UInt8[ndarray, "height width 3"]
+) -> float:
     """How much this looks like a digit written with a pen: a score, larger is better."""
     height, width = mask.shape
     box = bounds(mask)
-    part = np.pad(mask[box.top : box.bottom, box.left : box.right], 1).astype(np.uint8)
+    inside = slice(box.top, box.bottom), slice(box.left, box.right)
+    part = np.pad(mask[inside], 1).astype(np.uint8)
     distance = cv2.distanceTransform(part, cv2.DIST_L2, 5)
     ridge = distance[(distance >= cv2.dilate(distance, np.ones((3, 3)))) & (distance > 0)]
     stroke = 2 * float(ridge.mean())
     uneven = float(ridge.std() / ridge.mean())
-    edge = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-    strength = float(np.median(contrast[mask]))
-    slope = np.hypot(cv2.Sobel(contrast, -1, 1, 0), cv2.Sobel(contrast, -1, 0, 1)) / 8
+    edge = cv2.morphologyEx(part, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))[1:-1, 1:-1] > 0
+    local = np.ascontiguousarray(contrast[inside])
+    strength = float(np.median(local[mask[inside]]))
+    slope = np.hypot(cv2.Sobel(local, -1, 1, 0), cv2.Sobel(local, -1, 0, 1)) / 8
     sharp = float(np.median(slope[edge])) / max(strength, 1e-6)  # of the contrast, each pixel
     border = mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum()
     touching = float(border) / (2 * (box.width + box.height))
@@ -120,16 +142,27 @@ def plausibility(mask: Mask, contrast: Contrast) -> float:
         - 6 * touching
         + 0.7 * float(np.log(box.size / max(height, width)))
         - 8 * max(0.0, stroke / box.size - 0.3)
+        + 4 * distinct(mask, picture)
     )
 
 
-def working_scale(picture: UInt8[ndarray, "height width 3"]) -> float:
-    """By how much the picture is enlarged before it is searched."""
-    longer = max(picture.shape[:2])
-    return min(1.0, LARGEST / longer) if longer > SMALLEST else SMALLEST / longer
+def distinct(mask: Mask, picture: UInt8[ndarray, "height width 3"]) -> float:
+    """Whether this is darker than the rest of the picture: 1; the paper within a loop is not: 0."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    scale = 64 / max(grey.shape)
+    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    around = cv2.resize(cv2.medianBlur(small, 33), grey.shape[::-1])
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8), iterations=2) > 0
+    ring = near & ~mask
+    dark = float(np.median(grey[mask]))
+    light = float(np.quantile(grey[ring], 0.7)) if ring.any() else 255.0
+    span = max(light - dark, 1.0)
+    levels = (float(np.median(border)), float(np.median(around[mask])))
+    return sum(float(np.clip((level - dark) / span, 0, 1)) for level in levels) / 2
 
 
-def ink_contrast(picture: UInt8[ndarray, "height width 3"], reach: float) -> Contrast:
+def ink_contrast(picture: UInt8[ndarray, "height width 3"], reach: float | None) -> Contrast:
     """How far each pixel is from its background towards the colour of the ink; 1 is black on white.
 
     The light of a photograph is uneven, so the background is what remains when everything dark and
@@ -147,15 +180,20 @@ def ink_contrast(picture: UInt8[ndarray, "height width 3"], reach: float) -> Con
 
 
 def background(
-    picture: UInt8[ndarray, "height width 3"], reach: float
+    picture: UInt8[ndarray, "height width 3"], reach: float | None
 ) -> Float32[ndarray, "height width 3"]:
-    """The picture without what is dark and narrower than `reach`, a part of the longer side."""
+    """The picture without what is dark and narrower than `reach`, a part of the longer side.
+
+    None is for even light.
+    """
     longer = max(picture.shape[:2])
+    if reach is None:
+        return np.full(picture.shape, np.quantile(picture, 0.95, axis=(0, 1)), np.float32)
     scale = min(1.0, 160 / longer)
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     small = cv2.medianBlur(small, 3)
     side = round(reach * longer * scale) | 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    kernel = np.ones((side, side), np.uint8)
     closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, kernel)
     closed = cv2.GaussianBlur(closed, (0, 0), 2)
     return cv2.resize(closed, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR).astype(
@@ -170,8 +208,14 @@ def ink(contrast: Contrast) -> Mask:
     if candidates.size < 12:
         return np.zeros(contrast.shape, bool)
     levels = (candidates.clip(0, 1) * 255).astype(np.uint8)
-    threshold, _ = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    return np.asarray(contrast > max(threshold / 255, FAINT), bool)
+    otsu, _ = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    threshold = max(otsu / 255, FAINT)
+    weak = contrast > max(0.65 * threshold, 3 * noise)
+    _, labels = cv2.connectedComponents(weak.astype(np.uint8))
+    strong = np.zeros(labels.max() + 1, bool)
+    strong[labels[contrast > threshold]] = True
+    strong[0] = False
+    return np.asarray(strong[labels], bool)
 
 
 def grouped(mask: Mask) -> list[Mask]:
@@ -194,7 +238,7 @@ def grouped(mask: Mask) -> list[Mask]:
     if best.box.size < 0.06 * max(height, width) or best.area < 0.1 * largest.area:
         best = largest
     if best in inner:
-        parts = [p for p in parts if p in inner or p.box.size < best.box.size]
+        parts = inner
     parts = [p for p in parts if p.box.size >= 0.08 * best.box.size and p.area > 0.01 * best.area]
     groups: list[list[Part]] = []
     for part in sorted(parts, key=lambda p: -p.area):
@@ -204,10 +248,17 @@ def grouped(mask: Mask) -> list[Mask]:
     groups.sort(key=lambda group: best not in group)
     biggest = bound(groups[0]).size
     return [
-        np.isin(labels, [p.label for p in group])
+        selected(labels, group)
         for group in groups
-        if bound(group).size >= 0.5 * biggest
+        if best in group or bound(group).height >= 0.5 * biggest
     ]
+
+
+def selected(labels: Int32[ndarray, "height width"], group: list["Part"]) -> Mask:
+    """The pixels of these pieces."""
+    chosen = np.zeros(int(labels.max()) + 1, bool)
+    chosen[[part.label for part in group]] = True
+    return np.asarray(chosen[labels], bool)
 
 
 class Part(NamedTuple):
