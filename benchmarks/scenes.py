@@ -37,9 +37,7 @@ def placed(
     height = rng.uniform(*part) * min(canvas)
     scale = height / max(mask.shape)
     room = [max(0.0, side - scale * m - 2) for side, m in zip(canvas, mask.shape, strict=True)]
-    y, x = (
-        scale * m / 2 + 1 + r * rng.beta(2, 2) for m, r in zip(mask.shape, room, strict=True)
-    )
+    y, x = (scale * m / 2 + 1 + r * rng.beta(2, 2) for m, r in zip(mask.shape, room, strict=True))
     return ink(mask, canvas, height, (x, y))
 
 
@@ -52,9 +50,7 @@ def noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> Gre
 
 def paper(shape: tuple[int, int], rng: np.random.Generator) -> Grey:
     """Reflectance of paper: fibres and waves."""
-    return np.asarray(
-        1 + 0.008 * noise(shape, 2, rng) + 0.01 * noise(shape, 12, rng), np.float32
-    )
+    return np.asarray(1 + 0.008 * noise(shape, 2, rng) + 0.01 * noise(shape, 12, rng), np.float32)
 
 
 def light(shape: tuple[int, int], rng: np.random.Generator, strong: float = 1) -> Grey:
@@ -119,7 +115,13 @@ def written(surface: NDArray[np.float32], cover: Grey, colour: NDArray[np.float3
 
 def ink_colour(rng: np.random.Generator) -> NDArray[np.float32]:
     """Black, blue, red, green or violet ink."""
-    inks = [(0.1, 0.1, 0.12), (0.12, 0.18, 0.5), (0.7, 0.12, 0.15), (0.1, 0.4, 0.2), (0.3, 0.1, 0.4)]
+    inks = [
+        (0.1, 0.1, 0.12),
+        (0.12, 0.18, 0.5),
+        (0.7, 0.12, 0.15),
+        (0.1, 0.4, 0.2),
+        (0.3, 0.1, 0.4),
+    ]
     colour = inks[rng.choice(5, p=[0.4, 0.35, 0.1, 0.08, 0.07])]
     return np.array(colour, np.float32) * rng.uniform(0.7, 1.2)
 

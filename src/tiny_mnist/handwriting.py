@@ -18,8 +18,13 @@ CENTRE = 14  # row and column of the centre of mass
 FINE = 8  # fine pixels to one of the image, while the shape is drawn
 STROKE = (2.3, 3.4)  # pixels: most of MNIST's strokes are so wide (5 % and 95 %: 1.9 and 4.1)
 REACHES = (0.08, 0.16, 0.33, 0.66)  # widths that strokes may have, as parts of the longer side
-LARGEST, SEARCHED, SMALLEST = 800, 400, 160  # pixels of the longer side of a picture while it is searched
+LARGEST, SEARCHED, SMALLEST = (
+    800,
+    400,
+    160,
+)  # pixels of the longer side of a picture while it is searched
 SCREEN = 64  # pixels: no picture so small is a photograph in uneven light
+NOISE = 0.04  # contrast: more than that is ink that covers half of a picture
 FAINT = 0.06  # contrast below which nothing is taken for ink; black on white is 1
 
 Mask = Bool[ndarray, "height width"]
@@ -172,7 +177,8 @@ def ink_contrast(picture: UInt8[ndarray, "height width 3"], reach: float | None)
     """
     ground = background(picture, reach)
     loss = (ground - picture) / np.maximum(ground, 40)
-    loss -= np.median(loss, axis=(0, 1))
+    if reach is not None:
+        loss -= np.median(loss, axis=(0, 1))
     strength = np.linalg.norm(loss, axis=2)
     strongest = loss[strength >= np.quantile(strength, 0.998)].mean(axis=0)
     direction = strongest / max(float(np.linalg.norm(strongest)), 1e-6)
@@ -203,7 +209,7 @@ def background(
 
 def ink(contrast: Contrast) -> Mask:
     """The pixels of ink: those well above the background's noise, and nearer to ink than to it."""
-    noise = 1.4826 * float(np.median(np.abs(contrast - np.median(contrast))))
+    noise = min(NOISE, 1.4826 * float(np.median(np.abs(contrast - np.median(contrast)))))
     candidates = contrast[contrast > max(FAINT, 5 * noise)]
     if candidates.size < 12:
         return np.zeros(contrast.shape, bool)
@@ -223,7 +229,7 @@ def grouped(mask: Mask) -> list[Mask]:
 
     The digit that stands out most comes first.
     """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    _count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     parts = [
         Part(label, Box(x, y, x + w, y + h), area)
         for label, (x, y, w, h, area) in enumerate(stats[1:].tolist(), start=1)
