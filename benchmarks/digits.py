@@ -1,4 +1,4 @@
-"""Shapes of digits from outside MNIST, and of its training images: ink masks for rendered scenes."""
+"""Shapes of digits from outside MNIST, and of its training images: ink masks for scenes."""
 
 from collections.abc import Callable
 from importlib.util import find_spec

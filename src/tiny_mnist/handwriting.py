@@ -115,7 +115,7 @@ def resized(
     now = max(picture.shape[:2])
     scale = min(1.0, longer / now) if now > SMALLEST else SMALLEST / now
     if scale == 1:
-        return picture, 1
+        return picture, 1.0
     size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(picture, size, interpolation=interpolation)), scale

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from tiny_mnist.errors import UserError
 
 SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"])
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "TIFF", "WEBP")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 MOST_PIXELS = 100_000_000  # 8000×8000 is 64 million; more is taken for a decompression bomb
 
 Pixels = UInt8[ndarray, "height width 3"]
