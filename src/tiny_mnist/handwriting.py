@@ -28,6 +28,7 @@ NOISE = 0.04  # contrast: more than that is ink that covers half of a picture
 FAINT = 0.06  # contrast below which nothing is taken for ink; black on white is 1
 
 Mask = Bool[ndarray, "height width"]
+Redrawn = Bool[ndarray, "newheight newwidth"]
 Contrast = Float32[ndarray, "height width"]
 
 
@@ -332,7 +333,7 @@ def in_mnist_form(mask: Mask, stroke: tuple[float, float] = STROKE) -> UInt8[nda
     return np.asarray((image * 255).round().clip(0, 255), np.uint8)
 
 
-def fitted(mask: Mask, longer: int) -> Mask:
+def fitted(mask: Mask, longer: int) -> Redrawn:
     """The ink alone, its longer side so many pixels, with smooth edges."""
     box = bounds(mask)
     part = mask[box.top : box.bottom, box.left : box.right].astype(np.float32)
@@ -351,7 +352,7 @@ def stroke_width(mask: Mask) -> float:
     return 4 * float(distance[distance > 0].mean())
 
 
-def grown(mask: Mask, by: float) -> Mask:
+def grown(mask: Mask, by: float) -> Redrawn:
     """The shape with its edges moved outwards (or inwards, if negative) by so many pixels."""
     margin = max(0, int(np.ceil(by))) + 1
     padded = np.pad(mask, margin)
