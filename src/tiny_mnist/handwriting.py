@@ -24,6 +24,7 @@ LARGEST, SEARCHED, SMALLEST = (
     160,
 )  # pixels of the longer side of a picture while it is searched
 SCREEN = 64  # pixels: no picture so small is a photograph in uneven light
+DOUBTFUL = -1.0  # plausibility: less than that of any rendered digit; bare paper often has it
 NOISE = 0.04  # contrast: more than that is ink that covers half of a picture
 FAINT = 0.06  # contrast below which nothing is taken for ink; black on white is 1
 
@@ -92,6 +93,8 @@ def find_digits(picture: UInt8[ndarray, "height width 3"]) -> list[Digit]:
     if not tries:
         return []
     best = max(tries)
+    if best.plausibility < DOUBTFUL:
+        return []
     digits = []
     for group in grouped(ink(ink_contrast(255 - work if best.inverted else work, best.reach))):
         box = rescaled(bounds(group), 1 / scale, picture.shape[:2])
