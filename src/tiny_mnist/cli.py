@@ -122,6 +122,34 @@ def compare(
     console.print(*ranking.notes(), sep="\n", soft_wrap=True)
 
 
+@app.command()
+def predict(
+    pictures: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE…", help="Files, folders, patterns; - for standard input."),
+    ],
+    run: Annotated[
+        Path | None, typer.Option(help="Use the network of this run, not the one shipped.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON array, one object a file.")
+    ] = False,
+    show: Annotated[
+        Path | None,
+        typer.Option(help="Save a picture of what the network saw beside each original."),
+    ] = None,
+) -> None:
+    """Read the handwritten digit in each picture: photo, scan or drawing.
+
+    The exit status is 1 if any file could not be read as a picture.
+    """
+    from tiny_mnist.answers import report
+    from tiny_mnist.reading import network_of, pretrained_network
+
+    with one_line_errors():
+        report(pictures, network_of(run) if run else pretrained_network(), as_json, show)
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """End the command with one line where the user can mend what is wrong."""

@@ -1,0 +1,316 @@
+"""Pictures as people take, scan and draw them, rendered over the shape of a digit."""
+
+import io
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.digits import Mask, cropped
+
+Grey = NDArray[np.float32]
+Picture = Image.Image
+Draw = Callable[[float], Mask]
+"""Draws the shape with a pen of this width, as a part of its height."""
+
+Scene = Callable[[Draw, np.random.Generator], Picture]
+
+
+def ink(mask: Mask, canvas: tuple[int, int], height: float, centre: tuple[float, float]) -> Grey:
+    """How much of each pixel the ink covers (0–1): the shape, this high, about a centre (x, y)."""
+    scale = height / max(mask.shape)
+    size = [max(1, round(side * scale)) for side in mask.shape[::-1]]
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = cv2.resize(mask, size, interpolation=interpolation).astype(np.float32) / 255
+    motion = np.array(
+        [[1, 0, centre[0] - size[0] / 2], [0, 1, centre[1] - size[1] / 2]], np.float32
+    )
+    return cv2.warpAffine(small, motion, canvas[::-1], flags=cv2.INTER_LINEAR)
+
+
+def placed(
+    mask: Mask, canvas: tuple[int, int], part: tuple[float, float], rng: np.random.Generator
+) -> Grey:
+    """The shape anywhere on the canvas, its height this part of the shorter side."""
+    height = rng.uniform(*part) * min(canvas)
+    scale = height / max(mask.shape)
+    room = [max(0.0, side - scale * m - 2) for side, m in zip(canvas, mask.shape, strict=True)]
+    y, x = (scale * m / 2 + 1 + r * rng.beta(2, 2) for m, r in zip(mask.shape, room, strict=True))
+    return ink(mask, canvas, height, (x, y))
+
+
+def noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> Grey:
+    """Smooth noise of unit deviation with blobs of about `scale` pixels."""
+    small = [max(2, round(side / scale)) for side in shape]
+    field = rng.standard_normal(small).astype(np.float32)
+    return cv2.resize(field, shape[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def paper(shape: tuple[int, int], rng: np.random.Generator) -> Grey:
+    """Reflectance of paper: fibres and waves."""
+    return np.asarray(1 + 0.008 * noise(shape, 2, rng) + 0.01 * noise(shape, 12, rng), np.float32)
+
+
+def light(shape: tuple[int, int], rng: np.random.Generator, strong: float = 1) -> Grey:
+    """Uneven light: a gradient, a vignette, and often the shadow of a hand or phone."""
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    y, x = y / shape[0] - 0.5, x / shape[1] - 0.5
+    angle = rng.uniform(0, 2 * np.pi)
+    field = 1 + strong * rng.uniform(0, 0.5) * (np.cos(angle) * x + np.sin(angle) * y)
+    field *= 1 - strong * rng.uniform(0, 0.5) * (x**2 + y**2)
+    if rng.random() < 0.5:
+        angle = rng.uniform(0, 2 * np.pi)
+        edge = np.cos(angle) * x + np.sin(angle) * y - rng.uniform(-0.35, 0.35)
+        edge = edge + 0.05 * noise(shape, max(shape) / 3, rng)
+        soft = rng.uniform(0.005, 0.1)
+        field *= 1 - strong * rng.uniform(0.15, 0.5) / (1 + np.exp(-np.clip(edge / soft, -50, 50)))
+    return field.astype(np.float32)
+
+
+def ruling(shape: tuple[int, int], rng: np.random.Generator, squared: bool) -> Grey:
+    """How much of each pixel the lines of squared or ruled paper cover, a little turned."""
+    step = min(shape) * rng.uniform(0.06, 0.22)
+    thick = max(1.0, step * rng.uniform(0.02, 0.07))
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    angle = rng.normal(0, 0.06)
+    lines = []
+    for way in (y, x) if squared else (y,):
+        other = x if way is y else -y
+        across = way * np.cos(angle) + other * np.sin(angle) + rng.uniform(0, step)
+        distance = np.abs((across + step / 2) % step - step / 2)
+        lines.append(np.clip(thick / 2 + 0.5 - distance, 0, 1))
+    return np.asarray(np.max(lines, axis=0), np.float32)
+
+
+def photographed(
+    reflectance: NDArray[np.float32], rng: np.random.Generator, strong: float = 1
+) -> Picture:
+    """A picture of a surface (rows × columns × RGB, 1 is white) by a phone's camera."""
+    shape = reflectance.shape[:2]
+    tint = np.array([1, rng.uniform(0.93, 1), rng.uniform(0.8, 1)], np.float32)
+    field = reflectance * light(shape, rng, strong)[..., None] * tint * rng.uniform(0.55, 0.95)
+    size = np.array(shape[::-1], np.float32)
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) * size
+    moved = corners + rng.normal(0, 0.025, (4, 2)).astype(np.float32) * min(shape)
+    warp = cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
+    field = cv2.warpPerspective(field, warp, shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+    field = cv2.GaussianBlur(field, (0, 0), rng.uniform(0.4, 0.4 + min(shape) / 400))
+    field = field + rng.normal(0, rng.uniform(0.004, 0.03), field.shape)
+    return compressed(Image.fromarray((field.clip(0, 1) * 255).astype(np.uint8)), rng)
+
+
+def compressed(picture: Picture, rng: np.random.Generator) -> Picture:
+    """The picture after JPEG."""
+    file = io.BytesIO()
+    picture.convert("RGB").save(file, "JPEG", quality=int(rng.integers(35, 95)))
+    return Image.open(file)
+
+
+def written(surface: NDArray[np.float32], cover: Grey, colour: NDArray[np.float32]) -> Grey:
+    """A surface (rows × columns × RGB) with ink on it."""
+    return np.asarray(surface * (1 - cover[..., None]) + colour * cover[..., None], np.float32)
+
+
+def ink_colour(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Black, blue, red, green or violet ink."""
+    inks = [
+        (0.1, 0.1, 0.12),
+        (0.12, 0.18, 0.5),
+        (0.7, 0.12, 0.15),
+        (0.1, 0.4, 0.2),
+        (0.3, 0.1, 0.4),
+    ]
+    colour = inks[rng.choice(5, p=[0.4, 0.35, 0.1, 0.08, 0.07])]
+    return np.array(colour, np.float32) * rng.uniform(0.7, 1.2)
+
+
+def photo_size(rng: np.random.Generator) -> tuple[int, int]:
+    """Rows and columns of a photograph, or of a part cut from one."""
+    long = int(np.exp(rng.uniform(np.log(100), np.log(1600))))
+    short = int(long * rng.uniform(0.6, 1))
+    return (long, short) if rng.random() < 0.6 else (short, long)
+
+
+def sheet(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    """White or yellowish paper, rows × columns × RGB."""
+    tone = np.array([1, rng.uniform(0.95, 1), rng.uniform(0.85, 1)], np.float32)
+    return np.asarray(paper(shape, rng)[..., None] * tone, np.float32)
+
+
+def photo(
+    draw: Draw,
+    rng: np.random.Generator,
+    width: tuple[float, float] = (0.03, 0.09),
+    part: tuple[float, float] = (0.35, 0.9),
+    lines: str = "",
+    strong: float = 1,
+) -> Picture:
+    """Ink on paper, photographed."""
+    shape = photo_size(rng)
+    surface = sheet(shape, rng)
+    if lines:
+        pale = np.array([0.45, 0.6, 0.8], np.float32) * rng.uniform(0.7, 1.25)
+        surface = written(surface, ruling(shape, rng, lines == "squared") * 0.7, pale)
+    cover = placed(draw(rng.uniform(*width)), shape, part, rng)
+    cover = cover * np.clip(0.9 + 0.1 * noise(shape, 4, rng), 0, 1)
+    return photographed(written(surface, cover, ink_colour(rng)), rng, strong)
+
+
+def pencil(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A thin, pale, grainy line."""
+    shape = photo_size(rng)
+    cover = placed(draw(rng.uniform(0.018, 0.04)), shape, (0.4, 0.9), rng)
+    grain = np.clip(0.75 + 0.35 * noise(shape, 1.5, rng), 0.1, 1) * rng.uniform(0.45, 0.8)
+    grey = np.full(3, rng.uniform(0.2, 0.4), np.float32)
+    return photographed(written(sheet(shape, rng), cover * grain, grey), rng, 0.7)
+
+
+def table_edge(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A sheet of paper on a darker table, specks on it."""
+    shape = photo_size(rng)
+    surface = sheet(shape, rng)
+    cover = placed(draw(rng.uniform(0.04, 0.09)), shape, (0.3, 0.55), rng)
+    rows, columns = np.flatnonzero(cover.max(1) > 0.5), np.flatnonzero(cover.max(0) > 0.5)
+    for _ in range(rng.integers(1, 6)):
+        centre = (int(rng.uniform(0, shape[1])), int(rng.uniform(0, shape[0])))
+        cv2.circle(surface, centre, max(1, min(shape) // 300), (0.3, 0.3, 0.3), -1, cv2.LINE_AA)
+    surface = written(surface, cover, ink_colour(rng))
+    table = rng.uniform(0.1, 0.5, 3).astype(np.float32)
+    margin = [0.3 * rows[0], 0.3 * columns[0]]
+    far = [0.3 * (shape[0] - 1 - rows[-1]), 0.3 * (shape[1] - 1 - columns[-1])]
+    for side in rng.permutation(4)[: rng.integers(1, 4)]:
+        if side == 0:
+            surface[: int(margin[0])] = table
+        elif side == 1:
+            surface[:, : int(margin[1])] = table
+        elif side == 2:
+            surface[shape[0] - int(far[0]) :] = table
+        else:
+            surface[:, shape[1] - int(far[1]) :] = table
+    return photographed(surface, rng, 0.7)
+
+
+def board(draw: Draw, rng: np.random.Generator) -> Picture:
+    """Chalk on a dark board."""
+    shape = photo_size(rng)
+    tone = np.array([0.15, 0.2, 0.17], np.float32) * rng.uniform(0.6, 1.6)
+    smears = np.clip(1 + 0.1 * noise(shape, max(shape) / 6, rng), 0.5, 2)
+    surface = np.asarray(paper(shape, rng)[..., None] * tone * smears[..., None], np.float32)
+    cover = placed(draw(rng.uniform(0.04, 0.12)), shape, (0.4, 0.9), rng)
+    cover = cover * np.clip(0.75 + 0.2 * noise(shape, 2, rng), 0.2, 1)
+    return photographed(written(surface, cover, np.full(3, 0.85, np.float32)), rng)
+
+
+def scan(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A clean grey scan, any margins."""
+    side = int(rng.uniform(60, 900))
+    shape = (side, int(side * rng.uniform(0.7, 1.3)))
+    cover = placed(draw(rng.uniform(0.03, 0.1)), shape, (0.4, 0.97), rng)
+    field = 0.97 - cover * rng.uniform(0.6, 0.95) + rng.normal(0, 0.012, shape)
+    field = cv2.GaussianBlur(field.astype(np.float32), (0, 0), 0.6)
+    return compressed(Image.fromarray((field.clip(0, 1) * 255).astype(np.uint8)), rng)
+
+
+def crop(draw: Draw, rng: np.random.Generator) -> Picture:
+    """Cut so tightly from a photo that the digit touches the borders."""
+    mask = draw(rng.uniform(0.05, 0.14))
+    side = int(rng.uniform(30, 500))
+    scale = side / max(mask.shape)
+    shape = (max(8, int(mask.shape[0] * scale)), max(8, int(mask.shape[1] * scale)))
+    cover = ink(mask, shape, side * 1.01, (shape[1] / 2, shape[0] / 2))
+    surface = written(sheet(shape, rng), cover, ink_colour(rng))
+    field = surface * light(shape, rng, 0.5)[..., None] * rng.uniform(0.6, 0.95)
+    field = field + rng.normal(0, 0.01, field.shape)
+    return compressed(Image.fromarray((field.clip(0, 1) * 255).astype(np.uint8)), rng)
+
+
+def screen(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A drawing program's canvas: pure colours, sharp or smooth edges."""
+    side = int(np.exp(rng.uniform(np.log(60), np.log(1000))))
+    shape = (side, side if rng.random() < 0.7 else int(side * rng.uniform(0.6, 1.6)))
+    cover = placed(draw(rng.uniform(0.02, 0.16)), shape, (0.3, 0.95), rng)
+    if rng.random() < 0.4:
+        cover = (cover > 0.5).astype(np.float32)
+    pairs = [((255, 255, 255), (0, 0, 0)), ((0, 0, 0), (255, 255, 255))]
+    pairs += [((255, 255, 255), (230, 20, 20)), ((255, 255, 255), (30, 60, 220))]
+    pairs += [((20, 20, 60), (250, 230, 40)), ((250, 240, 170), (20, 130, 40))]
+    back, fore = pairs[rng.choice(6, p=[0.4, 0.32, 0.07, 0.07, 0.07, 0.07])]
+    surface = np.broadcast_to(np.array(back, np.float32), (*shape, 3))
+    colours = written(surface, cover, np.array(fore, np.float32)).round().astype(np.uint8)
+    picture = Image.fromarray(colours)
+    if rng.random() < 0.2:
+        return picture.convert("P", palette=Image.Palette.ADAPTIVE)
+    return picture if rng.random() < 0.6 else compressed(picture, rng)
+
+
+def transparent(draw: Draw, rng: np.random.Generator) -> Picture:
+    """Ink with nothing behind it."""
+    side = int(rng.uniform(40, 600))
+    cover = placed(draw(rng.uniform(0.03, 0.14)), (side, side), (0.4, 0.95), rng)
+    picture = np.zeros((side, side, 4), np.uint8)
+    picture[..., :3] = rng.choice([0, 0, 255])
+    picture[..., 3] = cover * 255
+    return Image.fromarray(picture)
+
+
+def tiny(draw: Draw, rng: np.random.Generator) -> Picture:
+    """8 to 32 pixels on a side, either polarity, anywhere."""
+    side = int(rng.integers(10, 33))
+    cover = placed(draw(rng.uniform(0.08, 0.16)), (side, side), (0.6, 0.98), rng)
+    field = (cover * rng.uniform(0.7, 1) * 255).clip(0, 255).astype(np.uint8)
+    return Image.fromarray(field if rng.random() < 0.5 else 255 - field)
+
+
+def paint28(draw: Draw, rng: np.random.Generator) -> Picture:
+    """28×28, drawn there with a brush of one to three whole pixels without grey edges."""
+    cover = placed(draw(rng.uniform(0.06, 0.16)), (28, 28), (0.5, 0.95), rng)
+    field = ((cover > rng.uniform(0.25, 0.45)) * 255).astype(np.uint8)
+    return Image.fromarray(field if rng.random() < 0.5 else 255 - field)
+
+
+def corner(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A small digit, far from the middle of a large sheet."""
+    return photo(draw, rng, width=(0.05, 0.1), part=(0.07, 0.2), strong=0.7)
+
+
+def marker(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A thick felt pen."""
+    return photo(draw, rng, width=(0.13, 0.2), part=(0.5, 0.95))
+
+
+SCENES: dict[str, Scene] = {
+    "screen": screen,
+    "28×28 paint": paint28,
+    "tiny": tiny,
+    "transparent": transparent,
+    "scan": scan,
+    "crop": crop,
+    "photo": photo,
+    "photo, squared paper": lambda draw, rng: photo(draw, rng, lines="squared"),
+    "photo, ruled paper": lambda draw, rng: photo(draw, rng, lines="ruled"),
+    "photo, pencil": pencil,
+    "photo, marker": marker,
+    "photo, corner": corner,
+    "photo, table": table_edge,
+    "photo, board": board,
+}
+
+
+def blank(rng: np.random.Generator) -> Picture:
+    """Paper with nothing on it."""
+    shape = photo_size(rng)
+    return photographed(sheet(shape, rng), rng)
+
+
+def several(draws: list[Draw], rng: np.random.Generator) -> Picture:
+    """Two to four digits in a row, photographed."""
+    width, height = rng.uniform(0.04, 0.1), int(rng.uniform(60, 300))
+    masks = [cropped(draw(width)) for draw in draws]
+    shape = (2 * height, int((len(masks) + 1) * height))
+    cover = np.zeros(shape, np.float32)
+    for place, mask in enumerate(masks):
+        centre = ((place + 1) * height * 0.95, height + rng.normal(0, 0.05) * height)
+        cover = np.maximum(cover, ink(mask, shape, height * rng.uniform(0.85, 1.1), centre))
+    return photographed(written(sheet(shape, rng), cover, ink_colour(rng)), rng, 0.7)
