@@ -40,7 +40,7 @@ def items(each: int, seed: int, shapes: dict[str, Shape]) -> Iterator[Item]:
     rng = np.random.default_rng(seed)
     names = list(shapes)
 
-    def drawing(digit: int) -> "partial[np.ndarray]":  # type: ignore[type-arg]
+    def drawing(digit: int) -> "partial[np.ndarray]":  # type: ignore[type-arg, unused-ignore]
         shape = shapes[names[rng.integers(len(names))]]
         return partial(lambda width, shape: shape(digit, width, rng), shape=shape)
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +28,8 @@ def ink(mask: Mask, canvas: tuple[int, int], height: float, centre: tuple[float,
     motion = np.array(
         [[1, 0, centre[0] - size[0] / 2], [0, 1, centre[1] - size[1] / 2]], np.float32
     )
-    return cv2.warpAffine(small, motion, canvas[::-1], flags=cv2.INTER_LINEAR)
+    moved = cv2.warpAffine(small, motion, canvas[::-1], flags=cv2.INTER_LINEAR)
+    return np.asarray(moved, np.float32)
 
 
 def placed(
@@ -45,7 +47,7 @@ def noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> Gre
     """Smooth noise of unit deviation with blobs of about `scale` pixels."""
     small = [max(2, round(side / scale)) for side in shape]
     field = rng.standard_normal(small).astype(np.float32)
-    return cv2.resize(field, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(field, shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def paper(shape: tuple[int, int], rng: np.random.Generator) -> Grey:
@@ -66,7 +68,7 @@ def light(shape: tuple[int, int], rng: np.random.Generator, strong: float = 1) -
         edge = edge + 0.05 * noise(shape, max(shape) / 3, rng)
         soft = rng.uniform(0.005, 0.1)
         field *= 1 - strong * rng.uniform(0.15, 0.5) / (1 + np.exp(-np.clip(edge / soft, -50, 50)))
-    return field.astype(np.float32)
+    return np.asarray(field, np.float32)
 
 
 def ruling(shape: tuple[int, int], rng: np.random.Generator, squared: bool) -> Grey:
@@ -90,7 +92,7 @@ def photographed(
     """A picture of a surface (rows × columns × RGB, 1 is white) by a phone's camera."""
     shape = reflectance.shape[:2]
     tint = np.array([1, rng.uniform(0.93, 1), rng.uniform(0.8, 1)], np.float32)
-    field = reflectance * light(shape, rng, strong)[..., None] * tint * rng.uniform(0.55, 0.95)
+    field: Any = reflectance * light(shape, rng, strong)[..., None] * tint * rng.uniform(0.55, 0.95)
     size = np.array(shape[::-1], np.float32)
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) * size
     moved = corners + rng.normal(0, 0.025, (4, 2)).astype(np.float32) * min(shape)
@@ -208,7 +210,7 @@ def scan(draw: Draw, rng: np.random.Generator) -> Picture:
     side = int(rng.uniform(60, 900))
     shape = (side, int(side * rng.uniform(0.7, 1.3)))
     cover = placed(draw(rng.uniform(0.03, 0.1)), shape, (0.4, 0.97), rng)
-    field = 0.97 - cover * rng.uniform(0.6, 0.95) + rng.normal(0, 0.012, shape)
+    field: Any = 0.97 - cover * rng.uniform(0.6, 0.95) + rng.normal(0, 0.012, shape)
     field = cv2.GaussianBlur(field.astype(np.float32), (0, 0), 0.6)
     return compressed(Image.fromarray((field.clip(0, 1) * 255).astype(np.uint8)), rng)
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,7 +33,8 @@ def report(names: list[str], network: Network, as_json: bool, show: Path | None)
     if not sources:
         raise UserError(f"there is no picture in {', '.join(names)}")
     console = Console(stderr=True)
-    answers, cells = [], []
+    answers: list[Answer] = []
+    cells: list[Any] = []
     for answer in track(
         read(sources, network),
         description="Reading",

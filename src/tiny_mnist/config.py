@@ -164,6 +164,7 @@ class Config(Section):
 
     seed: int = Field(ge=0, lt=2**32)
     checkpoint_every: int | None = Field(default=None, ge=1)
+    compile: Literal["default", "reduce-overhead", "max-autotune"] | None = None
     model: Model
     optim: Optim
     data: Data

@@ -63,6 +63,7 @@ def fits_onednn(images: Tensor) -> bool:
         images.device.type == "cpu"
         and images.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
         and torch.backends.mkldnn.is_available()
         and platform.machine() in ("x86_64", "AMD64")
     )

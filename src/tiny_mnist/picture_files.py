@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tiny_mnist.errors import UserError
 
@@ -66,7 +66,7 @@ def decode(content: bytes, name: str) -> Pixels:
                     )
                 picture.load()
                 return rgb(ImageOps.exif_transpose(picture))
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise UserError(f"{name} is not a picture (PNG, JPEG, BMP, GIF, TIFF or WebP)") from None
     except Image.DecompressionBombError:
         raise UserError(f"{name} has too many pixels to be read") from None

@@ -32,7 +32,8 @@ TRAINER_HPARAMS = {"precision": "32-true", "gradient_clip_val": None, "limit_tra
 
 # Where the data are, how fast a step is, and what follows from other settings.
 NO_HPARAMS = (
-    "root", "checkpoint_every", "fused", "lr", "interval", "anneal_strategy", "cycle_momentum",
+    "root", "checkpoint_every", "compile",
+    "fused", "lr", "interval", "anneal_strategy", "cycle_momentum",
     "val_seed",
 )  # fmt: skip
 

@@ -90,6 +90,8 @@ def train(
     # contiguous.
     if not (on_cpu and trainer.world_size > 1):
         classifier.network.to(memory_format=torch.channels_last)
+    if mode := settings.get("compile"):
+        classifier.network.compile(mode=mode)  # in place: checkpoints keep the names of the weights
     if trainer.is_global_zero:
         console.print(network_table(classifier.network), "", sep="\n")
     with signals, run.open() if trainer.is_global_zero else nullcontext():
