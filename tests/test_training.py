@@ -108,6 +108,17 @@ def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(
     assert summary(other)["weights_sha256"] != summary(small_run)["weights_sha256"]
 
 
+def test_a_run_on_warped_images_goes_on_to_the_same_bits(compose: Compose, tmp_path: Path) -> None:
+    config = compose("experiment=warped", *SMALL, "checkpoint_every=7")
+    train(config, tmp_path)
+    run = RunFolder(tmp_path)
+    whole = summary(run)["weights_sha256"]
+    run.last_checkpoint.unlink()  # there is one more, from within the last epoch
+    run.summary.unlink()
+    train(config, tmp_path, resume=True)
+    assert summary(run)["weights_sha256"] == whole
+
+
 def test_held_out_images_are_evaluated_each_epoch_and_test_images_once(
     compose: Compose, tmp_path: Path
 ) -> None:

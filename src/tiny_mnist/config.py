@@ -106,6 +106,10 @@ class Data(Section):
     val_seed: int = Field(ge=0, lt=2**32)
     rotation: float = Field(ge=0, le=180)
     translation: float = Field(ge=0, le=27)
+    scale: float = Field(default=0, ge=0, le=1)
+    shear: float = Field(default=0, ge=0, le=60)
+    elastic: float = Field(default=0, ge=0, le=27)
+    sampling: Literal["nearest", "bicubic"] = "nearest"
     seed: int = Field(ge=0, lt=2**32)
 
     @model_validator(mode="after")
@@ -115,6 +119,13 @@ class Data(Section):
         used = self.train_size or left
         if used > left:
             raise ValueError(f"train_size={used} exceeds the {left} images that are not held out")
+        return self
+
+    @model_validator(mode="after")
+    def sampling_suffices(self) -> "Data":
+        """Nearest-neighbour sampling knows rotation and shifts by whole pixels only."""
+        if self.sampling == "nearest" and (self.scale or self.shear or self.elastic):
+            raise ValueError("scale, shear and elastic need sampling=bicubic")
         return self
 
     @property

@@ -8,7 +8,17 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, Normalize, ToTensor
 from torchvision.transforms import functional as F
 
-from tiny_mnist.data.augment import Motions, draw_motions, generator_of, move, normalize
+from tiny_mnist.data.augment import (
+    Augmentation,
+    Motions,
+    Warps,
+    draw_motions,
+    draw_warps,
+    generator_of,
+    move,
+    normalize,
+    warp,
+)
 from tiny_mnist.data.source import Mnist
 
 IMAGES = 200
@@ -114,3 +124,54 @@ def test_normalize_equals_torchvision(images: Tensor) -> None:
     transform = Normalize((0.1307,), (0.3081,))
     expected = torch.stack([transform(ToTensor()(image.numpy())) for image in images])
     assert torch.allclose(normalize(images), expected, rtol=0, atol=1e-6)
+
+
+def warps(count: int, linear: Tensor | None = None, offset: Tensor | None = None) -> Warps:
+    """Warps without elastic displacement, the identity unless said otherwise."""
+    maps = torch.zeros(count, 2, 3)
+    maps[:, :, :2] = torch.eye(2) if linear is None else linear
+    maps[:, :, 2] = torch.zeros(2) if offset is None else offset
+    return Warps(maps, torch.zeros(count, 2, 7, 7))
+
+
+def test_identity_warp_changes_nothing(images: Tensor) -> None:
+    assert warp(images, warps(IMAGES)).equal(images)
+
+
+def test_warp_by_whole_pixels_is_the_shift(images: Tensor) -> None:
+    shifts = all_shifts(2)
+    some, still = images[: len(shifts)], torch.zeros(len(shifts))
+    # A warp says where a pixel comes from, a motion where it goes.
+    warped = warp(some, warps(len(shifts), offset=-shifts.float()))
+    assert warped.equal(move(some, Motions(still, shifts)))
+
+
+def test_a_quarter_turn_is_exact(images: Tensor) -> None:
+    turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    assert warp(images, warps(IMAGES, turn)).equal(images.rot90(dims=(1, 2)))
+
+
+def test_equal_displacements_are_a_shift(images: Tensor) -> None:
+    still = warps(IMAGES)
+    everywhere = still.displacements + torch.tensor([-1.0, 2.0]).view(2, 1, 1)
+    difference = warp(images, Warps(still.maps, everywhere)).int() - warp(
+        images, warps(IMAGES, offset=torch.tensor([-1.0, 2.0]))
+    )
+    assert difference.abs().max() <= 1  # grey levels: rounding
+
+
+def test_warps_stay_within_what_was_asked() -> None:
+    most = Augmentation(10, 1, 0.1, 8, 0.4, "bicubic")
+    maps, displacements = draw_warps(100_000, most, generator_of(0, 0))
+    assert maps[:, :, 2].abs().max() <= 1
+    areas = torch.linalg.det(maps[:, :, :2]).log()
+    assert areas.abs().max() <= 0.2 + 1e-6
+    angles = torch.atan2(maps[:, 1, 0], maps[:, 0, 0]).rad2deg()
+    assert angles.abs().max() <= 10.001
+    assert displacements.std().item() == pytest.approx(0.4, rel=0.01)
+
+
+def test_warps_of_nothing_are_the_identity(images: Tensor) -> None:
+    none = Augmentation(0, 0, 0, 0, 0, "bicubic")
+    assert none.draw(IMAGES, generator_of(0, 0)) is None
+    assert warp(images, draw_warps(IMAGES, none, generator_of(0, 0))).equal(images)

@@ -8,21 +8,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tiny_mnist.classifier import LossAndAccuracy
-from tiny_mnist.data.augment import Motions
+from tiny_mnist.data.augment import Augmentation
 from tiny_mnist.data.loader import Batch, EvaluationLoader, Share, TrainingLoader
 
 ALL = 1000
 IMAGES = torch.randint(256, (ALL, 28, 28), generator=torch.Generator().manual_seed(0)).byte()
 NUMBERS = torch.arange(ALL)  # for labels, so that each image can be told from all others
 EVERY_THIRD = NUMBERS[::3]
+WARPING = Augmentation(scale=0.1, elastic=0.4, sampling="bicubic")
 
 
 def training_loader(
     batch_size: int = 128,
     seed: int = 0,
     indices: Tensor = NUMBERS,
-    rotation: float = 15,
-    translation: float = 2,
+    augmentation: Augmentation = Augmentation(),  # noqa: B008 (immutable)
     share: Share = Share(),  # noqa: B008 (immutable)
 ) -> TrainingLoader:
     return TrainingLoader(
@@ -31,8 +31,7 @@ def training_loader(
         indices,
         batch_size=batch_size,
         seed=seed,
-        rotation=rotation,
-        translation=translation,
+        augmentation=augmentation,
         share=share,
     )
 
@@ -45,9 +44,9 @@ def epoch(loader: TrainingLoader, number: int = 0) -> Batch:
 
 def joined(batches: list[Batch]) -> Batch:
     images, labels, motions, _ = zip(*batches, strict=True)
-    angles, shifts = zip(*motions, strict=True)
+    parts = zip(*motions, strict=True)
     return Batch(
-        torch.cat(images), torch.cat(labels), Motions(torch.cat(angles), torch.cat(shifts))
+        torch.cat(images), torch.cat(labels), type(motions[0])(*(torch.cat(p) for p in parts))
     )
 
 
@@ -118,14 +117,20 @@ def test_held_out_images_change_nothing_for_the_others() -> None:
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_processes_together_work_on_the_batches_of_one(processes: int) -> None:
-    shares = [training_loader(share=Share(rank, processes)) for rank in range(processes)]
-    for whole, *parts in zip(training_loader(), *shares, strict=True):
+@pytest.mark.parametrize("augmentation", [Augmentation(), WARPING], ids=["moved", "warped"])
+def test_processes_together_work_on_the_batches_of_one(
+    processes: int, augmentation: Augmentation
+) -> None:
+    shares = [
+        training_loader(share=Share(rank, processes), augmentation=augmentation)
+        for rank in range(processes)
+    ]
+    for whole, *parts in zip(training_loader(augmentation=augmentation), *shares, strict=True):
         assert equal(in_order_of_number(joined(parts)), in_order_of_number(whole))
 
 
 def test_without_rotation_and_translation_nothing_is_moved() -> None:
-    loader = training_loader(rotation=0, translation=0)
+    loader = training_loader(augmentation=Augmentation(rotation=0, translation=0))
     assert all(batch.motions is None for batch in loader)
 
 

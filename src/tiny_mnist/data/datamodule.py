@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from tiny_mnist.data import source
-from tiny_mnist.data.augment import generator_of, move, normalize
+from tiny_mnist.data.augment import Augmentation, generator_of, normalize
 from tiny_mnist.data.loader import EVALUATION_BATCH, Batch, EvaluationLoader, Share, TrainingLoader
 
 SPLIT = 2**32  # where an epoch's number stands otherwise: a stream that no epoch draws from
@@ -37,8 +37,7 @@ class MNISTDataModule(pl.LightningDataModule):
         train_size: train on this many images only; None for all that are not held out.
         val_size: training images held out, stratified by digit.
         val_seed: which images are held out.
-        rotation: largest angle in degrees.
-        translation: largest shift in pixels.
+        rotation, translation, scale, shear, elastic, sampling: see `Augmentation`.
         seed: of the order and the motions of the images.
     """
 
@@ -51,13 +50,18 @@ class MNISTDataModule(pl.LightningDataModule):
         val_seed: int = 0,
         rotation: float | int = 15,
         translation: float | int = 2,
+        scale: float | int = 0,
+        shear: float | int = 0,
+        elastic: float | int = 0,
+        sampling: Literal["nearest", "bicubic"] = "nearest",
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.root = Path(root).expanduser() if root else source.default_root()
         self.batch_size, self.train_size = batch_size, train_size
         self.val_size, self.val_seed = val_size, val_seed
-        self.rotation, self.translation, self.seed = rotation, translation, seed
+        self.augmentation = Augmentation(rotation, translation, scale, shear, elastic, sampling)
+        self.seed = seed
         self.begun: dict[str, int] | None = None
         """Where the training loader was left, in a run that is resumed within an epoch."""
 
@@ -102,8 +106,7 @@ class MNISTDataModule(pl.LightningDataModule):
             self.train_indices,
             batch_size=self.batch_size,
             seed=self.seed,
-            rotation=self.rotation,
-            translation=self.translation,
+            augmentation=self.augmentation,
             share=self.share,
         )
         if self.begun:
@@ -146,7 +149,7 @@ class MNISTDataModule(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Normalized:
         """Augment, if the batch says how, and normalise: on the device, all images at once."""
-        images = batch.images if batch.motions is None else move(batch.images, batch.motions)
+        images = batch.motions.apply(batch.images) if batch.motions else batch.images
         return Normalized(normalize(images), batch.labels, batch.whole)
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from tiny_mnist.data.augment import Motions, draw_motions, generator_of
+from tiny_mnist.data.augment import Augmentation, Motions, Warps, generator_of
 
 EVALUATION_BATCH = 1000  # images; only speed and memory depend on it
 
@@ -18,7 +18,7 @@ class Batch(NamedTuple):
 
     images: UInt8[Tensor, "batch 28 28"]
     labels: Int64[Tensor, " batch"]
-    motions: Motions | None = None
+    motions: Motions | Warps | None = None
     """None for images that are not to be augmented."""
     whole: int | None = None
     """Images of this step over all processes; None outside training."""
@@ -44,8 +44,7 @@ class TrainingLoader:
         indices: the images to train on.
         batch_size: images a step, over all processes.
         seed: of order and motions.
-        rotation: largest angle in degrees.
-        translation: largest shift in pixels.
+        augmentation: how much the images are varied.
         share: the part of each batch that this process gets.
     """
 
@@ -57,13 +56,12 @@ class TrainingLoader:
         *,
         batch_size: int,
         seed: int,
-        rotation: float | int,
-        translation: float | int,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 (immutable)
         share: Share = Share(),  # noqa: B008 (immutable)
     ) -> None:
         self.images, self.labels, self.indices = images, labels, indices
         self.batch_size, self.seed, self.share = batch_size, seed, share
-        self.rotation, self.translation = rotation, translation
+        self.augmentation = augmentation
         self.epoch = 0
         self.given = self.skipped = 0
 
@@ -90,26 +88,24 @@ class TrainingLoader:
     def __iter__(self) -> Iterator[Batch]:
         generator = generator_of(self.seed, self.epoch)
         # Drawn for all images, so that holding some out changes nothing for the others.
-        motions = draw_motions(len(self.images), self.rotation, self.translation, generator)
+        motions = self.augmentation.draw(len(self.images), generator)
         order = torch.randperm(len(self.images), generator=generator)
         used = torch.zeros(len(self.images), dtype=torch.bool)
         used[self.indices] = True
         order = order[used[order]]
         device = self.images.device  # once an epoch: a transfer a step would make a GPU wait
-        motions = Motions(*(part.to(device) for part in motions.of(order)))
+        motions = motions and motions.of(order).to(device)
         order = order.to(device)
-        moved = bool(self.rotation or self.translation)
         self.given, self.skipped = self.skipped, 0
         first, step = self.share
         for start in range(self.given * self.batch_size, len(order), self.batch_size):
             self.given += 1
             mine = slice(start + first, start + self.batch_size, step)
             chosen = order[mine]
-            moves = Motions(motions.angles[mine], motions.shifts[mine]) if moved else None
             whole = min(self.batch_size, len(order) - start)
             # Indexing by brackets takes five times as long.
             raw = self.images.index_select(0, chosen)
-            yield Batch(raw, self.labels[chosen], moves, whole)
+            yield Batch(raw, self.labels[chosen], motions and motions.of(mine), whole)
 
 
 class EvaluationLoader:
