@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from conftest import PROJECT, SMALL, Command
+from tiny_mnist.run import RunFolder
 
 
 def test_a_run_prints_the_originals_table_and_nothing_foreign(
@@ -168,3 +170,11 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away_and_each_epoch_keeps_its_li
         "Epoch  1/2", "Epoch  2/2",
     ]  # fmt: skip
     assert all(len(line) <= 80 for line in lines if "━" in line), "no bar is wrapped"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_run_leaves_a_plain_checkpoint(command: Command, tmp_path: Path) -> None:
+    done = command(*SMALL, "compile=default", "trainer.max_epochs=1", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    assert RunFolder(tmp_path / "run").load_network() is not None

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,11 +164,3 @@ def test_a_checkpoint_of_another_network_is_named(small_run: RunFolder, tmp_path
 
     with pytest.raises(UserError, match="does not hold a network of this project"):
         other.load_network()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_a_compiled_run_leaves_a_plain_checkpoint(compose: Compose, tmp_path: Path) -> None:
-    train(compose(*SMALL, "compile=default"), tmp_path)
-    run = RunFolder(tmp_path)
-    assert summary(run)["weights_sha256"] == weights_sha256(run.load_network())
