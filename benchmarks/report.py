@@ -74,15 +74,15 @@ def speed_table(rows: list[Standing], rounds: int, steps: int, seed_steps: int) 
     """The table of medians."""
     table = Table(
         title=f"Training on MNIST at batch 128, median of {rounds} rounds",
-        caption=f"{steps} steps a round after a warm-up, {seed_steps} of the seed's way. "
-        "×: median of the ratios within a round, to the seed's way with 4 workers and to both "
+        caption=f"{steps} steps a round after a warm-up, {seed_steps} of the original's way. "
+        "×: median of the ratios within a round, to the original's way with 4 workers and to both "
         "bare loops.",
         box=SIMPLE_HEAD,
         padding=0,
     )
     table.add_column("", no_wrap=True)
     for header in (
-        "images/s", "s/epoch", "×\nseed's", "× bare,\naugm.", "×\nbare", "of\nfloor", "peak\nMB",
+        "images/s", "s/epoch", "×\norig.", "× bare,\naugm.", "×\nbare", "of\nfloor", "peak\nMB",
     ):  # fmt: skip
         table.add_column(header, justify="right")
     for row in rows:
@@ -129,7 +129,7 @@ def whole_run_lines(results: dict[str, list[Result]]) -> list[str]:
         f"  train.py, from command to prompt      {median(ours):7.1f} s "
         f"({median(result['training_seconds'] for result in whole):.1f} s in training, "
         f"peak {median(result['memory_mb'] for result in whole):,.0f} MB)",
-        f"  seed's way, 4 workers, extrapolated   {median(theirs):7.1f} s "
+        f"  the original's way, extrapolated       {median(theirs):7.1f} s "
         f"({epochs} × ({median(epoch):.1f} s training + {median(evaluation):.1f} s evaluation); "
         "starting not counted)",
         f"  ratio                                 {ratio:7.2f}",

@@ -26,7 +26,7 @@ class Contestant:
 SPEED = {
     **{
         f"seed-{workers}{'' if tensors else '-pil'}": Contestant(
-            f"seed's way, {workers} workers" + ("" if tensors else ", PIL"),
+            f"the original's way, {workers} workers" + ("" if tensors else ", PIL"),
             "seeds_way",
             {"workers": workers, "tensors": tensors},
         )
