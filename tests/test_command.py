@@ -58,7 +58,6 @@ def test_a_run_prints_the_originals_table_and_nothing_foreign(
             ["optim.optimizer._target_=torch.optim.SparseAdam", "~optim.optimizer.fused"],
             "SparseAdam",
         ),
-        (["-m", "optim.max_lr=0.5,-1"], "job 1 (optim.max_lr=-1): optim.max_lr=-1 should be"),
         (["trainer.accelerator=tpu", "hydra.run.dir=run"], "no trainer with accelerator=tpu"),
         (["data.root=/proc/x", "hydra.run.dir=run"], "the MNIST folder /proc/x cannot be written"),
         (

@@ -47,7 +47,7 @@ def test_the_defaults_are_the_originals_recipe(compose: Compose) -> None:
         ("data.batch_size=0", "data.batch_size=0 should be greater than or equal to 2"),
         ("data.batch_size=1.5", "data.batch_size=1.5 should be a valid integer"),
         ("data.batch_size=59999", "data.batch_size=59999 leaves 1 image(s) for the last batch"),
-        ("data.batch_size=59998 trainer.devices=2", "data.batch_size=59998 leaves 2 image(s)"),
+        ("data.batch_size=59998 trainer=ddp", "data.batch_size=59998 leaves 2 image(s)"),
         ("data.val_size=70000", "data.val_size=70000 should be less than 60000"),
         ("data.train_size=60000 data.val_size=1", "data: train_size=60000 exceeds the 59999"),
         ("data.scale=0.1", "data: scale, shear and elastic need sampling=bicubic"),

@@ -162,6 +162,13 @@ class Trainer(Section):
     use_distributed_sampler: Literal[False]
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
 
+    @model_validator(mode="after")
+    def processes_are_asked_for(self) -> "Trainer":
+        """Lightning would start them by itself, which sweeps and searches must know of."""
+        if self.processes > 1 and self.strategy != "ddp":
+            raise ValueError("several devices or nodes need trainer=ddp")
+        return self
+
     @property
     def processes(self) -> int:
         """How many share each batch, as far as the configuration says."""

@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from tiny_mnist.config import SAFE, plain, validate
 from tiny_mnist.errors import UserError
 from tiny_mnist.files import whole_file
-from tiny_mnist.processes import started
+from tiny_mnist.processes import is_first, started
 from tiny_mnist.run import RunFolder
+from tiny_mnist.sweep import FAILURE, PRUNED
 
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"  # Hydra's own
 
@@ -52,13 +53,21 @@ def prepare(arguments: list[str]) -> tuple[DictConfig, Path] | None:
     if run.summary.exists() and after == before:
         print(f"{run.path} is finished: {result(run)}")
         return None
-    if after > before:
+    if after > before and is_first():
         print(prolonged(run, before, after))
-        run.summary.unlink(missing_ok=True)
-    if config != saved:  # in one process alone: those that Lightning starts find it written
-        with whole_file(run.configuration) as file:
-            file.write(OmegaConf.to_yaml(config).encode())
     return config, run.path
+
+
+def adopt(run: RunFolder, config: DictConfig) -> None:
+    """Make a changed configuration the run's own, and a finished run an unfinished one.
+
+    Only when nothing else can go wrong: what is refused has changed nothing.
+    """
+    if config == load(run.configuration):
+        return
+    run.summary.unlink(missing_ok=True)
+    with whole_file(run.configuration) as file:
+        file.write(OmegaConf.to_yaml(config).encode())
 
 
 def load(path: Path) -> DictConfig:
@@ -90,7 +99,8 @@ def newest_unfinished(runs: Path) -> RunFolder:
     found = [RunFolder(path.parents[1]) for path in runs.rglob(".hydra/config.yaml")]
     found.sort(key=lambda run: run.configuration.stat().st_mtime_ns, reverse=True)
     for run in found:
-        if not run.summary.exists() and not run.busy:
+        given_up = any((run.path / name).exists() for name in (FAILURE, PRUNED))
+        if not (run.summary.exists() or given_up or run.busy):
             return run
     raise UserError(f"no unfinished run below {runs.resolve()}")
 

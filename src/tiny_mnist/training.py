@@ -28,6 +28,7 @@ from tiny_mnist.network import TinyCNN
 from tiny_mnist.processes import started
 from tiny_mnist.recorder import CurveLogger, Recorder
 from tiny_mnist.report import report
+from tiny_mnist.resume import adopt
 from tiny_mnist.run import Row, RunFolder
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def train(
         UserError: a setting or a surrounding that the user can mend.
         Interrupted: Ctrl-C or SIGTERM; what was done until then is saved.
     """
-    settings = plain(config)
+    settings, as_given = plain(config), config
     validate(settings)
     config = OmegaConf.create(settings)  # what is built is what was checked
     check_optim(config)
@@ -96,6 +97,8 @@ def train(
         console.print(network_table(classifier.network), "", sep="\n")
     with signals, run.open() if trainer.is_global_zero else nullcontext():
         checkpoint = checkpoint_to_resume(run, trainer, settings, console) if resume else None
+        if resume and trainer.is_global_zero:
+            adopt(run, as_given)
         try:
             trainer.fit(classifier, datamodule=data, ckpt_path=checkpoint)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

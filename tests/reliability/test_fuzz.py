@@ -119,6 +119,27 @@ def test_any_number_works_or_is_refused_in_one_line(
         assert len(message) < 600
 
 
+@pytest.mark.parametrize("value", [-1, 0, 1e300, -1e300, math.nan, math.inf, "x", None, [], True])
+def test_every_number_takes_each_bad_value_in_one_line(
+    composed: dict[str, Any], count: Counter[str], value: Any
+) -> None:
+    for key in numbers(composed):
+        config = deepcopy(composed)
+        *path, name = key.split(".")
+        node = config
+        for part in path:
+            node = node[part]
+        node[name] = value
+        count[FUZZED] += 1
+        try:
+            build(config)
+        except Exception as error:
+            message = explain(error)
+            if message is None:
+                raise
+            assert "\n" not in message
+
+
 @pytest.mark.slow
 def test_what_was_found_by_fuzzing_gets_one_line(compose: Compose) -> None:
     found = (

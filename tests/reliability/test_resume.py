@@ -108,6 +108,11 @@ def test_a_finished_run_says_so_and_can_be_prolonged(command: Command, tmp_path:
     done = command("resume=run", "trainer.max_epochs=2")
     assert done.stderr.startswith("error: trainer.max_epochs=2: the run was begun for 3 epochs")
 
+    done = command("resume=run", "trainer.max_epochs=5", "trainer.accelerator=tpu")
+    assert done.returncode == 1
+    assert outcome(run) == first, "a refused wish has changed nothing"
+    assert command("resume=run").stdout.startswith("run is finished")
+
     done = command("resume=run", "trainer.max_epochs=5")
     assert (done.returncode, done.stderr) == (0, "")
     cycle, *_ = done.stdout.splitlines()
