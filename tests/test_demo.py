@@ -1,6 +1,7 @@
 """The page of tiny-mnist demo, drawn on in a real browser."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -138,7 +139,7 @@ def browser(demo: str) -> Iterator[Any]:
         pytest.skip("there is no Chromium on this machine")
     with playwright.sync_playwright() as driver:
         program = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = program.new_page(viewport={"width": 1180, "height": 800})
+        tab = program.new_page(viewport={"width": 1180, "height": 640})
         tab.set_default_timeout(1000 * PATIENCE)
         playwright.expect.set_options(timeout=1000 * PATIENCE)
         asked: list[str] = []
@@ -177,6 +178,16 @@ def expect_digits(page: Any, *digits: int) -> None:
     expect(page.locator(".digit")).to_have_text([str(digit) for digit in digits])
 
 
+def settle(page: Any) -> None:
+    """Wait until the page shows the answer to all that is on the sheet."""
+    from playwright.sync_api import expect
+
+    picture = page.evaluate("document.querySelector('canvas').toDataURL()")
+    answer = answer_to(picture, load_safetensors(pretrained.WEIGHTS))
+    for place, seen in enumerate(re.findall(r'class="seen">\s*<img src="([^"]+)"', answer)):
+        expect(page.locator(".seen img").nth(place)).to_have_attribute("src", seen)
+
+
 def clear(page: Any) -> None:
     """Take a new sheet."""
     page.get_by_role("button", name="Clear").click()
@@ -187,6 +198,7 @@ def clear(page: Any) -> None:
 def test_reads_what_is_drawn_with_the_mouse(browser: Any) -> None:
     for digit, strokes in STROKES.items():
         draw(browser, strokes)
+        settle(browser)
         expect_digits(browser, digit)
         probabilities = browser.locator(".probabilities li").all_inner_texts()
         percent = [float(text.split()[1]) for text in probabilities]
@@ -220,6 +232,7 @@ def test_answers_while_the_pen_is_down(browser: Any) -> None:
 def test_says_when_there_are_several_digits(browser: Any) -> None:
     draw(browser, STROKES[7], width=0.5)
     draw(browser, STROKES[0], width=0.5, left=0.5)
+    settle(browser)
     expect_digits(browser, 7, 0)
     assert "2 digits, from left to right" in browser.locator(".said").inner_text()
 

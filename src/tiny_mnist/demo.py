@@ -7,6 +7,7 @@ import base64
 import os
 import socket
 from collections.abc import Callable
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ def serve(run: Path | None, host: str, port: int | None, announce: Callable[[str
         from gradio import themes
     network = RunFolder(run).load_network() if run else load_safetensors(pretrained.WEIGHTS)
     check_free(host, port)
-    blocks = page(network, f"the run {run.name}" if run else "the run that comes with the package")
+    blocks = page(network, f"of {run}" if run else "that comes with tiny-mnist")
     _, address, _ = blocks.launch(
         server_name=host,
         server_port=port,
@@ -99,15 +100,14 @@ def page(network: TinyCNN, origin: str) -> "gradio.Blocks":
 
     Args:
         network: in evaluation mode.
-        origin: whose network it is, in words.
+        origin: which network it is, in words.
     """
     import gradio
 
     with gradio.Blocks(title="tiny-mnist", analytics_enabled=False) as blocks:
-        gradio.Markdown(
-            "# Draw a digit\n"
-            f"A network of {parameter_count(network):,} parameters reads it, of {origin}. "
-            "It runs on this machine: nothing that you draw leaves it."
+        gradio.HTML(
+            f"<h1>Draw a digit</h1>The network {escape(origin)} ({parameter_count(network):,} "
+            "parameters) reads it while you draw."
         )
         with gradio.Row():
             with gradio.Column(scale=2, min_width=300):

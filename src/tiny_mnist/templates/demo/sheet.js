@@ -50,6 +50,7 @@ async function show(photo) {
   reader.readAsDataURL(photo);
   try {
     const picture = await createImageBitmap(photo);
+    if (drawn) return; // somebody began to draw meanwhile
     const scale = Math.min(sheet.width / picture.width, sheet.height / picture.height);
     const [width, height] = [picture.width * scale, picture.height * scale];
     ink.drawImage(picture, (sheet.width - width) / 2, (sheet.height - height) / 2, width, height);
