@@ -82,6 +82,7 @@ def test_a_file_that_is_no_picture_gets_one_line(content: str, says: str) -> Non
     [
         (["--run", "nowhere"], "error: there is no checkpoint"),
         (["--host", "192.0.2.1"], "error: cannot listen on 192.0.2.1"),
+        (["--host", "::1"], "error: cannot listen on ::1"),
     ],
 )
 def test_a_mistake_gets_one_line(options: list[str], says: str) -> None:

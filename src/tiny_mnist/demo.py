@@ -87,9 +87,8 @@ def check_free(host: str, port: int | None) -> None:
     Raises:
         UserError: it cannot.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server((host, port or 0), family=family).close()
+        socket.create_server((host, port or 0)).close()
     except OSError as error:
         where = host if port is None else f"{host}, port {port}"
         raise UserError(f"cannot listen on {where}: {error}") from error
