@@ -17,6 +17,7 @@ from torch import nn
 from conftest import PROJECT, Command
 from tiny_mnist.classifier import Classifier
 from tiny_mnist.data import MNISTDataModule
+from tiny_mnist.data.augment import Augmentation
 from tiny_mnist.data.loader import EvaluationLoader, Share, TrainingLoader
 from tiny_mnist.run import RunFolder
 
@@ -46,7 +47,7 @@ def test_every_image_is_given_to_one_process_in_one_step(processes: int) -> None
     images, labels = torch.zeros(107, 28, 28, dtype=torch.uint8), torch.arange(107)
     loaders = [
         TrainingLoader(
-            images, labels, labels, batch_size=25, seed=0, rotation=15, translation=2,
+            images, labels, labels, batch_size=25, seed=0, augmentation=Augmentation(),
             share=Share(rank, processes),
         )
         for rank in range(processes)

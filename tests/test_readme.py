@@ -62,9 +62,10 @@ def test_the_tools_for_finished_runs_know_the_readmes_commands(
     small_run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What two short epochs leave undecided, eight bits decide otherwise.
-    monkeypatch.setattr("tiny_mnist.export.INT8_TOLERANCE", 50)
+    monkeypatch.setattr("tiny_mnist.export.INT8_TOLERANCE", 100)
     for line in LINES:
-        if line and line[0] == "tiny-mnist":
+        # What reads pictures instead of a run has tests of its own.
+        if line[:1] == ["tiny-mnist"] and line[1] not in ("predict", "demo"):
             done = CliRunner().invoke(app, [line[1], str(small_run.path), *line[3:]])
             assert done.exit_code == 0, done.output
 

@@ -150,6 +150,25 @@ def predict(
         report(pictures, network_of(run) if run else pretrained_network(), as_json, show)
 
 
+@app.command()
+def demo(
+    run: Annotated[
+        Path | None, typer.Option(help="Use the network of this run, not the one shipped.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Default: the first free one from 7860 on.")
+    ] = None,
+) -> None:
+    """Draw digits on a page in the browser, and see inside the network while it reads them."""
+    with one_line_errors():
+        from tiny_mnist.demo import serve
+
+        serve(run, host, port, lambda at: typer.echo(f"Open {at} in a browser; Ctrl+C ends it."))
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """End the command with one line where the user can mend what is wrong."""

@@ -212,7 +212,7 @@ def quantize(model: "onnx.ModelProto", images: UInt8[Tensor, "n 28 28"]) -> "onn
         def __init__(self) -> None:
             self.parts: Iterator[Tensor] = iter(images.split(100))
 
-        def get_next(self) -> dict[str, np.ndarray[Any, Any]] | None:
+        def get_next(self) -> dict[str, Any] | None:
             part = next(self.parts, None)
             return None if part is None else {INPUT: part.numpy()}
 

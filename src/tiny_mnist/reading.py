@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -14,6 +14,9 @@ from tiny_mnist import pretrained
 from tiny_mnist.errors import UserError
 from tiny_mnist.handwriting import Box, Digit, find_digits
 from tiny_mnist.picture_files import Pixels
+
+if TYPE_CHECKING:
+    import tiny_mnist.network
 
 BATCH = 128  # pictures; only memory and the smoothness of a progress bar depend on it
 
@@ -107,12 +110,16 @@ def network_of(run: Path) -> Network:
     Raises:
         UserError: there is none.
     """
+    from tiny_mnist.run import RunFolder
+
+    return in_pytorch(RunFolder(run).load_network())
+
+
+def in_pytorch(trained: "tiny_mnist.network.TinyCNN") -> Network:
+    """A network as it was trained, to read with."""
     import torch
 
     from tiny_mnist.evaluation import predict
-    from tiny_mnist.run import RunFolder
-
-    trained = RunFolder(run).load_network()
 
     def network(images: UInt8[ndarray, "n 28 28"]) -> Float32[ndarray, "n 10"]:
         return predict(trained, torch.from_numpy(images)).numpy()
