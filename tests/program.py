@@ -152,6 +152,7 @@ def outcome(run: RunFolder) -> dict[str, Any]:
     """All that a run has come to, but for times and places, to be compared bit for bit."""
     summary = json.loads(run.summary.read_text())
     seconds, speed = summary.pop("training_seconds"), summary.pop("images_per_second")
+    summary.pop("commit")  # somebody may commit while the tests run
     return {
         "summary": summary,
         "images": round(seconds * speed, -1),  # of a rounded rate
