@@ -91,6 +91,18 @@ def test_few_seeds_are_said_to_show_nothing_and_many_show_a_difference(tmp_path:
     assert found.notes()[-1] == ("More than noise (p ≤ 0.05): the first is better than max_lr=0.3.")
 
 
+def test_the_first_is_not_called_better_than_what_beats_it_on_common_seeds(tmp_path: Path) -> None:
+    for seed in range(7):  # one seed more, and that a lucky one
+        finished(tmp_path / f"a_{seed}", seed, test=99.0 if seed == 6 else 90.0, max_lr=0.3)
+    for seed in range(6):
+        finished(tmp_path / f"b_{seed}", seed, test=91.0, max_lr=0.75)
+    found = ranking(tmp_path)
+    assert found.first.settings["max_lr"] == 0.3
+    notes = " ".join(found.notes())
+    assert "these are better than the first (p ≤ 0.05): max_lr=0.75" in notes
+    assert "the first is better" not in notes
+
+
 def test_runs_are_paired_by_seed_where_seeds_match() -> None:
     assert compare_scores({0: 1.0}, {1: 2.0}) is None
     paired = compare_scores({0: 1.0, 1: 2.0, 2: 9.0}, {0: 0.9, 1: 1.9})

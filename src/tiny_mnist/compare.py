@@ -196,17 +196,24 @@ class Ranking:
         if not tests:
             return ["One run each: nothing tells a difference from noise. Take more seeds."]
         tested = [
-            (other.name, p)
-            for other, p in zip(self.configurations[1:], self.p, strict=True)
-            if p is not None
+            (other.name, found.difference, p)
+            for other, found, p in zip(self.configurations[1:], self.compared, self.p, strict=True)
+            if found is not None and p is not None
         ]
-        worse = [name for name, p in tested if p <= LEVEL]
-        equal = [name for name, p in tested if p > LEVEL]
+        worse = [name for name, difference, p in tested if p <= LEVEL and difference > 0]
+        # The first has the best mean of all its runs, and yet may lose on the seeds of both.
+        better = [name for name, difference, p in tested if p <= LEVEL and difference <= 0]
+        equal = [name for name, _, p in tested if p > LEVEL]
         correction = f", Holm-corrected for {len(tested)} comparisons" if len(tested) > 1 else ""
         notes = [f"p: {' and '.join(tests)} against the first, two-sided{correction}."]
         if worse:
             notes.append(
                 f"More than noise (p ≤ {LEVEL}): the first is better than {listed(worse)}."
+            )
+        if better:
+            notes.append(
+                f"On the seeds that both have, these are better than the first (p ≤ {LEVEL}): "
+                f"{listed(better)}."
             )
         if equal:
             notes.append(f"Cannot be told from the first (p > {LEVEL}): {listed(equal)}.")
@@ -236,11 +243,13 @@ class Comparison:
 
     Args:
         test: its name.
+        difference: mean of the one less mean of the other, over the runs that are compared.
         p: two-sided, not corrected.
         smallest: the smallest p that so many runs can give.
     """
 
     test: str
+    difference: float
     p: float
     smallest: float
 
@@ -253,14 +262,18 @@ def compare_scores(one: dict[int, float], other: dict[int, float]) -> Comparison
     common = sorted(one.keys() & other.keys())
     if len(common) > 1:
         test = "exact sign-flip test, paired by seed,"
-        p = sign_flip_test([one[seed] - other[seed] for seed in common])
-        return Comparison(test, p, 2 / 2 ** len(common))
+        differences = [one[seed] - other[seed] for seed in common]
+        return Comparison(
+            test, mean(differences), sign_flip_test(differences), 2 / 2 ** len(common)
+        )
     if min(len(one), len(other)) < 2:
         return None
     values = list(one.values()), list(other.values())
     # As if all of one side had beaten all of the other.
     sides = [1.0 + at for at in range(len(one))], [-1.0 - at for at in range(len(other))]
-    return Comparison("permutation test", permutation_test(*values), permutation_test(*sides))
+    difference = mean(values[0]) - mean(values[1])
+    smallest = permutation_test(*sides)
+    return Comparison("permutation test", difference, permutation_test(*values), smallest)
 
 
 def spread_columns(name: str, values: list[float]) -> dict[str, float | None]:

@@ -1,5 +1,7 @@
 """What is said to the person at the terminal."""
 
+from pathlib import Path
+
 
 class UserError(Exception):
     """Something the user can mend: one line saying what was wrong and what to do."""
@@ -8,3 +10,9 @@ class UserError(Exception):
 def one_line(error: BaseException) -> str:
     """The message of an exception without line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def shown(path: Path) -> Path:
+    """The path as a person would type it from here."""
+    here, absolute = Path.cwd(), path.resolve()
+    return absolute.relative_to(here) if absolute.is_relative_to(here) else path

@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tiny_mnist import sweep
 from tiny_mnist.allocator import keep_freed_memory
-from tiny_mnist.errors import UserError, one_line
+from tiny_mnist.errors import UserError, one_line, shown
 from tiny_mnist.processes import is_first
 
 # What the user said, before `run` says otherwise to Hydra; Lightning's processes inherit both.
@@ -219,9 +219,7 @@ def how_to_go_on(folder: Path) -> str:
     """The end of a message about a run that came to an early end."""
     if not (folder / ".hydra" / "config.yaml").exists():
         return ""
-    here = Path.cwd()
-    shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
-    return f"; go on with: python train.py {shlex.quote(f'resume={shown}')}"
+    return f"; go on with: python train.py {shlex.quote(f'resume={shown(folder)}')}"
 
 
 def stop(error: Exception, folder: Path | None = None) -> NoReturn:

@@ -18,6 +18,7 @@ from tiny_mnist import pictures
 from tiny_mnist.classifier import Classifier
 from tiny_mnist.data import MNISTDataModule
 from tiny_mnist.display import summary_table
+from tiny_mnist.errors import shown
 from tiny_mnist.evaluation import predict
 from tiny_mnist.network import parameter_count
 from tiny_mnist.recorder import ACCURACY_TAG, LOSS_TAG, Recorder
@@ -133,12 +134,6 @@ def closing_lines(
         accuracy = f"{summary['val_accuracy']:.2f} %" if summary["val_accuracy"] else "not measured"
         lines.insert(0, f"Validation accuracy: {accuracy} on {data.val_size:,} held-out images")
     return lines
-
-
-def shown(path: Path) -> Path:
-    """The path as a person would type it from here."""
-    here = Path.cwd()
-    return path.resolve().relative_to(here) if path.resolve().is_relative_to(here) else path
 
 
 def commit() -> str | None:

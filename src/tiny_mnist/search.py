@@ -32,10 +32,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tiny_mnist.config import plain, validate
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, shown
 from tiny_mnist.files import whole_file
 from tiny_mnist.interruption import Interrupted, passed_on
-from tiny_mnist.sweep import FAILURE, HELD_OUT, PRUNED, is_hydras, shown
+from tiny_mnist.sweep import FAILURE, HELD_OUT, PRUNED, is_hydras
 from tiny_mnist.watch import watch
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, shown
 from tiny_mnist.files import whole_file
 from tiny_mnist.processes import started
 
@@ -252,8 +252,8 @@ def run_job(
 
     run, failure = RunFolder(folder), folder / FAILURE
     if run.summary.exists():
-        summary = json.loads(run.summary.read_text())
-        return float(summary.get("val_accuracy") or summary["test_accuracy"])
+        failure.unlink(missing_ok=True)  # of an earlier try
+        return score(run.summary)
     failure.unlink(missing_ok=True)
     of = f" of {current.jobs}" if current and current.jobs else ""
     print(f"\nJob {job_number(failure) + 1}{of}: {folder.name}")
@@ -296,16 +296,19 @@ def run_apart(folder: Path) -> float:
         raise Interrupted(received[0])
     if status:
         raise UserError(f"its processes ended with status {status}, see train.log")
-    summary = json.loads((folder / "summary.json").read_text())
-    return float(summary.get("val_accuracy") or summary["test_accuracy"])
+    return score(folder / "summary.json")
+
+
+def score(summary: Path) -> float:
+    """The final accuracy in percent: on held-out images if there are any, else on the test images.
+
+    NaN where images were held out and the last epoch was not evaluated on them.
+    """
+    content = json.loads(summary.read_text())
+    value = content["val_accuracy" if content["val_images"] else "test_accuracy"]
+    return math.nan if value is None else float(value)
 
 
 def how_to_go_on(folder: Path) -> str:
     """The command that resumes a sweep."""
     return f"python train.py -m {shlex.quote(f'resume_sweep={shown(folder)}')}"
-
-
-def shown(path: Path) -> Path:
-    """The path as a person would type it from here."""
-    here = Path.cwd()
-    return path.resolve().relative_to(here) if path.resolve().is_relative_to(here) else path

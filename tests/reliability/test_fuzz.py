@@ -85,6 +85,26 @@ def build(config: dict[str, Any]) -> None:
         assert rate >= 0
 
 
+def put(config: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value by its key as on the command line."""
+    *path, name = key.split(".")
+    for part in path:
+        config = config[part]
+    config[name] = value
+
+
+def check_built_or_refused(config: dict[str, Any]) -> None:
+    """All of a run can be built from it, or one line says why not."""
+    try:
+        build(config)
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        assert "\n" not in message
+        assert len(message) < 600
+
+
 @pytest.fixture(scope="module", params=OPTIONS, ids=" ".join)
 def composed(request: pytest.FixtureRequest, compose: Compose) -> dict[str, Any]:
     """The configuration of some options."""
@@ -103,20 +123,9 @@ def test_any_number_works_or_is_refused_in_one_line(
 ) -> None:
     config = deepcopy(composed)
     for key in draw.draw(st.lists(st.sampled_from([*numbers(config)]), min_size=1, max_size=2)):
-        *path, name = key.split(".")
-        node = config
-        for part in path:
-            node = node[part]
-        node[name] = draw.draw(NUMBERS, label=key)
+        put(config, key, draw.draw(NUMBERS, label=key))
+    check_built_or_refused(config)
     count[FUZZED] += 1
-    try:
-        build(config)
-    except Exception as error:
-        message = explain(error)
-        if message is None:
-            raise
-        assert "\n" not in message
-        assert len(message) < 600
 
 
 @pytest.mark.parametrize("value", [-1, 0, 1e300, -1e300, math.nan, math.inf, "x", None, [], True])
@@ -125,19 +134,9 @@ def test_every_number_takes_each_bad_value_in_one_line(
 ) -> None:
     for key in numbers(composed):
         config = deepcopy(composed)
-        *path, name = key.split(".")
-        node = config
-        for part in path:
-            node = node[part]
-        node[name] = value
+        put(config, key, value)
+        check_built_or_refused(config)
         count[FUZZED] += 1
-        try:
-            build(config)
-        except Exception as error:
-            message = explain(error)
-            if message is None:
-                raise
-            assert "\n" not in message
 
 
 @pytest.mark.slow

@@ -1,0 +1,122 @@
+"""Where a training step of the bare loop goes: `python -m benchmarks.step`.
+
+PyTorch's profiler over steps on ready batches of 128, by kind of operation, in both memory layouts;
+then the pieces that prepare a batch, each by itself, beside the plainer way to do the same.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter
+
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.bare_loop import build, ready_batches
+from benchmarks.contestant import BATCH, Job
+from benchmarks.recipe import adagrad
+from tiny_mnist import network
+from tiny_mnist.allocator import keep_freed_memory
+from tiny_mnist.data import source
+from tiny_mnist.data.augment import draw_motions, move, normalize
+
+WARM_UP, STEPS, REPEATS = 20, 100, 300
+KINDS = {  # parts of the names of PyTorch's operations, the first that fits
+    "convolution, backward": ("convolution_backward",),
+    "convolution, forward": ("convolution",),
+    "batch norm, backward": ("batch_norm_backward",),
+    "batch norm, forward": ("batch_norm",),
+    "pool": ("max_pool2d",),
+    "ReLU": ("relu", "threshold"),
+    "optimizer": ("adagrad", "Optimizer"),
+    "memory layout": ("to_mkldnn", "to_dense", "clone", "copy_", "reorder"),
+}
+
+
+def step_by_kind(layout: str) -> dict[str, float]:
+    """Milliseconds of a step by kind of operation; "oneDNN" or "channels-last"."""
+    fits = network.fits_onednn
+    job = Job(STEPS, "", without="oneDNN's layout" if layout == "channels-last" else "")
+    try:
+        torch.manual_seed(0)
+        batches, model = ready_batches(job), build(job)
+        optimizer, _ = adagrad(model, fused=True)
+
+        def train(steps: int) -> None:
+            for images, labels, _ in batches[:steps]:
+                optimizer.zero_grad()
+                F.nll_loss(model(images), labels).backward()
+                optimizer.step()
+
+        train(WARM_UP)
+        with profile(activities=[ProfilerActivity.CPU]) as found:
+            train(STEPS)
+    finally:
+        network.fits_onednn = fits
+    spent: Counter[str] = Counter()
+    for event in found.key_averages():
+        kind = next(
+            (kind for kind, parts in KINDS.items() if any(part in event.key for part in parts)),
+            "all else, and the calls between them",
+        )
+        spent[kind] += event.self_cpu_time_total / 1000 / STEPS
+    return dict(spent)
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    """Median time of a call."""
+    times = []
+    for _ in range(REPEATS):
+        started = perf_counter()
+        call()
+        times.append(1000 * (perf_counter() - started))
+    return median(times)
+
+
+def pieces() -> dict[str, float]:
+    """Milliseconds of what prepares a batch."""
+    mnist = source.load(source.default_root())
+    chosen = torch.randperm(len(mnist.train_images))[:BATCH]
+    motions = draw_motions(BATCH, rotation=15, translation=2, generator=torch.Generator())
+    raw = mnist.train_images[chosen]
+    return {
+        "copy 128 images by index_select": milliseconds(
+            lambda: mnist.train_images.index_select(0, chosen)
+        ),
+        "… by indexing with brackets": milliseconds(lambda: mnist.train_images[chosen]),
+        "move them": milliseconds(lambda: move(raw, motions)),
+        "normalise them": milliseconds(lambda: normalize(raw)),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    keep_freed_memory()
+    layouts = ("oneDNN", "channels-last")
+    profiles = {
+        layout: step_by_kind(layout) for layout in track(layouts, "Profiling", transient=True)
+    }
+    console = Console(highlight=False)
+    table = Table(title=f"A step of {BATCH} images, ms", box=SIMPLE_HEAD)
+    table.add_column("")
+    for layout in layouts:
+        table.add_column(layout, justify="right")
+    for kind in sorted(profiles["oneDNN"], key=lambda kind: -profiles["oneDNN"][kind]):
+        table.add_row(kind, *(f"{profiles[layout].get(kind, 0):.2f}" for layout in layouts))
+    table.add_row("together", *(f"{sum(profiles[layout].values()):.2f}" for layout in layouts))
+    console.print(table)
+    table = Table(title=f"Preparing a batch, ms, median of {REPEATS}", box=SIMPLE_HEAD)
+    table.add_column("")
+    table.add_column("ms", justify="right")
+    for name, spent in pieces().items():
+        table.add_row(name, f"{spent:.3f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
