@@ -30,6 +30,8 @@ RUN = (
 )  # fmt: skip
 """A real run of a few seconds: three epochs of 16 steps, the last of them on 40 images."""
 
+WAIT = 900  # seconds until a process is given up: machines are busy
+
 HELD_OUT = (*RUN, "data.val_size=1000")
 """The same with a look at the test images only after the last epoch."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from conftest import Command
-from program import RUN, TRAIN, outcome
+from program import RUN, TRAIN, WAIT, outcome
 from tiny_mnist.run import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def test_two_processes_go_on_with_the_same_bits(
             os.killpg(started.pid, number)
         else:
             started.send_signal(number)
-        _, stderr = started.communicate(timeout=300)
+        _, stderr = started.communicate(timeout=WAIT)
     assert not run.summary.exists()
     if number == signal.SIGTERM:
         assert started.returncode == 128 + number

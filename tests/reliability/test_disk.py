@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from program import RUN, TRAIN, Blow, outcome, run_program
+from program import RUN, TRAIN, WAIT, Blow, outcome, run_program
 from tiny_mnist.checkpoint import read_checkpoint
 from tiny_mnist.run import RunFolder
 
@@ -39,7 +39,7 @@ def begin(disk: Path, epochs: int) -> subprocess.Popen[str]:
         [sys.executable, str(TRAIN), *arguments],
         cwd=disk.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    until = time.monotonic() + 60
+    until = time.monotonic() + WAIT
     while not RunFolder(disk / "run").last_checkpoint.exists() and time.monotonic() < until:
         time.sleep(0.05)
     return started
@@ -47,7 +47,7 @@ def begin(disk: Path, epochs: int) -> subprocess.Popen[str]:
 
 def one_line(started: subprocess.Popen[str], *messages: str) -> None:
     """It ends with status 1 and one line that says one of these."""
-    _, stderr = started.communicate(timeout=60)
+    _, stderr = started.communicate(timeout=WAIT)
     assert started.returncode == 1
     (line,) = stderr.splitlines()
     assert line.startswith(tuple(f"error: {message}" for message in messages)), line
