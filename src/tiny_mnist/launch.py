@@ -28,10 +28,7 @@ from tiny_mnist.allocator import keep_freed_memory
 from tiny_mnist.errors import UserError, one_line, shown
 from tiny_mnist.processes import is_first
 
-# What the user said, before `run` says otherwise to Hydra; Lightning's processes inherit both.
-TRACEBACK_WANTED = os.environ.setdefault(
-    "TINY_MNIST_TRACEBACK", os.environ.get("HYDRA_FULL_ERROR", "0")
-) == "1"  # fmt: skip
+TRACEBACK = "TINY_MNIST_TRACEBACK"
 
 # Keeps jobs apart that start in the same second.
 OmegaConf.register_new_resolver("unique", lambda: secrets.token_hex(3), use_cache=True)
@@ -104,6 +101,8 @@ def run(main: Callable[[], None]) -> None:
     `HYDRA_FULL_ERROR=1` gives the traceback instead, as everywhere in Hydra.
     """
     keep_freed_memory()
+    # What the user said; Lightning's processes inherit it.
+    os.environ.setdefault(TRACEBACK, os.environ.get("HYDRA_FULL_ERROR", "0"))
     # Hydra would print the error itself; told to give all of it, it raises it for us to explain.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # What a full disk does to the log and to TensorBoard's threads ends the run in other places.
@@ -232,7 +231,7 @@ def stop(error: Exception, folder: Path | None = None) -> NoReturn:
     if folder:  # whose log is open by now: below the level that the terminal shows
         logging.getLogger(__name__).info("the run ended early", exc_info=error)
     message = explain(error)
-    if message is None or TRACEBACK_WANTED:
+    if message is None or os.environ.get(TRACEBACK) == "1":
         traceback.print_exception(error)
         sys.exit(1)
     hint = how_to_go_on(folder) if folder and isinstance(error, OSError) else ""
