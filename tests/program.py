@@ -122,7 +122,7 @@ class Program:
         )
         self.process.start()
 
-    def wait(self, seconds: float | None = 120) -> Done | None:
+    def wait(self, seconds: float | None = WAIT) -> Done | None:
         """How it ended; None when it still runs after that time."""
         self.process.join(seconds)
         if self.process.exitcode is None:

@@ -104,10 +104,9 @@ def test_processes_on_this_machine_share_each_batch(
     expected = {"processes": processes, "steps": 24, "training_images": 1007}
     assert {key: found[key] for key in expected} == expected
     assert found["test_images"] == 10_000
-    assert (found["test_accuracy"] * 100).is_integer()
-    assert found["train_accuracy"] * 1007 / 100 == pytest.approx(
-        round(found["train_accuracy"] * 1007 / 100)
-    ), "each image counted once"
+    for split, images in (("test", 10_000), ("train", 1007)):
+        right = found[f"{split}_accuracy"] * images / 100
+        assert right == pytest.approx(round(right)), "each image counted once"
     folder = tmp_path / "run"
     logs = {path.name for path in folder.rglob("*.log")}
     assert logs == {"train.log"}, "the first process alone writes"

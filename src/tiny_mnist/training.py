@@ -1,5 +1,6 @@
 """One training run, from a configuration to a finished run folder."""
 
+import atexit
 import logging
 import math
 import os
@@ -84,6 +85,7 @@ def train(
         enable_progress_bar=bool(bar),
         callbacks=[*bar, recorder, saver],
     )
+    atexit.register(leave_group)
     on_cpu = trainer.strategy.root_device.type == "cpu"
     if on_cpu:
         check_memory(classifier.network, data.batch_size // trainer.world_size)
@@ -206,6 +208,15 @@ def check_memory(network: nn.Module, images: int) -> None:
             f"a step on {images} images needs about {needed >> 30} GiB of memory and this machine "
             f"has {there >> 30} GiB; choose a smaller data.batch_size or model.width"
         )
+
+
+def leave_group() -> None:
+    """Leave the group of processes, whose threads would abort a process that ends with them.
+
+    Lightning does so for NCCL alone. Source: PyTorch's documentation of distributed shutdown.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def physical_memory() -> int | None:

@@ -22,7 +22,7 @@ def test_twenty_runs_at_once_share_an_empty_data_folder(
         for n in range(RUNS)
     ]
     for program in started:
-        done = program.wait(300)
+        done = program.wait()
         assert done is not None
         assert (done.status, done.stderr) == (0, "")
     summaries = [json.loads(p.read_text()) for p in tmp_path.glob("runs/*/summary.json")]
