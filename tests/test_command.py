@@ -95,6 +95,15 @@ def test_the_traceback_is_there_for_who_wants_it(command: Command) -> None:
     assert "UserError: optim.max_lr=-1" in done.stderr
 
 
+def test_a_run_does_not_spread_over_other_runs(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "mine" / ".hydra").mkdir(parents=True)
+    for folder in ("", "runs"):
+        done = command(f"hydra.run.dir={folder}", "debug=batch")
+        assert done.returncode == 1
+        assert "name a folder of its own" in done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["runs", "mine", ".hydra"]
+
+
 def test_a_folder_that_holds_a_run_is_not_overwritten(command: Command, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "metrics.csv").write_text("epoch\n")
@@ -140,7 +149,7 @@ def test_a_folder_that_is_no_run_gets_one_line(command: str) -> None:
 
     done = CliRunner().invoke(app, [command, "nowhere"])
     assert done.exit_code == 1
-    assert done.output.startswith("error: there is no checkpoint")
+    assert done.output == "error: nowhere is no run folder, such as runs/2026-…\n"
 
 
 def test_on_a_terminal_a_bar_is_drawn_and_taken_away_and_each_epoch_keeps_its_line(

@@ -80,7 +80,7 @@ def test_a_file_that_is_no_picture_gets_one_line(content: str, says: str) -> Non
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--run", "nowhere"], "error: there is no checkpoint"),
+        (["--run", "nowhere"], "error: nowhere is no run folder"),
         (["--host", "192.0.2.1"], "error: cannot listen on 192.0.2.1"),
         (["--host", "::1"], "error: cannot listen on ::1"),
     ],

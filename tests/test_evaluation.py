@@ -155,7 +155,7 @@ def test_a_strangers_words_are_shown_as_words(small_run: RunFolder, tmp_path: Pa
 def test_a_folder_that_cannot_be_written_gets_one_line(small_run: RunFolder) -> None:
     done = CliRunner().invoke(app, ["evaluate", str(small_run.path), "--out", "/proc/nowhere"])
     assert done.exit_code == 1
-    assert re.fullmatch(r"error: /proc/nowhere: .*\n", done.output)
+    assert re.fullmatch(r"error: /proc/nowhere/.*: .*\n", done.output)
 
 
 def test_a_summary_of_other_weights_is_not_believed(small_run: RunFolder, tmp_path: Path) -> None:

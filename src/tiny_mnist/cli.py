@@ -40,6 +40,7 @@ def evaluate(
     from tiny_mnist.allocator import keep_freed_memory
     from tiny_mnist.data import source
     from tiny_mnist.evaluation import evaluate, steps
+    from tiny_mnist.files import check_can_write
     from tiny_mnist.run import RunFolder
 
     keep_freed_memory()
@@ -47,6 +48,7 @@ def evaluate(
     with one_line_errors():
         network = RunFolder(run).load_network()
         provenance = RunFolder(run).provenance(network)
+        check_can_write(files.numbers)
         mnist = source.load(root or source.default_root())
         with progress(steps()) as advance:
             evaluation = evaluate(network, mnist.test_images, mnist.test_labels, advance)
@@ -86,6 +88,7 @@ def export(
     """
     from tiny_mnist import export as exporter
     from tiny_mnist.data import source
+    from tiny_mnist.files import check_can_write
     from tiny_mnist.run import RunFolder
 
     if int8 and file_format is Format.safetensors:
@@ -94,6 +97,7 @@ def export(
     with one_line_errors():
         network = RunFolder(run).load_network()
         provenance = RunFolder(run).provenance(network)
+        check_can_write(path)
         mnist = source.load(root or source.default_root())
         check = exporter.export(network, path, mnist, provenance, file_format.value, int8)
     typer.echo(

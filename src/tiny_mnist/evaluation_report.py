@@ -46,7 +46,7 @@ class EvaluationFiles:
         images: UInt8[Tensor, "n 28 28"],
         provenance: dict[str, Any],
     ) -> None:
-        """Write both files, each whole or not at all; creates the folder.
+        """Write both files, each whole or not at all, into a folder that exists.
 
         Args:
             evaluation: what was measured.
@@ -56,7 +56,6 @@ class EvaluationFiles:
         Raises:
             OSError: the folder cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         record = {"provenance": provenance, **evaluation.to_json()}
         with whole_file(self.numbers) as file:
             file.write((json.dumps(record, indent=2, allow_nan=False) + "\n").encode())

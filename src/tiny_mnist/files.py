@@ -1,5 +1,6 @@
 """Files that are either whole or absent, whatever happens while they are written."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -39,6 +40,24 @@ def whole_file(path: Path, previous: Path | None = None) -> Iterator[IO[bytes]]:
     finally:
         with suppress(OSError):  # the folder may be gone
             temporary.unlink(missing_ok=True)
+
+
+def check_can_write(path: Path) -> None:
+    """See that a file can be written, before work is spent on what goes into it.
+
+    Raises:
+        OSError: it cannot; names `path`. Its folder is created.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def flush_folder(folder: Path) -> None:

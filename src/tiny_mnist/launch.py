@@ -59,6 +59,11 @@ class Guard(Callback):
                     f"{run.path} already holds a run; choose another hydra.run.dir, or go on with "
                     f"{shlex.quote(f'resume={run.path}')}"
                 )
+            if any(run.path.glob("*/.hydra")) or run.path.resolve() == Path.cwd():
+                raise UserError(
+                    f"hydra.run.dir={config.hydra.run.dir} holds more than one run would leave; "
+                    "name a folder of its own"
+                )
             if not run.path.exists():
                 new_folders.add(run.path.resolve())
 

@@ -38,7 +38,7 @@ def prepare(arguments: list[str]) -> tuple[DictConfig, Path] | None:
         raise UserError("resume= takes the folder of one run, or the word latest")
     if name == "latest" and started() > 1:
         raise UserError("resume=latest may mean another run to each process; name the folder")
-    run = newest_unfinished(Path("runs")) if name == "latest" else RunFolder(name)
+    run = newest_unfinished(Path("runs")) if name == "latest" else RunFolder(folder_of_run(name))
     # Lightning starts its other processes with these arguments; none may choose another run.
     sys.argv[1:] = [f"resume={run.path}", *overrides]
 
@@ -51,8 +51,10 @@ def prepare(arguments: list[str]) -> tuple[DictConfig, Path] | None:
     if after < before:
         raise UserError(f"trainer.max_epochs={after}: the run was begun for {before} epochs")
     if run.summary.exists() and after == before:
-        print(f"{run.path} is finished: {result(run)}")
-        return None
+        if (accuracy := result(run)) is not None:
+            print(f"{run.path} is finished: test accuracy {accuracy:.2f} %")
+            return None
+        print(f"{run.summary} is damaged: it is written again")
     if after > before and is_first():
         print(prolonged(run, before, after))
     return config, run.path
@@ -105,12 +107,24 @@ def newest_unfinished(runs: Path) -> RunFolder:
     raise UserError(f"no unfinished run below {runs.resolve()}")
 
 
-def result(run: RunFolder) -> str:
-    """What a finished run has come to."""
+def folder_of_run(name: str) -> Path:
+    """The folder that a person means.
+
+    Raises:
+        UserError: it is a file.
+    """
+    path = Path(name).expanduser()
+    if path.exists() and not path.is_dir():
+        raise UserError(f"resume={name} is a file; name the folder of a run, such as runs/2026-…")
+    return path
+
+
+def result(run: RunFolder) -> float | None:
+    """The test accuracy of a finished run, in percent; None when its summary is damaged."""
     try:
-        return f"test accuracy {json.loads(run.summary.read_text())['test_accuracy']:.2f} %"
+        return float(json.loads(run.summary.read_text())["test_accuracy"])
     except (OSError, ValueError, KeyError, TypeError):
-        return f"see {run.summary}"
+        return None
 
 
 def prolonged(run: RunFolder, before: int, after: int) -> str:

@@ -197,6 +197,8 @@ class RunFolder:
         Raises:
             UserError: no checkpoint, a damaged one, or one of another architecture.
         """
+        if not self.path.is_dir():
+            raise UserError(f"{self.path} is no run folder, such as runs/2026-…")
         checkpoint = read_checkpoint(self.last_checkpoint)
         try:
             model = config.Model.model_validate(checkpoint["hyper_parameters"]["model"])

@@ -95,12 +95,14 @@ def train(
         classifier.network.to(memory_format=torch.channels_last)
     if mode := settings.get("compile"):
         classifier.network.compile(mode=mode)  # in place: checkpoints keep the names of the weights
-    if trainer.is_global_zero:
-        console.print(network_table(classifier.network), "", sep="\n")
     with signals, run.open() if trainer.is_global_zero else nullcontext():
+        data.trainer = trainer
+        data.setup("fit")  # before anything is changed: it may not be there
         checkpoint = checkpoint_to_resume(run, trainer, settings, console) if resume else None
         if resume and trainer.is_global_zero:
             adopt(run, as_given)
+        if trainer.is_global_zero:
+            console.print(network_table(classifier.network), "", sep="\n")
         try:
             trainer.fit(classifier, datamodule=data, ckpt_path=checkpoint)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

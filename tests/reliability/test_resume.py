@@ -76,6 +76,7 @@ def test_only_a_start_that_came_to_nothing_is_removed(tmp_path: Path) -> None:
     [
         (["resume=nowhere"], "no run to resume: there is no nowhere/.hydra/config.yaml"),
         (["resume=latest"], "no unfinished run below"),
+        ([f"resume={__file__}"], f"resume={__file__} is a file"),
         (["resume=run", "optim.max_lr=1"], "optim.max_lr=1: a resumed run takes no setting but"),
         (["resume=run", "trainer=gpu"], "trainer=gpu: a resumed run takes no setting but"),
         (["-m", "resume=run"], "-m: a resumed run takes no setting but"),
@@ -108,9 +109,10 @@ def test_a_finished_run_says_so_and_can_be_prolonged(command: Command, tmp_path:
     done = command("resume=run", "trainer.max_epochs=2")
     assert done.stderr.startswith("error: trainer.max_epochs=2: the run was begun for 3 epochs")
 
-    done = command("resume=run", "trainer.max_epochs=5", "trainer.accelerator=tpu")
-    assert done.returncode == 1
-    assert outcome(run) == first, "a refused wish has changed nothing"
+    for wish in ("trainer.accelerator=tpu", "data.root=run/metrics.csv"):
+        done = command("resume=run", "trainer.max_epochs=5", wish)
+        assert done.returncode == 1
+        assert outcome(run) == first, "a refused wish has changed nothing"
     assert command("resume=run").stdout.startswith("run is finished")
 
     done = command("resume=run", "trainer.max_epochs=5")
@@ -125,3 +127,8 @@ def test_a_finished_run_says_so_and_can_be_prolonged(command: Command, tmp_path:
     assert set(rates[47:]) == {rates[47]}, "the last rate of the cycle"
     assert json.loads(run.summary.read_text())["epochs"] == 5
     assert command("resume=run").stdout.startswith("run is finished")
+
+    prolonged = outcome(run)
+    run.summary.write_text("{")
+    assert command("resume=run").returncode == 0
+    assert outcome(run) == prolonged, "a damaged summary is written again"
