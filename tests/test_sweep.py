@@ -114,7 +114,7 @@ def test_a_sweep_ends_in_a_table_loses_none_and_goes_on(command: Command, tmp_pa
     assert [path.name.partition("_")[0] for path in sorted(folder.glob("*_*/"))] == [*"012345"]
     with (folder / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert sorted(float(row["max_lr"]) for row in rows) == [0.3, 0.75]
+    assert sorted(float(row["optim.max_lr"]) for row in rows) == [0.3, 0.75]
     assert {(row["runs"], row["ranked_on"]) for row in rows} == {("2", "val")}
     assert (folder / "sweep.png").stat().st_size > 10_000
     first = weights(folder)

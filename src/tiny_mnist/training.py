@@ -111,7 +111,7 @@ def train(
             trainer.test(classifier, datamodule=data, verbose=False)
             recorder.add_test(classifier.results)
         if trainer.is_global_zero:
-            report(console, trainer, classifier, data, recorder)
+            report(console, trainer, classifier, data, recorder, as_given)
     return math.nan if score is None else score
 
 
