@@ -134,7 +134,7 @@ def closing_lines(
         f"Curves: tensorboard --logdir {folder.parent}",
     ]
     if data.val_size:
-        accuracy = f"{summary['val_accuracy']:.2f} %" if summary["val_accuracy"] else "not measured"
+        accuracy = f"{summary['val_accuracy']:.2f} %"
         lines.insert(0, f"Validation accuracy: {accuracy} on {data.val_size:,} held-out images")
     return lines
 
