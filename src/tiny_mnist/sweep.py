@@ -164,7 +164,7 @@ def prepare(arguments: list[str]) -> list[str]:
     arguments, resumed = resume(arguments)
     flags = [argument for argument in arguments if not is_override(argument)]
     overrides = [argument for argument in arguments if argument not in flags]
-    if any(override.startswith("hydra.sweep.subdir=") for override in overrides):
+    if any(override.lstrip("+").startswith("hydra.sweep.subdir=") for override in overrides):
         raise UserError(
             "hydra.sweep.subdir: a sweep names the folders of its jobs itself; hydra.sweep.dir=… "
             "is the folder of all"
