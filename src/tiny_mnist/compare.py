@@ -102,7 +102,7 @@ class Configuration:
     @property
     def name(self) -> str:
         """What sets it apart, as one text."""
-        told = [f"{key}={value}" for key, value in self.settings.items() if value is not None]
+        told = [f"{key}={shortened(v)}" for key, v in self.settings.items() if v is not None]
         return " ".join(told) or ("the usual" if self.settings else "all the same")
 
     def scores(self, split: str) -> dict[int, float]:
@@ -336,6 +336,11 @@ def compare_scores(one: dict[int, float], other: dict[int, float]) -> Comparison
     difference = mean(values[0]) - mean(values[1])
     smallest = permutation_test(*sides)
     return Comparison("permutation test", difference, permutation_test(*values), smallest)
+
+
+def shortened(value: Any) -> str:
+    """A setting as text; a number that a search has found, to six digits."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def spread_columns(name: str, values: list[float]) -> dict[str, float | None]:

@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 TRIALS = 30
 BEST = 5  # trials in the table at the end
+SCORE = "Validation accuracy (%)"
 STARTUP = 5  # trials before any is pruned
 OPTIONS = ("search", "search.trials", "search.jobs", "search.storage")
 
@@ -354,7 +355,7 @@ class Search:
             done.sort(key=lambda trial: trial.value or 0, reverse=True)
             table = Table(box=None, pad_edge=False)
             table.add_column("Trial", justify="right")
-            table.add_column("Validation accuracy (%)", justify="right")
+            table.add_column(SCORE, justify="right")
             table.add_column("Settings", overflow="fold")
             for trial in done[:BEST]:
                 table.add_row(str(trial.number), f"{trial.value:.2f}", texts(trial.params))
@@ -392,22 +393,25 @@ class Search:
         plots = visualization.matplotlib
         with quiet_plots():
             drawn = {
-                "history": plots.plot_optimization_history(self.study),
+                "history": plots.plot_optimization_history(self.study, target_name=SCORE),
                 "epochs": plots.plot_intermediate_values(self.study),
-                "slices": plots.plot_slice(self.study),
+                "slices": plots.plot_slice(self.study, target_name=SCORE),
             }
             if done > 1:
                 # Optuna's default of before release 5 needs scikit-learn.
                 drawn["importances"] = plots.plot_param_importances(
-                    self.study, evaluator=PedAnovaImportanceEvaluator()
+                    self.study, evaluator=PedAnovaImportanceEvaluator(), target_name=SCORE
                 )
             for name, drawing in drawn.items():
                 axes = np.ravel(np.array(drawing))[0]
                 figure: Figure = axes.figure
                 if name == "slices":  # room for the ticks of each setting
                     figure.set_size_inches(4 * len(self.space) + 1, 4)
-                if name == "epochs" and (legend := axes.get_legend()):
-                    legend.remove()  # a line for each trial would cover the curves
+                if name == "epochs":
+                    axes.set(xlabel="Epoch", ylabel=SCORE)
+                    axes.xaxis.get_major_locator().set_params(integer=True)
+                    if legend := axes.get_legend():
+                        legend.remove()  # a line for each trial would cover the curves
                 with whole_file(self.folder / f"{name}.png") as file:
                     figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
 
