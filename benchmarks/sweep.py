@@ -51,9 +51,10 @@ def main() -> None:
         same = sweep(folders[2], swept, threads)
         equal = weights(folders[1]) == weights(folders[2])
         assert len(weights(folders[1])) == options.seeds
-    print(f"one after the other, all threads      {alone:8.1f} s")
-    print(f"one after the other, {threads} thread(s) each {same:8.1f} s")
-    print(f"{options.jobs} at once, {threads} thread(s) each        {together:8.1f} s")
+    each = f"{threads} thread{'s' if threads > 1 else ''} each"
+    print(f"{'one after the other, all threads':40} {alone:8.1f} s")
+    print(f"{f'one after the other, {each}':40} {same:8.1f} s")
+    print(f"{f'{options.jobs} at once, {each}':40} {together:8.1f} s")
     print(f"{alone / together:.2f}× as fast; weights {'equal' if equal else 'NOT equal'}")
 
 

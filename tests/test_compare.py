@@ -9,6 +9,7 @@ import pytest
 
 from tiny_mnist.compare import Ranking, compare_scores, find_runs, group_by_settings, spread
 from tiny_mnist.errors import UserError
+from tiny_mnist.pictures import changing_together
 
 
 def finished(
@@ -181,3 +182,13 @@ def test_no_run_and_a_foreign_summary_are_named(tmp_path: Path) -> None:
         (tmp_path / "summary.json").write_text(content)
         with pytest.raises(UserError, match=r"summary\.json is not the summary of a run"):
             find_runs([tmp_path])
+
+
+def test_settings_of_a_group_that_change_together_share_a_panel(tmp_path: Path) -> None:
+    for name, rate in product(("Adagrad", "SGD"), (0.3, 0.75)):
+        optimizer: dict[str, object] = {"_target_": f"torch.optim.{name}"}
+        if name == "SGD":
+            optimizer["momentum"] = 0.9
+        finished(tmp_path / f"{name}{rate}", 0, max_lr=rate, optimizer=optimizer)
+    found = changing_together(ranking(tmp_path).configurations)
+    assert found == {"optim.max_lr": [], "optim.optimizer": ["optim.optimizer.momentum"]}
