@@ -30,11 +30,9 @@ def sweep(folder: Path, arguments: list[str], threads: int | None) -> float:
 
 
 def weights(folder: Path) -> dict[str, str]:
-    """The checksum of each job's weights."""
-    summaries = {
-        path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/s*.json")
-    }
-    return {name: summary["weights_sha256"] for name, summary in summaries.items()}
+    """The checksum of each job's weights, by its folder's name."""
+    found = folder.glob("*/summary.json")
+    return {path.parent.name: json.loads(path.read_text())["weights_sha256"] for path in found}
 
 
 def main() -> None:
@@ -52,9 +50,11 @@ def main() -> None:
         together = sweep(folders[1], [*swept, *beside], None)
         same = sweep(folders[2], swept, threads)
         equal = weights(folders[1]) == weights(folders[2])
-    print(f"one after the other, all threads      {alone:8.1f} s")
-    print(f"one after the other, {threads} thread(s) each {same:8.1f} s")
-    print(f"{options.jobs} at once, {threads} thread(s) each        {together:8.1f} s")
+        assert len(weights(folders[1])) == options.seeds
+    each = f"{threads} thread{'s' if threads > 1 else ''} each"
+    print(f"{'one after the other, all threads':40} {alone:8.1f} s")
+    print(f"{f'one after the other, {each}':40} {same:8.1f} s")
+    print(f"{f'{options.jobs} at once, {each}':40} {together:8.1f} s")
     print(f"{alone / together:.2f}× as fast; weights {'equal' if equal else 'NOT equal'}")
 
 

@@ -155,6 +155,8 @@ def outcome(run: RunFolder) -> dict[str, Any]:
     summary = json.loads(run.summary.read_text())
     seconds, speed = summary.pop("training_seconds"), summary.pop("images_per_second")
     summary.pop("commit")  # somebody may commit while the tests run
+    summary["config"].pop("checkpoint_every")
+    summary["config"]["data"].pop("root")
     return {
         "summary": summary,
         "images": round(seconds * speed, -1),  # of a rounded rate

@@ -8,6 +8,7 @@ import torch
 
 from tiny_mnist.checkpoint import read_checkpoint
 from tiny_mnist.errors import UserError
+from tiny_mnist.run import RunFolder
 
 
 class Canary:
@@ -56,3 +57,23 @@ def test_tensors_that_are_no_training_run_are_named(tmp_path: Path) -> None:
     torch.save([torch.zeros(3)], path)
     with pytest.raises(UserError, match="has no state_dict"):
         read_checkpoint(path)
+
+
+def test_all_processes_find_the_same_checkpoint_while_the_first_moves_a_damaged_one_away(
+    tmp_path: Path,
+) -> None:
+    run = RunFolder(tmp_path)
+    run.checkpoints.mkdir()
+    assert run.newest_whole_checkpoint() is None
+    torch.save({"state_dict": {}}, run.previous_checkpoint)
+    run.last_checkpoint.write_bytes(b"damaged")
+    before = run.newest_whole_checkpoint()
+    assert run.last_checkpoint.exists(), "looking changes nothing"
+    first = run.rewind()
+    assert not run.last_checkpoint.exists()
+    assert before == first == run.newest_whole_checkpoint() == (
+        run.previous_checkpoint, {"state_dict": {}},
+    )  # fmt: skip
+    run.previous_checkpoint.write_bytes(b"damaged")
+    with pytest.raises(UserError, match="cannot be read"):
+        run.newest_whole_checkpoint()

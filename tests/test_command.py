@@ -65,6 +65,7 @@ def test_a_run_prints_the_originals_table_and_nothing_foreign(
             "optim cannot be built",
         ),
         (["hydra.run.dir=/proc/nowhere"], "/proc/nowhere"),
+        (["trainer=cpu", "++trainer.sync_batchnorm=true", "hydra.run.dir=run"], "needs GPUs"),
     ],
 )
 def test_a_mistake_gets_one_line_and_leaves_nothing(

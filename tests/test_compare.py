@@ -9,20 +9,19 @@ import pytest
 
 from tiny_mnist.compare import Ranking, compare_scores, find_runs, group_by_settings, spread
 from tiny_mnist.errors import UserError
+from tiny_mnist.pictures import changing_together
 
 
 def finished(
-    folder: Path, seed: int, test: float = 99.5, val: float | None = None, **settings: object
+    folder: Path, seed: int, test: float = 99.5, val: float | None = None, **optim: object
 ) -> None:
     folder.mkdir(parents=True)
-    summary = {
-        "seed": seed, "epochs": 1, "steps": settings.pop("steps", 469), "test_accuracy": test,
-        "training_seconds": 1,
-    }  # fmt: skip
+    summary = {"test_accuracy": test, "training_seconds": 1}
     if val is not None:
-        summary["val_accuracy"] = val
-    summary["settings"] = {"seed": seed, **settings}
-    (folder / "summary.json").write_text(json.dumps(summary))
+        summary |= {"val_accuracy": val, "val_images": 5000}
+    data = {"root": str(folder), "seed": "${seed}"}
+    config = {"seed": seed, "checkpoint_every": seed, "optim": optim, "data": data}
+    (folder / "summary.json").write_text(json.dumps({**summary, "config": config}))
 
 
 def ranking(folder: Path) -> Ranking:
@@ -39,18 +38,39 @@ def test_finds_runs_at_any_depth_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_only_runs_that_differ_in_the_seed_alone_are_averaged(tmp_path: Path) -> None:
-    finished(tmp_path / "a", seed=0, max_lr=0.75, max_epochs=1)
-    finished(tmp_path / "b", seed=1, max_lr=0.75, max_epochs=1)
-    finished(tmp_path / "c", seed=0, max_lr=0.5, max_epochs=1)
+    finished(tmp_path / "a", seed=0, max_lr=0.75, scheduler={"anneal_strategy": "cos"})
+    finished(tmp_path / "b", seed=1, max_lr=0.75, scheduler={"anneal_strategy": "cos"})
+    finished(tmp_path / "c", seed=0, max_lr=0.5, scheduler={"anneal_strategy": "cos"})
+    finished(tmp_path / "d", seed=2, max_lr=0.5, scheduler={"anneal_strategy": "linear"})
     found = group_by_settings(find_runs([tmp_path]))
-    assert {each.name: len(each.runs) for each in found} == {"max_lr=0.75": 2, "max_lr=0.5": 1}
+    assert {each.name: list(each.runs) for each in found} == {
+        "optim.max_lr=0.75 optim.scheduler.anneal_strategy=cos": [0, 1],
+        "optim.max_lr=0.5 optim.scheduler.anneal_strategy=cos": [0],
+        "optim.max_lr=0.5 optim.scheduler.anneal_strategy=linear": [2],
+    }
 
 
-def test_runs_of_fewer_batches_are_kept_apart_and_said_to_be(tmp_path: Path) -> None:
-    finished(tmp_path / "a", seed=0, max_epochs=1)
-    finished(tmp_path / "b", seed=1, max_epochs=1, steps=20)
+def test_settings_that_only_some_have_are_told_of_those(tmp_path: Path) -> None:
+    finished(tmp_path / "a", seed=0, optimizer={"_target_": "torch.optim.Adagrad"})
+    finished(tmp_path / "b", seed=0, optimizer={"_target_": "torch.optim.SGD", "momentum": 0.9})
     found = group_by_settings(find_runs([tmp_path]))
-    assert sorted(each.name for each in found) == ["steps=20", "steps=469"]
+    assert sorted(each.name for each in found) == [
+        "optim.optimizer=Adagrad", "optim.optimizer=SGD optim.optimizer.momentum=0.9",
+    ]  # fmt: skip
+
+
+def test_an_older_summary_is_completed_by_the_configuration_beside_it(tmp_path: Path) -> None:
+    finished(tmp_path / "new", seed=0, max_lr=0.75)
+    finished(tmp_path / "old", seed=1, max_lr=0.75)
+    summary = json.loads((tmp_path / "old" / "summary.json").read_text())
+    config = summary.pop("config")
+    (tmp_path / "old" / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(UserError, match=r"does not tell the configuration of its run"):
+        find_runs([tmp_path])
+    (tmp_path / "old" / ".hydra").mkdir()
+    (tmp_path / "old" / ".hydra" / "config.yaml").write_text(json.dumps(config))
+    (found,) = group_by_settings(find_runs([tmp_path]))
+    assert sorted(found.runs) == [0, 1]
 
 
 def test_a_seed_that_is_repeated_counts_once(tmp_path: Path) -> None:
@@ -65,14 +85,14 @@ def test_ranks_on_held_out_images_where_all_runs_have_them(tmp_path: Path) -> No
     for lr, seed in product((0.3, 0.75), (0, 1)):
         finished(tmp_path / f"{lr}_{seed}", seed, test=99 - lr, val=98 + lr, max_lr=lr)
     found = ranking(tmp_path)
-    assert [row["max_lr"] for row in found.rows()] == [0.75, 0.3]
+    assert [row["optim.max_lr"] for row in found.rows()] == [0.75, 0.3]
     assert (
         "nothing was selected on the test images. Test accuracy of the first: 98.250"
         in (found.notes()[0])
     )
     finished(tmp_path / "more", 0, test=99.9, max_lr=1.0)
     found = ranking(tmp_path)
-    assert [row["max_lr"] for row in found.rows()] == [1.0, 0.3, 0.75]
+    assert [row["optim.max_lr"] for row in found.rows()] == [1.0, 0.3, 0.75]
     assert "not to choose by" in found.notes()[0]
     assert "Some runs held images out" in found.notes()[1]
 
@@ -82,13 +102,36 @@ def test_few_seeds_are_said_to_show_nothing_and_many_show_a_difference(tmp_path:
         finished(tmp_path / f"{lr}_{seed}", seed, test=90 + 10 * lr + seed / 100, max_lr=lr)
     found = ranking(tmp_path)
     assert found.p == [0.25]
-    assert "Cannot be told from the first (p > 0.05): max_lr=0.3." in found.notes()
+    assert "Cannot be told from the first (p > 0.05): optim.max_lr=0.3." in found.notes()
     assert "p cannot fall below 0.25; 6 seeds each can" in found.notes()[-1]
     for lr, seed in product((0.3, 0.75), range(3, 6)):
         finished(tmp_path / f"{lr}_{seed}", seed, test=90 + 10 * lr + seed / 100, max_lr=lr)
     found = ranking(tmp_path)
     assert found.p == [2 / 64]
-    assert found.notes()[-1] == ("More than noise (p ≤ 0.05): the first is better than max_lr=0.3.")
+    assert found.notes()[-1] == (
+        "More than noise (p ≤ 0.05): the first is better than optim.max_lr=0.3."
+    )
+
+
+def test_the_winner_is_compared_as_all_pairs_are(tmp_path: Path) -> None:
+    """It was chosen by the runs that it is compared on: of pure noise, some pair looks sure."""
+    for lr, seed in product((0.3, 0.5, 0.75), range(7)):
+        finished(tmp_path / f"{lr}_{seed}", seed, test=90 + 10 * lr + seed / 100, max_lr=lr)
+    found = ranking(tmp_path)
+    assert found.p == [3 * 2 / 128, 3 * 2 / 128], "not twice"
+    assert "Holm-corrected for all 3 pairs, as the first was chosen" in " ".join(found.notes())
+
+
+def test_a_run_not_evaluated_on_what_it_held_out_is_not_ranked(tmp_path: Path) -> None:
+    finished(tmp_path / "a", 0, test=99.9, val=0.0, max_lr=0.3)
+    path = tmp_path / "a" / "summary.json"
+    path.write_text(path.read_text().replace("0.0,", "null,", 1))
+    with pytest.raises(UserError, match="nothing to rank"):
+        ranking(tmp_path)
+    finished(tmp_path / "b", 0, test=99.0, val=99.1, max_lr=0.5)
+    found = ranking(tmp_path)
+    assert (found.split, len(found.configurations)) == ("val", 1)
+    assert "1 run(s) held images out and were not evaluated on them" in " ".join(found.notes())
 
 
 def test_the_first_is_not_called_better_than_what_beats_it_on_common_seeds(tmp_path: Path) -> None:
@@ -97,9 +140,9 @@ def test_the_first_is_not_called_better_than_what_beats_it_on_common_seeds(tmp_p
     for seed in range(6):
         finished(tmp_path / f"b_{seed}", seed, test=91.0, max_lr=0.75)
     found = ranking(tmp_path)
-    assert found.first.settings["max_lr"] == 0.3
+    assert found.first.settings["optim.max_lr"] == 0.3
     notes = " ".join(found.notes())
-    assert "these are better than the first (p ≤ 0.05): max_lr=0.75" in notes
+    assert "these are better than the first (p ≤ 0.05): optim.max_lr=0.75" in notes
     assert "the first is better" not in notes
 
 
@@ -119,7 +162,7 @@ def test_the_csv_has_the_rows_of_the_table(tmp_path: Path) -> None:
     ranking(tmp_path).write_csv(tmp_path / "sweep.csv")
     with (tmp_path / "sweep.csv").open() as file:
         first, second = csv.DictReader(file)
-    assert (first["rank"], first["max_lr"], first["runs"], first["seeds"]) == (
+    assert (first["rank"], first["optim.max_lr"], first["runs"], first["seeds"]) == (
         "1", "0.75", "2", "0 1",
     )  # fmt: skip
     assert float(first["accuracy_mean"]) == pytest.approx(99.25)
@@ -139,3 +182,13 @@ def test_no_run_and_a_foreign_summary_are_named(tmp_path: Path) -> None:
         (tmp_path / "summary.json").write_text(content)
         with pytest.raises(UserError, match=r"summary\.json is not the summary of a run"):
             find_runs([tmp_path])
+
+
+def test_settings_of_a_group_that_change_together_share_a_panel(tmp_path: Path) -> None:
+    for name, rate in product(("Adagrad", "SGD"), (0.3, 0.75)):
+        optimizer: dict[str, object] = {"_target_": f"torch.optim.{name}"}
+        if name == "SGD":
+            optimizer["momentum"] = 0.9
+        finished(tmp_path / f"{name}{rate}", 0, max_lr=rate, optimizer=optimizer)
+    found = changing_together(ranking(tmp_path).configurations)
+    assert found == {"optim.max_lr": [], "optim.optimizer": ["optim.optimizer.momentum"]}

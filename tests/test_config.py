@@ -57,6 +57,7 @@ def test_the_defaults_are_the_originals_recipe(compose: Compose) -> None:
         ("trainer.devices=0", "trainer.devices=0 should be greater than or equal to 1 or"),
         ("trainer.max_epochs=0", "trainer.max_epochs=0 should be greater than or equal to 1"),
         ("~optim.interval", "optim.interval is missing"),
+        ("trainer.limit_val_batches=0 data.val_size=9", "trainer.limit_val_batches=0 leaves no"),
     ],
 )
 def test_a_bad_value_is_named_as_on_the_command_line(

@@ -21,7 +21,7 @@ from tiny_mnist.data.augment import Augmentation
 from tiny_mnist.data.loader import EvaluationLoader, Share, TrainingLoader
 from tiny_mnist.run import RunFolder
 
-# 1003 images in batches of 100: the last of 3, which two processes cannot share evenly.
+# 1007 images in batches of 100: the last of 7, which two processes cannot share evenly.
 PART = (
     "trainer.accelerator=cpu", "trainer.max_epochs=2", "data.train_size=1007",
     "data.batch_size=100",
@@ -111,6 +111,22 @@ def test_processes_on_this_machine_share_each_batch(
     logs = {path.name for path in folder.rglob("*.log")}
     assert logs == {"train.log"}, "the first process alone writes"
     assert not [*tmp_path.rglob("*.log")][1:]
+
+
+@pytest.mark.slow
+def test_the_number_of_processes_changes_no_weight(tmp_path: Path, mnist_root: Path) -> None:
+    """But for rounding; without batch normalisation, which sees the images of its process alone."""
+    found = []
+    for processes in (1, 2, 3):
+        path = tmp_path / f"{processes}.pt"
+        subprocess.run(
+            [sys.executable, str(PROJECT / "tests" / "linear_training.py"), str(processes), path],
+            env={**os.environ, **ONE_THREAD, "MNIST_ROOT": str(mnist_root)}, check=True,
+            cwd=tmp_path, capture_output=True, timeout=WAIT,
+        )  # fmt: skip
+        found.append(torch.load(path, weights_only=True)["1.weight"])
+    for weight in found[1:]:
+        torch.testing.assert_close(weight, found[0], rtol=0, atol=1e-6)
 
 
 @pytest.mark.slow

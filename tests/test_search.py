@@ -2,7 +2,6 @@
 
 import csv
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from optuna.distributions import (  # noqa: E402
     IntDistribution,
 )
 
-from tiny_mnist.search import Options, read_options, space  # noqa: E402
+from tiny_mnist.search import Options, Search, read_options, space  # noqa: E402
 
 WAIT = 600  # seconds: machines are busy
 JOB = (
@@ -95,12 +94,10 @@ def test_a_search_goes_on_where_it_was_left_and_ends_in_a_table(
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        said, errors = process.communicate(timeout=WAIT)
-    assert process.returncode == 130, errors
-    assert errors == "interrupted by SIGINT\n"
-    assert "Go on with: python train.py search=mine" in said
-    assert [row["state"] for row in rows(folder)] == ["complete", "running"]
+        process.kill()
+        process.communicate(timeout=WAIT)
+    study = optuna.load_study(study_name="mine", storage=f"sqlite:///{folder}/study.db")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "RUNNING"]
 
     done = command("search=mine", "search.trials=4", "search.jobs=2", OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
@@ -122,7 +119,7 @@ def test_a_search_goes_on_where_it_was_left_and_ends_in_a_table(
 def test_a_hopeless_trial_is_given_up_and_a_failed_one_stops_no_other(
     command: Command, tmp_path: Path
 ) -> None:
-    """After five trials that learn, one that cannot is pruned; one without data fails."""
+    """After five trials that learn, one that cannot is pruned; one without an optimizer fails."""
     good = (*SMALL, "data.val_size=500", "trainer.limit_test_batches=1", "trainer.max_epochs=3")
     done = command("search=mine", *good, "data.rotation=interval(5.0,15.0)", "search.trials=5")
     assert done.returncode == 0, done.stderr
@@ -135,9 +132,52 @@ def test_a_hopeless_trial_is_given_up_and_a_failed_one_stops_no_other(
     assert done.returncode == 0, done.stderr
     assert rows(tmp_path / "mine")[5]["state"] == "pruned"
     assert "pruned at" in (tmp_path / "mine" / "5" / "pruned.txt").read_text()
-    study.set_user_attr("overrides", [*overrides, "data.root=/proc/nowhere"])
+    study.set_user_attr("overrides", [*overrides, "+optim.optimizer.foo=1"])
     done = command("search=mine", "search.trials=7")
     assert done.returncode == 0, done.stderr
     assert rows(tmp_path / "mine")[6]["state"] == "fail"
     assert "trial 6: " in done.stdout
     assert "1 fail, 1 pruned" in done.stdout or "1 pruned, 1 fail" in done.stdout
+
+
+@pytest.mark.slow
+def test_what_ends_all_trials_ends_the_search_and_fails_none(
+    command: Command, tmp_path: Path, mnist_root: Path
+) -> None:
+    done = command("search=mine", *JOB, "search.trials=1", MNIST_ROOT="/proc/nowhere")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: the MNIST folder /proc/nowhere cannot be written")
+    assert "Go on with: python train.py search=mine" in done.stdout
+    assert [row["state"] for row in rows(tmp_path / "mine")] == ["running"]
+    done = command("search=mine", "search.trials=1")
+    assert done.returncode == 0, done.stderr
+    assert [row["state"] for row in rows(tmp_path / "mine")] == ["complete"]
+
+
+def test_a_trial_that_was_left_before_it_had_settings_gets_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(PROJECT / "train.py")])
+    options = Options(tmp_path / "mine", 1, 1, None, [*JOB])
+    Search(options).study.ask()
+    claimed = Search(options).claim()
+    assert claimed is not None
+    trial, lock = claimed
+    assert (trial.number, {*trial.params}) == (0, {"optim.max_lr", "optim"})
+    assert Search(options).study.trials[0].params == trial.params
+    lock.release()
+
+
+def test_searches_in_one_database_are_told_apart_and_a_folder_may_be_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(PROJECT / "train.py")])
+    shared = f"sqlite:///{tmp_path}/shared.db"
+    for folder in (tmp_path / "one" / "rate", tmp_path / "two" / "rate"):
+        found = Search(Options(folder, 1, 1, shared, [*JOB]))
+        assert found.study.trials == []
+        found.study.ask()
+    Search(Options(tmp_path / "old", 1, 1, None, [*JOB])).study.ask()
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert len(Search(Options(tmp_path / "new", 1, 1, None, [])).study.trials) == 1

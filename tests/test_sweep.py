@@ -2,28 +2,35 @@
 
 import csv
 import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig, OmegaConf
 
 from conftest import PROJECT, SMALL, Command
 from tiny_mnist import sweep
 from tiny_mnist.errors import UserError
+from tiny_mnist.interruption import Children
+from tiny_mnist.launch import explain
 from tiny_mnist.run import RunFolder
+from tiny_mnist.watch import planned
 
 JOB = (*SMALL, "trainer.limit_test_batches=1", "data.val_size=500")
 WAIT = 600  # seconds: machines are busy
 
 
 @pytest.fixture(autouse=True)
-def no_sweep() -> Iterator[None]:
-    """None is begun in this process."""
+def no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """None is begun in this process, which is as if it were `python train.py`."""
+    monkeypatch.setattr(sys, "argv", [str(PROJECT / "train.py")])
     yield
     sweep.current = None
 
@@ -47,12 +54,37 @@ def test_a_sweep_that_chooses_holds_images_out(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("overrides", "added"),
+    [
+        (["optim.max_lr=0.3,0.75", "++data.val_size=0"], False),
+        (["optim.max_lr=0.3,0.75", "experiment=holdout"], False),
+        (["optim.max_lr=0.3,0.75", "experiment=original"], True),
+        (["experiment=holdout,original"], True),
+        (["optim.max_lr=0.3,0.75", "~optim.optimizer.fused"], True),
+    ],
+)
+def test_images_are_held_out_where_the_jobs_do_not_do_so_themselves(
+    overrides: list[str], added: bool
+) -> None:
+    assert ("data.val_size=5000" in prepared(*overrides)) == added
+
+
 def test_jobs_are_counted_and_folders_named_by_what_is_swept() -> None:
     given = prepared("trainer=cpu", "optim.max_lr=range(1,4)", "optim=adagrad,adamw", "seed=0")
     (excluded,) = (each for each in given if "exclude_keys" in each)
     assert excluded.endswith("=['trainer','seed','data.val_size']")
     assert sweep.current is not None
     assert sweep.current.jobs == 6
+
+
+def test_no_more_jobs_run_side_by_side_than_there_are_so_that_each_has_its_share_of_cores() -> None:
+    joblib = pytest.importorskip("joblib", reason="the extra sweep")
+    least = f"hydra.launcher.n_jobs={min(2, joblib.cpu_count())}"
+    assert least in prepared("seed=0,1", "hydra/launcher=joblib")
+    said = prepared("seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
+    assert [each for each in said if "n_jobs" in each] == ["hydra.launcher.n_jobs=1"]
+    assert not any("n_jobs" in each for each in prepared("seed=0,1"))
 
 
 def test_names_of_folders_are_short_and_plain() -> None:
@@ -76,6 +108,59 @@ def test_a_resumed_sweep_is_the_one_of_its_folder_and_takes_nothing_of_hydra_fro
     assert not any("abort" in each or "--cfg" in each for each in given)
 
 
+def test_what_was_deleted_from_the_configuration_stays_so_in_a_resumed_sweep(
+    tmp_path: Path,
+) -> None:
+    prepared("~optim.optimizer.fused", "seed=0,1")
+    assert sweep.current is not None
+    sweep.current.begin(tmp_path, parallel=False, shared=False)
+    assert "~optim.optimizer.fused" in prepared(f"resume_sweep={tmp_path}")
+
+
+def test_a_job_that_another_process_works_on_is_left_alone_and_has_not_failed(
+    tmp_path: Path, compose: Callable[..., DictConfig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "0_seed=0"
+    with RunFolder(folder).open():
+        assert sweep.output_subdir(str(folder)) is None, "its configuration is not written over"
+        assert math.isnan(sweep.run_job(not_to_be_called, compose(), folder, str))
+    assert "0_seed=0: another process is training there" in capsys.readouterr().out
+    assert not (folder / "failure.txt").exists()
+
+
+def test_failures_of_jobs_that_were_finished_since_do_not_count(tmp_path: Path) -> None:
+    for name in ("0_seed=0", "1_seed=1", "notes"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "failure.txt").write_text("why\n")
+    (tmp_path / "0_seed=0" / "summary.json").touch()
+    found = sweep.Sweep([], 2, resumed=True, folder=tmp_path).failures
+    assert found == {"1_seed=1": "why", "notes": "why"}
+
+
+def test_a_job_goes_on_with_the_configuration_that_it_was_begun_with(
+    tmp_path: Path, compose: Callable[..., DictConfig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder(tmp_path / "0_seed=0")
+    assert sweep.output_subdir(str(run.path)) == ".hydra"
+    run.configuration.parent.mkdir(parents=True)
+    OmegaConf.save(compose("optim.max_lr=0.5"), run.configuration)
+    run.write_metrics(["epoch"], [{"epoch": 1}])
+    assert sweep.output_subdir(str(run.path)) is None
+    given = {}
+
+    def train(config: DictConfig, folder: Path, resume: bool) -> float:
+        given.update(max_lr=config.optim.max_lr, resume=resume)
+        return 0.0
+
+    sweep.run_job(train, compose("optim.max_lr=0.3"), run.path, str)
+    assert given == {"max_lr": 0.5, "resume": True}
+    assert "as it was begun, whatever else is said today of optim.max_lr" in capsys.readouterr().out
+
+
+def not_to_be_called(*arguments: object, **options: object) -> float:
+    raise AssertionError
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"overrides": [1]}', '{"overrides": ["-x"]}'])
 def test_what_is_no_sweep_is_not_resumed(tmp_path: Path, content: str) -> None:
     with pytest.raises(UserError, match="no sweep to resume"):
@@ -90,12 +175,49 @@ def test_what_cannot_be_is_refused_before_anything_starts(
 ) -> None:
     with pytest.raises(UserError, match="takes no setting but those of hydra"):
         prepared(f"resume_sweep={tmp_path}", "seed=1")
+    with pytest.raises(UserError, match="names the folders of its jobs itself"):
+        prepared("seed=0,1", "hydra.sweep.subdir=mine")
+    prepared("seed=0,1", "trainer=cpu,ddp")
+    assert sweep.current is not None
+    with pytest.raises(UserError, match="trainer=ddp starts several processes for each job"):
+        sweep.current.begin(tmp_path / "new", parallel=True, shared=False)
+    assert not (tmp_path / "new").exists()
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(UserError, match="needs Slurm's commands"):
+        prepared("seed=0,1", "hydra/launcher=slurm")
     monkeypatch.setattr(sweep, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="needs hydra_joblib_launcher: pip install"):
         prepared("seed=0,1", "hydra/launcher=joblib")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="inside torchrun or srun"):
         prepared("seed=0,1")
+
+
+def test_a_configuration_that_is_being_written_does_not_end_the_display(tmp_path: Path) -> None:
+    path = tmp_path / "0_seed=0" / ".hydra" / "config.yaml"
+    path.parent.mkdir(parents=True)
+    for content in ("", "trainer:\n  max_ep", "trainer: {", "trainer:\n  max_epochs: x"):
+        path.write_text(content)
+        assert planned(path.parents[1]) is None
+    path.write_text("trainer:\n  max_epochs: 3\n")
+    assert planned(path.parents[1]) == 3
+
+
+def test_what_a_launcher_dies_of_is_told_in_one_line() -> None:
+    core = pytest.importorskip("submitit.core.utils", reason="the extra sweep")
+    process = pytest.importorskip("joblib.externals.loky.process_executor")
+    text = "Job 7 failed\nError stream:\n-----\nslurmstepd: killed\n"
+    assert explain(core.UncompletedJobError(text)) == "Slurm: Job 7 failed: slurmstepd: killed"
+    assert explain(core.FailedSubmissionError("no such account")) == "Slurm: no such account"
+    assert "was killed" in str(explain(process.TerminatedWorkerError("a\nb")))
+
+
+def test_a_signal_comes_to_a_process_that_was_just_being_started() -> None:
+    with Children() as children:
+        os.kill(os.getpid(), signal.SIGTERM)
+        process = children.start([sys.executable, "-c", "import time; time.sleep(600)"])
+        assert process.wait(WAIT) == -signal.SIGTERM
+    assert children.received == [signal.SIGTERM]
 
 
 @pytest.mark.slow
@@ -114,7 +236,7 @@ def test_a_sweep_ends_in_a_table_loses_none_and_goes_on(command: Command, tmp_pa
     assert [path.name.partition("_")[0] for path in sorted(folder.glob("*_*/"))] == [*"012345"]
     with (folder / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert sorted(float(row["max_lr"]) for row in rows) == [0.3, 0.75]
+    assert sorted(float(row["optim.max_lr"]) for row in rows) == [0.3, 0.75]
     assert {(row["runs"], row["ranked_on"]) for row in rows} == {("2", "val")}
     assert (folder / "sweep.png").stat().st_size > 10_000
     first = weights(folder)

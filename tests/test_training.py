@@ -50,6 +50,8 @@ def test_the_summary_describes_the_run(small_run: RunFolder) -> None:
     expected = {"parameters": 9594, "seed": 0, "epochs": 2, "steps": 20, "training_images": 1000}
     assert {key: found[key] for key in expected} == expected
     assert found["test_images"] == 10_000
+    assert found["config"]["data"]["seed"] == "${seed}", "it follows another setting"
+    assert found["config"]["optim"]["scheduler"]["anneal_strategy"] == "cos"
     assert found["images_per_second"] > 0
     assert found["packages"]["torch"] == torch.__version__.partition("+")[0]
 
@@ -114,10 +116,24 @@ def test_a_run_on_warped_images_goes_on_to_the_same_bits(compose: Compose, tmp_p
     OmegaConf.save(config, run.configuration)
     train(config, tmp_path)
     whole = summary(run)["weights_sha256"]
+    run.configuration.parent.mkdir()
+    OmegaConf.save(config, run.configuration)
     run.last_checkpoint.unlink()  # there is one more, from within the last epoch
     run.summary.unlink()
     train(config, tmp_path, resume=True)
     assert summary(run)["weights_sha256"] == whole
+
+
+def test_held_out_images_are_evaluated_after_the_last_epoch_whatever_is_said(
+    compose: Compose, tmp_path: Path
+) -> None:
+    """Else a sweep would have nothing but the test images to rank by."""
+    rarely = ("data.val_size=500", "trainer.check_val_every_n_epoch=5")
+    accuracy = train(compose(*SMALL, *rarely, "trainer.limit_test_batches=1"), tmp_path)
+    run = RunFolder(tmp_path)
+    assert [row["val_accuracy"] for row in run.read_metrics()] == [None, accuracy]
+    assert summary(run)["val_accuracy"] == accuracy
+    assert summary(run)["test_images"] == 1000
 
 
 def test_held_out_images_are_evaluated_each_epoch_and_test_images_once(

@@ -98,8 +98,12 @@ class Saver(Checkpoint):
         """Nothing more will be saved."""
         self.signals.release()
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the signals back from Lightning, which does not stop an evaluation for them."""
+        self.signals.listen()
+
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the signals back from Lightning, which does not stop a test for them."""
+        """The same."""
         self.signals.listen()
 
 

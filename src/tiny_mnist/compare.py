@@ -2,8 +2,10 @@
 
 import csv
 import io
+import itertools
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -16,8 +18,14 @@ from tiny_mnist.files import whole_file
 from tiny_mnist.significance import holm, permutation_test, sign_flip_test
 
 Summary = dict[str, Any]
-"""The content of a summary.json."""
-NEEDED = ("seed", "epochs", "steps", "test_accuracy", "training_seconds", "settings")
+"""The content of a summary.json, its configuration by keys as on the command line."""
+NEEDED = ("test_accuracy", "training_seconds")
+NO_SETTINGS = (
+    "seed",  # which runs of one configuration are told apart by
+    "data.root", "checkpoint_every",
+    "trainer.profiler", "trainer.log_every_n_steps", "trainer.detect_anomaly",
+)  # fmt: skip
+"""Of a configuration, what no outcome depends on, and the seed."""
 LEVEL = 0.05
 """Differences that noise explains less often than this are called differences."""
 NAMED = 4  # configurations in a sentence
@@ -37,10 +45,46 @@ def find_runs(folders: list[Path]) -> dict[Path, Summary]:
         try:
             summary = json.loads(path.read_text())
             needed = {key: summary[key] for key in NEEDED}
-            runs[path.parent] = needed | {"val_accuracy": summary.get("val_accuracy")}
+            config = dict(flat(summary.get("config") or saved_configuration(path)))
+            runs[path.parent] = {
+                **needed,
+                "val_accuracy": summary.get("val_accuracy"),
+                "val_images": summary.get("val_images", 0),
+                "seed": int(config["seed"]),
+                "config": config,
+            }
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is not the summary of a run: {error!r}") from error
     return runs
+
+
+def saved_configuration(summary: Path) -> dict[str, Any]:
+    """The configuration beside a summary that was written before summaries held it.
+
+    Raises:
+        UserError: it is not there either.
+    """
+    from omegaconf import OmegaConf
+
+    from tiny_mnist.resume import load
+
+    saved = summary.parent / ".hydra" / "config.yaml"
+    if not saved.exists():
+        raise UserError(f"{summary} does not tell the configuration of its run, nor does {saved}")
+    config = OmegaConf.to_container(load(saved))
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A configuration by keys as on the command line; a class by its name alone."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        elif key == "_target_":
+            yield prefix.removesuffix("."), value.rpartition(".")[2]
+        else:
+            yield f"{prefix}{key}", str(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -48,7 +92,7 @@ class Configuration:
     """Runs that differ in the seed alone.
 
     Args:
-        settings: those that set it apart from the others in the table.
+        settings: those that set it apart from the others in the table; None where it has none.
         runs: by seed.
     """
 
@@ -58,7 +102,8 @@ class Configuration:
     @property
     def name(self) -> str:
         """What sets it apart, as one text."""
-        return " ".join(f"{key}={value}" for key, value in self.settings.items()) or "all the same"
+        told = [f"{key}={shortened(v)}" for key, v in self.settings.items() if v is not None]
+        return " ".join(told) or ("the usual" if self.settings else "all the same")
 
     def scores(self, split: str) -> dict[int, float]:
         """Final accuracy in percent by seed, on the "val" or "test" images."""
@@ -72,55 +117,63 @@ class Configuration:
 def group_by_settings(runs: dict[Path, Summary]) -> list[Configuration]:
     """Runs grouped over their seeds; of two of one configuration and seed, the later name counts.
 
-    Settings do not tell how many batches a debugging run was limited to, so steps count too.
+    What follows from other settings is compared as it is written, `${seed}`, not as it comes out.
     """
-
-    def settings(summary: Summary) -> dict[str, Any]:
-        chosen = {key: value for key, value in summary["settings"].items() if key != "seed"}
-        return chosen | {"steps": summary["steps"]}
-
-    everything = [settings(summary) for summary in runs.values()]
-    keys = dict.fromkeys(key for each in everything for key in each)
-    varied = [key for key in keys if len({repr(each.get(key)) for each in everything}) > 1]
-    groups: dict[str, list[Summary]] = {}
+    configs = [summary["config"] for summary in runs.values()]
+    keys = dict.fromkeys(key for config in configs for key in config if key not in NO_SETTINGS)
+    varied = [key for key in keys if len({config.get(key) for config in configs}) > 1]
+    groups: dict[tuple[Any, ...], dict[int, Summary]] = {}
     for summary in runs.values():
-        found = settings(summary)
-        groups.setdefault(repr([found.get(key) for key in varied]), []).append(summary)
-    # The number of steps follows from the settings, unless these do not tell the groups apart.
-    telling = [key for key in varied if key != "steps"]
-    if len({repr([each.get(key) for key in telling]) for each in everything}) < len(groups):
-        telling = varied
+        values = tuple(summary["config"].get(key) for key in varied)
+        groups.setdefault(values, {})[summary["seed"]] = summary
     return [
-        Configuration(
-            {key: settings(group[0]).get(key) for key in telling},
-            {int(summary["seed"]): summary for summary in group},
-        )
-        for group in groups.values()
+        Configuration(dict(zip(varied, values, strict=True)), found)
+        for values, found in groups.items()
     ]
 
 
 class Ranking:
     """Configurations from the best to the worst, and what can be said about that.
 
-    Ranked by mean accuracy on held-out images if every run has some, else on the test images.
+    Ranked by mean accuracy on held-out images if every run has some, else on the test images. The
+    best is chosen by the runs themselves, so that it is compared with the others as if all pairs
+    were: p is corrected for their number.
+    Source: S. García, F. Herrera, An Extension on "Statistical Comparisons of Classifiers over
+    Multiple Data Sets" for all Pairwise Comparisons, JMLR 9, 2008, section 2.
 
     Args:
         runs: at least one, by folder.
+
+    Raises:
+        UserError: none of them was evaluated on the images that it held out.
     """
 
     def __init__(self, runs: dict[Path, Summary]) -> None:
+        measured = {
+            path: summary
+            for path, summary in runs.items()
+            if not summary["val_images"] or summary["val_accuracy"] is not None
+        }
+        if not measured:
+            raise UserError("no run was evaluated on the images that it held out: nothing to rank")
+        self.unmeasured, runs = len(runs) - len(measured), measured
         held_out = all(summary["val_accuracy"] is not None for summary in runs.values())
         self.split: Literal["val", "test"] = "val" if held_out else "test"
         self.mixed = not held_out and any(s["val_accuracy"] is not None for s in runs.values())
         self.configurations = group_by_settings(runs)
         self.configurations.sort(key=lambda each: each.mean(self.split), reverse=True)
         self.left_out = len(runs) - sum(len(each.runs) for each in self.configurations)
-        self.compared = [
-            compare_scores(self.first.scores(self.split), other.scores(self.split))
-            for other in self.configurations[1:]
-        ]
-        corrected = iter(holm([found.p for found in self.compared if found is not None]))
-        self.p = [None if found is None else next(corrected) for found in self.compared]
+        scores = [each.scores(self.split) for each in self.configurations]
+        pairs = {
+            (one, other): found
+            for one, other in itertools.combinations(range(len(scores)), 2)
+            if (found := compare_scores(scores[one], scores[other]))
+        }
+        self.pairs = len(pairs)
+        corrected = dict(zip(pairs, holm([each.p for each in pairs.values()]), strict=True))
+        of_first = [(0, other) for other in range(1, len(scores))]
+        self.compared = [pairs.get(pair) for pair in of_first]
+        self.p = [corrected.get(pair) for pair in of_first]
 
     @property
     def first(self) -> Configuration:
@@ -184,6 +237,11 @@ class Ranking:
             )
         if self.mixed:
             notes.append("Some runs held images out and some did not: all are compared on test.")
+        if self.unmeasured:
+            notes.append(
+                f"{self.unmeasured} run(s) held images out and were not evaluated on them after "
+                "the last epoch: left out."
+            )
         if self.left_out:
             notes.append(f"{self.left_out} run(s) that repeat a seed are counted once.")
         return notes
@@ -204,7 +262,11 @@ class Ranking:
         # The first has the best mean of all its runs, and yet may lose on the seeds of both.
         better = [name for name, difference, p in tested if p <= LEVEL and difference <= 0]
         equal = [name for name, _, p in tested if p > LEVEL]
-        correction = f", Holm-corrected for {len(tested)} comparisons" if len(tested) > 1 else ""
+        correction = (
+            f", Holm-corrected for all {self.pairs} pairs, as the first was chosen by these runs"
+            if self.pairs > 1
+            else ""
+        )
         notes = [f"p: {' and '.join(tests)} against the first, two-sided{correction}."]
         if worse:
             notes.append(
@@ -217,9 +279,9 @@ class Ranking:
             )
         if equal:
             notes.append(f"Cannot be told from the first (p > {LEVEL}): {listed(equal)}.")
-        smallest = len(tested) * min(found.smallest for found in self.compared if found is not None)
+        smallest = self.pairs * min(found.smallest for found in self.compared if found is not None)
         if smallest > LEVEL:
-            needed = math.ceil(math.log2(2 * len(tested) / LEVEL))
+            needed = math.ceil(math.log2(2 * self.pairs / LEVEL))
             notes.append(
                 f"So few seeds cannot show a difference: p cannot fall below {min(1, smallest):.3g}"
                 f"; {needed} seeds each can."
@@ -274,6 +336,11 @@ def compare_scores(one: dict[int, float], other: dict[int, float]) -> Comparison
     difference = mean(values[0]) - mean(values[1])
     smallest = permutation_test(*sides)
     return Comparison("permutation test", difference, permutation_test(*values), smallest)
+
+
+def shortened(value: Any) -> str:
+    """A setting as text; a number that a search has found, to six digits."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def spread_columns(name: str, values: list[float]) -> dict[str, float | None]:

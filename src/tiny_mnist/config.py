@@ -189,6 +189,15 @@ class Config(Section):
     trainer: Trainer
 
     @model_validator(mode="after")
+    def held_out_images_are_used(self) -> "Config":
+        """Else a sweep would have the test images alone to rank by."""
+        if self.data.val_size and not self.trainer.limit_val_batches:
+            raise ValueError(
+                f"trainer.limit_val_batches=0 leaves no use for data.val_size={self.data.val_size}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def batches_suffice(self) -> "Config":
         """Every process gets its part of a batch, for batch normalisation two images at least."""
         smallest, processes = self.data.smallest_batch, self.trainer.processes

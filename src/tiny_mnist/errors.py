@@ -7,6 +7,10 @@ class UserError(Exception):
     """Something the user can mend: one line saying what was wrong and what to do."""
 
 
+class DataError(UserError):
+    """The images cannot be had: nothing can be trained, whatever the settings."""
+
+
 def one_line(error: BaseException) -> str:
     """The message of an exception without line breaks."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -3,9 +3,8 @@
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from types import FrameType, TracebackType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LEAVE: int | None = getattr(signal, "SIGUSR2", None)  # not on Windows
@@ -74,23 +73,38 @@ class Signals:
         self.held = False
 
 
-@contextmanager
-def passed_on(processes: Sequence["subprocess.Popen[str]"]) -> Iterator[list[int]]:
-    """While entered, SIGINT and SIGTERM go on to other processes, best in sessions of their own.
+class Children:
+    """Processes that are started while this is entered; SIGINT and SIGTERM go on to them."""
 
-    Yields:
-        The signals received so far.
-    """
-    received: list[int] = []
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        """The signals so far."""
+        self.processes: list[subprocess.Popen[str]] = []
 
-    def answer(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        for process in processes:
-            process.send_signal(number)
+    def start(self, command: list[str], **options: Any) -> "subprocess.Popen[str]":
+        """Start one, in a session of its own: Ctrl-C comes to it once, from here."""
+        process = subprocess.Popen(command, start_new_session=True, text=True, **options)
+        told = len(self.received)  # by a signal while it was being started
+        self.processes.append(process)
+        if told:
+            process.send_signal(self.received[0])
+        return process
 
-    before = {number: signal.signal(number, answer) for number in SIGNALS}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> "Children":
+        self.before = {number: signal.signal(number, self.answer) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        for number, handler in self.before.items():
             signal.signal(number, handler)
+
+    def answer(self, number: int, frame: FrameType | None) -> None:
+        """Pass one signal on."""
+        self.received.append(number)
+        for process in self.processes:
+            process.send_signal(number)

@@ -33,6 +33,7 @@ TRACEBACK = "TINY_MNIST_TRACEBACK"
 # Keeps jobs apart that start in the same second.
 OmegaConf.register_new_resolver("unique", lambda: secrets.token_hex(3), use_cache=True)
 OmegaConf.register_new_resolver("job_folder", sweep.job_folder)
+OmegaConf.register_new_resolver("output_subdir", sweep.output_subdir)
 
 
 new_folders: set[Path] = set()
@@ -72,7 +73,8 @@ class Guard(Callback):
         with stopping():
             if sweep.current:
                 parallel = not config.hydra.launcher["_target_"].endswith("BasicLauncher")
-                sweep.current.begin(Path(config.hydra.sweep.dir), parallel)
+                shared = config.trainer.strategy == "ddp"
+                sweep.current.begin(Path(config.hydra.sweep.dir), parallel, shared)
 
 
 def check(config: DictConfig) -> None:
@@ -270,8 +272,13 @@ def explain(error: BaseException) -> str | None:  # noqa: PLR0911 (one for each 
     if isinstance(error, HydraException | OmegaConfBaseException):
         cause = f": {one_line(error.__cause__)}" if error.__cause__ else ""
         return one_line(error).split("Config search path")[0].strip() + cause
-    if type(error).__name__ == "TerminatedWorkerError":  # joblib's
-        return "the process of a job was killed, perhaps for want of memory"
+    if type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool"):  # joblib's
+        return "the process of a job was killed, perhaps for want of memory, and with it the others"
+    if type(error).__module__.startswith("submitit."):
+        lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
+        return f"Slurm: {': '.join(dict.fromkeys([*lines[:1], *lines[-1:]]))}"[:500]
+    if type(error).__name__ == "StorageInternalError":  # Optuna's
+        return f"the database of the search: {str(error.__cause__ or error).splitlines()[0]}"
     if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
         return f"out of memory; choose a smaller data.batch_size: {one_line(error)[:200]}"
     if isinstance(error, OSError) and error.strerror:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from tiny_mnist.compare import Configuration
+from tiny_mnist.compare import Configuration, shortened
 from tiny_mnist.evaluation import Bin, wilson_interval
 from tiny_mnist.files import whole_file
 from tiny_mnist.run import Row
@@ -24,6 +24,7 @@ DPI = 150
 COLUMNS = 10  # images in a row
 SAMPLE_ROWS, MISTAKE_ROWS = 2, 2
 PANELS = 3  # settings of a sweep in a row
+TICKS = 36  # characters below one of them
 SEEDS, LEGEND = colormaps["tab10"], 10
 
 
@@ -127,9 +128,10 @@ def sweep(configurations: list[Configuration], split: str) -> Figure:
     """Final accuracy against each setting that differs: a point a run, a line through the means.
 
     Seeds are told apart by colour. Points above one another on a panel may differ in the settings
-    of the other panels.
+    of the other panels; settings that change together share one.
     """
-    keys = list(configurations[0].settings) or ["seed"]
+    alike = changing_together(configurations) or {"seed": []}
+    keys = list(alike)
     seeds = sorted({seed for each in configurations for seed in each.runs})
     columns = min(len(keys), PANELS)
     rows = math.ceil(len(keys) / columns)
@@ -152,8 +154,11 @@ def sweep(configurations: list[Configuration], split: str) -> Figure:
         if key != "seed":
             means = [mean(score for v, _, score in points if v == value) for value in values]
             axes.plot(range(len(values)), means, "-", color="0.6", zorder=1)
-        axes.set(xlabel=key, xticks=range(len(values)), xmargin=0.15)
-        axes.set_xticklabels([str(value) for value in values])
+        more = f", and with it {len(alike[key])} more" if alike[key] else ""
+        axes.set(xlabel=key + more, xticks=range(len(values)), xmargin=0.15)
+        labels = ["–" if value is None else shortened(value) for value in values]
+        slant = {"rotation": 30, "ha": "right"} if len("".join(labels)) > TICKS else {}
+        axes.set_xticklabels(labels, **slant)
         axes.grid(alpha=0.3)
     figure.supylabel(f"final {'validation' if split == 'val' else split} accuracy (%)", fontsize=10)
     figure.legend(
@@ -167,6 +172,20 @@ def sweep(configurations: list[Configuration], split: str) -> Figure:
         fontsize=8,
     )
     return figure
+
+
+def changing_together(configurations: list[Configuration]) -> dict[str, list[str]]:
+    """The settings that differ, each with those of its group that tell the same runs apart."""
+    found: dict[tuple[str | int, ...], list[str]] = {}
+    for key in configurations[0].settings:
+        values = [each.settings[key] for each in configurations]
+        found.setdefault((key.partition(".")[0], *map(values.index, values)), []).append(key)
+    # A class says more than the numbers that come with it.
+    telling = [
+        sorted(keys, key=lambda key: not isinstance(configurations[0].settings[key], str))
+        for keys in found.values()
+    ]
+    return {first: others for first, *others in telling}
 
 
 def reliability(bins: list[Bin]) -> Figure:

@@ -168,8 +168,8 @@ class Recorder(Checkpoint):
             logger.experiment.add_scalar(RATE_TAG, rate, step, walltime=moment)
         self.rates = []
 
-    def add_test(self, metrics: dict[str, float]) -> None:
-        """Fill the test columns of the last epoch, which has not looked at the test images."""
+    def add_final(self, metrics: dict[str, float]) -> None:
+        """Fill the columns of the last epoch, which may not have looked at these images itself."""
         self.tested = round(metrics["test_images"])
         self.rows[-1] |= {column: metrics[column] for column in self.columns if column in metrics}
 

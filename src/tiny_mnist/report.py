@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
@@ -45,6 +46,7 @@ def report(
     classifier: Classifier,
     data: MNISTDataModule,
     recorder: Recorder,
+    config: DictConfig,
 ) -> None:
     """Write down and show the outcome of a trained and tested run.
 
@@ -53,6 +55,7 @@ def report(
     run = recorder.run
     run.write_metrics(recorder.columns, recorder.rows)
     summary = summarize(trainer, classifier, data, recorder)
+    summary["config"] = OmegaConf.to_container(config)  # as composed: ${seed} tells what follows it
     figures = draw(classifier, data, recorder)
     logger = trainer.logger
     assert isinstance(logger, TensorBoardLogger)
@@ -83,7 +86,7 @@ def summarize(
         **recorder.rows[-1],
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
-        "seed": data.seed,
+        "seed": classifier.hyper_parameters["seed"],
         "parameters": parameter_count(classifier.network),
         "weights_sha256": weights_sha256(classifier.network),
         "training_images": len(data.train_indices),
@@ -131,7 +134,7 @@ def closing_lines(
         f"Curves: tensorboard --logdir {folder.parent}",
     ]
     if data.val_size:
-        accuracy = f"{summary['val_accuracy']:.2f} %" if summary["val_accuracy"] else "not measured"
+        accuracy = f"{summary['val_accuracy']:.2f} %"
         lines.insert(0, f"Validation accuracy: {accuracy} on {data.val_size:,} held-out images")
     return lines
 

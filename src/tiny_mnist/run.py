@@ -97,23 +97,38 @@ class RunFolder:
             UserError: none of those that there are can be read.
         """
         remove_unfinished(self.path)
-        path = self.newest_checkpoint
-        if path is None:
+        found = self.newest_whole_checkpoint()
+        if found is None:
             self.metrics.unlink(missing_ok=True)
             self.cut_curves({})
             return None
-        try:
-            content = read_checkpoint(path)
-        except UserError as error:
-            if path == self.previous_checkpoint or not self.previous_checkpoint.exists():
-                raise
-            content = read_checkpoint(self.previous_checkpoint)
+        path, content = found
+        last = self.last_checkpoint
+        if path != last and last.exists():
             # Out of the way: else the next checkpoint would make it the previous one.
-            path.replace(path.with_name(f"{path.name}.damaged"))
-            log.warning("%s; going on from the one before it", error)
-            path = self.previous_checkpoint
+            last.replace(last.with_name(f"{last.name}.damaged"))
+            log.warning("%s is damaged; going on from the one before it", last)
         self.cut_curves(content.get("curves", {}))
         return path, content
+
+    def newest_whole_checkpoint(self) -> tuple[Path, dict[str, Any]] | None:
+        """The last checkpoint and its content, or those of the one before it if it is damaged.
+
+        The answer is the same while the first of several processes moves a damaged one away.
+
+        Raises:
+            UserError: none of those that there are can be read.
+        """
+        fault = None
+        for path in (self.last_checkpoint, self.previous_checkpoint):
+            try:
+                if path.exists():
+                    return path, read_checkpoint(path)
+            except UserError as error:
+                fault = fault or error
+        if fault:
+            raise fault
+        return None
 
     @property
     def newest_checkpoint(self) -> Path | None:

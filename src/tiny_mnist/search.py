@@ -32,10 +32,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tiny_mnist.config import plain, validate
-from tiny_mnist.errors import UserError, shown
+from tiny_mnist.errors import DataError, UserError, shown
 from tiny_mnist.files import whole_file
-from tiny_mnist.interruption import Interrupted, passed_on
-from tiny_mnist.sweep import FAILURE, HELD_OUT, PRUNED, is_hydras
+from tiny_mnist.interruption import Children, Interrupted
+from tiny_mnist.sweep import FAILURE, HELD_OUT, PRUNED, all_hold_out, config_folder, is_hydras
 from tiny_mnist.watch import watch
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 TRIALS = 30
 BEST = 5  # trials in the table at the end
+SCORE = "Validation accuracy (%)"
 STARTUP = 5  # trials before any is pruned
 OPTIONS = ("search", "search.trials", "search.jobs", "search.storage")
 
@@ -136,11 +137,11 @@ class Search:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.options, self.folder = options, options.folder
-        self.config_folder = Path(sys.argv[0]).resolve().parent / "configs"
         database = self.folder / "study.db"
         overrides = list(options.overrides)
-        held_out = [o for o in overrides if o.startswith("data.val_size=")]
-        if overrides and not held_out:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        given = any(override.key_or_group == "data.val_size" for override in parsed)
+        if overrides and not given and not all_hold_out(overrides):
             overrides.append(f"data.val_size={HELD_OUT}")
         if not database.exists() and not options.storage:
             self.check(overrides)  # before anything is left behind
@@ -150,10 +151,13 @@ class Search:
             engine_kwargs={} if options.storage else {"connect_args": {"timeout": 60}},
         )
         with FileLock(self.folder / ".lock"):
+            if options.storage:  # which other searches may share
+                name = str(self.folder.resolve())
+            else:  # the folder may have been renamed
+                name = next(iter(optuna.get_all_study_names(storage)), self.folder.name)
             self.study = optuna.create_study(
-                study_name=self.folder.name, storage=storage, direction="maximize",
-                load_if_exists=True,
-            )  # fmt: skip
+                study_name=name, storage=storage, direction="maximize", load_if_exists=True
+            )
             known = self.study.user_attrs.get("overrides")
             if known is None:
                 self.check(overrides)
@@ -188,7 +192,7 @@ class Search:
             UserError: it is not valid.
         """
         chosen = [f"{key}={value}" for key, value in parameters.items()]
-        with initialize_config_dir(str(self.config_folder), version_base="1.3"):
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
             config = compose("train", [*self.constant, *chosen])
         validate(plain(config))
         return config
@@ -213,26 +217,39 @@ class Search:
                     lock = self.lock_of(left.number)
                     with suppress(Timeout):
                         lock.acquire(timeout=0)
-                        return optuna.Trial(self.study, left._trial_id), lock
+                        self.seed_sampler(left.number)
+                        trial = optuna.Trial(self.study, left._trial_id)
+                        for key, choices in self.space.items():  # it may have been left in `ask`
+                            trial._suggest(key, choices)
+                        return trial, lock
             if len(trials) >= self.options.trials:
                 return None
-            # From the number of the trial, for a sampler that begins anew would repeat itself.
-            self.study.sampler = optuna.samplers.TPESampler(seed=len(trials), constant_liar=True)
+            self.seed_sampler(len(trials))
             trial = self.study.ask(self.space)
             lock = self.lock_of(trial.number)
             lock.acquire()
             return trial, lock
+
+    def seed_sampler(self, number: int) -> None:
+        """Seed by the number of the trial: a sampler that begins anew would repeat itself."""
+        import optuna
+
+        self.study.sampler = optuna.samplers.TPESampler(seed=number, constant_liar=True)
 
     def lock_of(self, number: int) -> FileLock:
         """Held by the process that works on a trial."""
         return FileLock(self.folder / f".{number}.lock")
 
     def run(self, trial: "optuna.Trial") -> None:
-        """Train with the settings of one trial, and tell Optuna what came out."""
+        """Train with the settings of one trial, and tell Optuna what came out.
+
+        Raises:
+            OSError, DataError, StorageInternalError: no trial could be run; this one is left.
+        """
         import optuna
 
         from tiny_mnist.launch import explain
-        from tiny_mnist.resume import write_log
+        from tiny_mnist.resume import load, write_log
         from tiny_mnist.run import Row, RunFolder
         from tiny_mnist.training import train
 
@@ -250,15 +267,20 @@ class Search:
 
         print(f"\nTrial {trial.number}: {texts(trial.params)}")
         try:
-            config = self.compose(trial.params)
-            run.configuration.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(run.configuration) as file:
-                file.write(OmegaConf.to_yaml(config).encode())
+            if run.holds_run:  # it goes on as it was begun
+                config = load(run.configuration)
+            else:
+                config = self.compose(trial.params)
+                run.configuration.parent.mkdir(parents=True, exist_ok=True)
+                with whole_file(run.configuration) as file:
+                    file.write(OmegaConf.to_yaml(config).encode())
             write_log(run.path / "train.log")
             score = train(config, run.path, resume=run.holds_run, after_epoch=after_epoch)
         except optuna.TrialPruned as pruned:
             self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             self.note(run.path / PRUNED, f"pruned at {pruned}")
+        except (OSError, DataError, optuna.exceptions.StorageInternalError):
+            raise
         except Exception as error:
             log.info("the trial failed", exc_info=error)
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -289,21 +311,21 @@ class Search:
         command.append(f"search.trials={self.options.trials}")
         if self.options.storage:
             command.append(f"search.storage={self.options.storage}")
-        workers = [
-            subprocess.Popen(
-                command, env=environment | {WORKER: "1"}, stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE, start_new_session=True, text=True,
-            )
-            for _ in range(self.options.jobs)
-        ]  # fmt: skip
-        stop_watching = watch(self.folder, self.options.trials)
-        try:
-            with passed_on(workers) as received:
+        with Children() as children:
+            workers = [
+                children.start(
+                    command, env=environment | {WORKER: "1"}, stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                )
+                for _ in range(self.options.jobs)
+            ]  # fmt: skip
+            stop_watching = watch(self.folder, self.options.trials)
+            try:
                 said = [worker.communicate()[1] for worker in workers]
-        finally:
-            stop_watching()
-        if received:
-            raise Interrupted(received[0])
+            finally:
+                stop_watching()
+        if children.received:
+            raise Interrupted(children.received[0])
         for worker, errors in zip(workers, said, strict=True):
             if worker.returncode:
                 reason = errors.strip().removeprefix("error: ") or f"status {worker.returncode}"
@@ -333,7 +355,7 @@ class Search:
             done.sort(key=lambda trial: trial.value or 0, reverse=True)
             table = Table(box=None, pad_edge=False)
             table.add_column("Trial", justify="right")
-            table.add_column("Validation accuracy (%)", justify="right")
+            table.add_column(SCORE, justify="right")
             table.add_column("Settings", overflow="fold")
             for trial in done[:BEST]:
                 table.add_row(str(trial.number), f"{trial.value:.2f}", texts(trial.params))
@@ -371,22 +393,25 @@ class Search:
         plots = visualization.matplotlib
         with quiet_plots():
             drawn = {
-                "history": plots.plot_optimization_history(self.study),
+                "history": plots.plot_optimization_history(self.study, target_name=SCORE),
                 "epochs": plots.plot_intermediate_values(self.study),
-                "slices": plots.plot_slice(self.study),
+                "slices": plots.plot_slice(self.study, target_name=SCORE),
             }
             if done > 1:
                 # Optuna's default of before release 5 needs scikit-learn.
                 drawn["importances"] = plots.plot_param_importances(
-                    self.study, evaluator=PedAnovaImportanceEvaluator()
+                    self.study, evaluator=PedAnovaImportanceEvaluator(), target_name=SCORE
                 )
             for name, drawing in drawn.items():
                 axes = np.ravel(np.array(drawing))[0]
                 figure: Figure = axes.figure
                 if name == "slices":  # room for the ticks of each setting
                     figure.set_size_inches(4 * len(self.space) + 1, 4)
-                if name == "epochs" and (legend := axes.get_legend()):
-                    legend.remove()  # a line for each trial would cover the curves
+                if name == "epochs":
+                    axes.set(xlabel="Epoch", ylabel=SCORE)
+                    axes.xaxis.get_major_locator().set_params(integer=True)
+                    if legend := axes.get_legend():
+                        legend.remove()  # a line for each trial would cover the curves
                 with whole_file(self.folder / f"{name}.png") as file:
                     figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
 

@@ -5,6 +5,7 @@ likely if there were no difference can be counted out. A t-test would claim more
 accuracies are normally distributed.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -23,10 +24,15 @@ def sign_flip_test(differences: Sequence[float]) -> float:
     """
     values = np.asarray(differences, dtype=float)
     if len(values) <= COUNTED:
-        signs = np.array(list(itertools.product((1, -1), repeat=len(values))))
-        return share_as_large(signs @ values, values.sum())
+        return share_as_large(all_signs(len(values)) @ values, values.sum())
     signs = np.random.default_rng(0).choice((1, -1), size=(SAMPLE, len(values)))
     return share_as_large(np.append(signs @ values, values.sum()), values.sum())
+
+
+@functools.cache  # a table compares many pairs of as many seeds
+def all_signs(pairs: int) -> np.ndarray:
+    """The 2ⁿ ways to give n differences a sign, one a row."""
+    return np.array(list(itertools.product((1, -1), repeat=pairs)))
 
 
 def permutation_test(one: Sequence[float], other: Sequence[float]) -> float:

@@ -4,13 +4,14 @@ A sweep folder holds `sweep.json`, from which it can be resumed, a folder for ea
 end `sweep.csv` and `sweep.png`.
 """
 
+import itertools
 import json
 import logging
 import math
 import re
 import shlex
+import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,10 +29,16 @@ log = logging.getLogger(__name__)
 
 HELD_OUT = 5000  # images, in a sweep that chooses anything
 COMMAND = "sweep.json"
+N_JOBS = "hydra.launcher.n_jobs="
 FAILURE, PRUNED = "failure.txt", "pruned.txt"  # in a job's folder: why it came to an early end
 LONGEST_NAME = 120  # characters of a folder's name, of the 255 bytes that file systems take
 LAUNCHERS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher"}
 """Options of hydra/launcher, and the plugins that they need."""
+SHARED = re.compile(r"\+*trainer(\.strategy)?=.*\bddp\b")
+NOT_LAUNCHED = (
+    "starts several processes for each job, which no launcher does: sweep without hydra/launcher, "
+    "one job after the other, or start the runs one by one"
+)
 
 
 @dataclass
@@ -51,12 +58,19 @@ class Sweep:
     folder: Path | None = None
     stop_watching: Callable[[], None] = field(default=lambda: None)
 
-    def begin(self, folder: Path, parallel: bool) -> None:
+    def begin(self, folder: Path, parallel: bool, shared: bool) -> None:
         """Note what is to be done in the folder, and watch jobs that run elsewhere.
 
+        Args:
+            folder: of the sweep.
+            parallel: whether a launcher runs the jobs, side by side or on a cluster.
+            shared: whether each job is a training of several processes.
+
         Raises:
-            UserError: the folder holds another sweep.
+            UserError: the folder holds another sweep, or the jobs cannot be run so.
         """
+        if parallel and (shared or any(SHARED.match(override) for override in self.overrides)):
+            raise UserError(f"trainer=ddp {NOT_LAUNCHED}")
         command = folder / COMMAND
         if command.exists() and not self.resumed:
             raise UserError(
@@ -80,6 +94,7 @@ class Sweep:
         return {
             path.parent.name: path.read_text().strip()
             for path in sorted(self.folder.glob(f"*/{FAILURE}"), key=job_number)
+            if not (path.parent / "summary.json").exists()  # another process has done it since
         }
 
     def conclude(self) -> None:
@@ -147,12 +162,14 @@ def prepare(arguments: list[str]) -> list[str]:
             "trainer=ddp on one machine, or start the runs one by one"
         )
     arguments, resumed = resume(arguments)
-    flags = [argument for argument in arguments if argument.startswith("-") or "=" not in argument]
+    flags = [argument for argument in arguments if not is_override(argument)]
     overrides = [argument for argument in arguments if argument not in flags]
-    for name, plugin in LAUNCHERS.items():
-        wanted = (f"hydra/launcher={name}", f"hydra/launcher=submitit_{name}")
-        if not set(wanted).isdisjoint(overrides) and not find_spec(f"hydra_plugins.{plugin}"):
-            raise UserError(f"hydra/launcher={name} needs {plugin}: pip install -e '.[sweep]'")
+    if any(override.lstrip("+").startswith("hydra.sweep.subdir=") for override in overrides):
+        raise UserError(
+            "hydra.sweep.subdir: a sweep names the folders of its jobs itself; hydra.sweep.dir=… "
+            "is the folder of all"
+        )
+    launchers = check_launcher(overrides)
 
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -163,7 +180,7 @@ def prepare(arguments: list[str]) -> list[str]:
     keys = [override.key_or_group for override in parsed]
     chosen = [override.key_or_group for override in swept if override.key_or_group != "seed"]
     added = []
-    if chosen and "data.val_size" not in keys:
+    if chosen and "data.val_size" not in keys and not all_hold_out(overrides):
         added.append(f"data.val_size={HELD_OUT}")
         print(
             f"Ranking on {HELD_OUT:,} held-out training images, so that nothing is selected on the "
@@ -177,13 +194,73 @@ def prepare(arguments: list[str]) -> list[str]:
         jobs = jobs and jobs * sum(1 for _ in override.sweep_string_iterator())
     task = [*(override for override in overrides if not is_hydras(override)), *added]
     current = Sweep(task, jobs, resumed)
+    own = [override for override in overrides if is_hydras(override)]
+    if "joblib" in launchers and jobs and not any(N_JOBS in override for override in own):
+        from joblib import cpu_count
+
+        own.append(f"{N_JOBS}{min(jobs, cpu_count())}")  # cores are divided by it, not by the jobs
     excluded = ",".join(f"'{key}'" for key in dict.fromkeys(constant))
     return [
         *flags,
         *task,
         f"hydra.job.config.override_dirname.exclude_keys=[{excluded}]",
-        *(override for override in overrides if is_hydras(override)),
+        "hydra.output_subdir='${output_subdir:${hydra.runtime.output_dir}}'",
+        *own,
     ]
+
+
+def check_launcher(overrides: list[str]) -> set[str]:
+    """The launchers that are asked for, each of which could begin.
+
+    Raises:
+        UserError: it could not.
+    """
+    wanted = {
+        name
+        for name in LAUNCHERS
+        if {f"hydra/launcher={name}", f"hydra/launcher=submitit_{name}"} & {*overrides}
+    }
+    for name in wanted:
+        if not find_spec(f"hydra_plugins.{LAUNCHERS[name]}"):
+            raise UserError(
+                f"hydra/launcher={name} needs {LAUNCHERS[name]}: pip install -e '.[sweep]'"
+            )
+    if "slurm" in wanted and not (shutil.which("sbatch") and shutil.which("srun")):
+        raise UserError("hydra/launcher=slurm needs Slurm's commands sbatch and srun, not found")
+    return wanted
+
+
+def all_hold_out(overrides: list[str]) -> bool:
+    """Whether all jobs hold images out by themselves, as those of experiment=holdout do.
+
+    Composed with what could say so: options of groups, which have no dot in their names.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    constant, choices = [], []
+    task = [override for override in overrides if not is_hydras(override)]
+    for text, override in zip(task, OverridesParser.create().parse_overrides(task), strict=True):
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            constant.append(text)
+        elif override.is_choice_sweep() and "." not in key and key != "seed":
+            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return all(
+            compose("train", [*constant, *chosen]).data.val_size
+            for chosen in itertools.product(*choices)
+        )
+
+
+def config_folder() -> Path:
+    """Where the program that runs has its configurations."""
+    return Path(sys.argv[0]).resolve().parent / "configs"
+
+
+def is_override(argument: str) -> bool:
+    """Whether an argument changes the configuration, and is no flag of Hydra's or its value."""
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
 
 
 def resume(arguments: list[str]) -> tuple[list[str], bool]:
@@ -202,7 +279,7 @@ def resume(arguments: list[str]) -> tuple[list[str], bool]:
             raise UserError(f"{other}: a resumed sweep takes no setting but those of hydra")
     try:
         overrides = json.loads((folder / COMMAND).read_text())["overrides"]
-        if not all(isinstance(override, str) and "=" in override for override in overrides):
+        if not all(isinstance(each, str) and re.match("~|.*=", each) for each in overrides):
             raise ValueError("overrides are not texts")
     except FileNotFoundError:
         raise UserError(f"no sweep to resume: there is no {folder / COMMAND}") from None
@@ -226,8 +303,17 @@ def job_folder(number: int, overrides: str) -> str:
 
 
 def job_number(path: Path) -> int:
-    """The number of the job that a file of its folder belongs to."""
-    return int(path.parent.name.partition("_")[0])
+    """The number of the job that a file of its folder belongs to; the last for other folders."""
+    number = path.parent.name.partition("_")[0]
+    return int(number) if number.isdecimal() else sys.maxsize
+
+
+def output_subdir(folder: str) -> str | None:
+    """Where Hydra writes the configuration of a job: nowhere, if one that was begun has its own."""
+    from tiny_mnist.run import RunFolder
+
+    run = RunFolder(folder)
+    return None if run.holds_run or run.busy else ".hydra"
 
 
 def run_job(
@@ -254,11 +340,18 @@ def run_job(
     if run.summary.exists():
         failure.unlink(missing_ok=True)  # of an earlier try
         return score(run.summary)
+    if run.busy:
+        print(f"\nJob {folder.name}: another process is training there")
+        return math.nan
     failure.unlink(missing_ok=True)
     of = f" of {current.jobs}" if current and current.jobs else ""
     print(f"\nJob {job_number(failure) + 1}{of}: {folder.name}")
     try:
-        if config.trainer.strategy == "ddp" and started() == 1:
+        if run.holds_run:
+            config = begun_with(run.configuration, config)
+        if config.trainer.strategy == "ddp":
+            if current is None:  # in a process that a launcher has started
+                raise UserError(f"trainer=ddp {NOT_LAUNCHED}")
             return run_apart(folder)
         return train(config, folder, resume=run.holds_run)
     except Interrupted as interrupted:
@@ -276,6 +369,25 @@ def run_job(
         return math.nan
 
 
+def begun_with(saved: Path, config: DictConfig) -> DictConfig:
+    """The configuration that a job goes on with: its own, whatever has been changed since.
+
+    Args:
+        saved: where it is.
+        config: as composed today.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    from tiny_mnist.config import differences, plain
+    from tiny_mnist.resume import load
+
+    own = load(saved)
+    if changed := sorted(differences(plain(own), plain(config))):
+        print(f"Going on as it was begun, whatever else is said today of {', '.join(changed)}")
+    return own
+
+
 def run_apart(folder: Path) -> float:
     """Run a job of several processes as a program of its own, which starts the others.
 
@@ -285,15 +397,13 @@ def run_apart(folder: Path) -> float:
         UserError: it failed.
         Interrupted: it was told to stop, and has saved.
     """
-    from tiny_mnist.interruption import Interrupted, passed_on
+    from tiny_mnist.interruption import Children, Interrupted
 
     command = [sys.executable, str(Path(sys.argv[0]).resolve()), f"resume={folder}"]
-    # In a session of its own, so that Ctrl-C comes to it once, from here.
-    process = subprocess.Popen(command, start_new_session=True, text=True)
-    with passed_on([process]) as received:
-        status = process.wait()
-    if received:
-        raise Interrupted(received[0])
+    with Children() as children:
+        status = children.start(command).wait()
+    if children.received:
+        raise Interrupted(children.received[0])
     if status:
         raise UserError(f"its processes ended with status {status}, see train.log")
     return score(folder / "summary.json")

@@ -88,6 +88,8 @@ def train(
     atexit.register(leave_group)
     on_cpu = trainer.strategy.root_device.type == "cpu"
     if on_cpu:
+        if config.trainer.get("sync_batchnorm"):
+            raise UserError("trainer.sync_batchnorm=true needs GPUs: PyTorch has none for the CPU")
         check_memory(classifier.network, data.batch_size // trainer.world_size)
     # Processes that add up their gradients want them laid out like the weights, and oneDNN's are
     # contiguous.
@@ -110,12 +112,14 @@ def train(
                 raise
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{checkpoint} does not fit this run: {reason}") from error
-        score = recorder.rows[-1][f"{data.epoch_split}_accuracy"]
+        if data.val_size and recorder.rows[-1]["val_accuracy"] is None:  # seen after some epochs
+            trainer.validate(classifier, datamodule=data, verbose=False)
         if not recorder.tested:
             trainer.test(classifier, datamodule=data, verbose=False)
-            recorder.add_test(classifier.results)
+            recorder.add_final(classifier.results)
+        score = recorder.rows[-1][f"{data.epoch_split}_accuracy"]
         if trainer.is_global_zero:
-            report(console, trainer, classifier, data, recorder)
+            report(console, trainer, classifier, data, recorder, as_given)
     return math.nan if score is None else score
 
 
@@ -127,8 +131,9 @@ def checkpoint_to_resume(
     Raises:
         UserError: it belongs to another configuration than the one in the folder.
     """
-    if not trainer.is_global_zero:  # the first process has been here, and has begun new curves
-        return run.newest_checkpoint
+    if not trainer.is_global_zero:  # which leaves all as it is: the first process cleans up
+        found = run.newest_whole_checkpoint()
+        return found[0] if found else None
     found = run.rewind()
     if found is None:
         console.print("No checkpoint yet: beginning anew")

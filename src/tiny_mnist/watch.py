@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tiny_mnist.sweep import FAILURE, PRUNED
+from tiny_mnist.sweep import FAILURE, PRUNED, job_number
 
 INTERVAL = 1.0  # seconds between two looks
 LINES = 16  # jobs shown at once
@@ -63,7 +63,7 @@ class Watch:
     def jobs_begun(self) -> list[Path]:
         """The folders of jobs that were begun."""
         found = [path.parents[1] for path in self.folder.glob("*/.hydra/config.yaml")]
-        return sorted(found, key=lambda job: int(job.name.partition("_")[0]))
+        return sorted(found, key=lambda job: job_number(job / FAILURE))
 
     def ending(self, job: Path) -> str | None:
         """How a job ended; None while it has not."""
@@ -92,13 +92,21 @@ class Watch:
             if (rows := epochs(job)) is None:
                 continue
             if job not in self.running and len(self.running) < LINES:
-                planned = OmegaConf.load(job / ".hydra" / "config.yaml").trainer.max_epochs
                 name = escape(f"{job.name[:40]}, epoch")
-                self.running[job] = self.bar.add_task(name, total=planned)
+                self.running[job] = self.bar.add_task(name, total=planned(job))
             if job in self.running:
                 self.bar.update(self.running[job], completed=rows)
         finished = sum(not ended.startswith("failed") for ended in self.told.values())
         self.bar.update(self.whole, completed=finished)
+
+
+def planned(job: Path) -> int | None:
+    """How many epochs a job is to do; None when that cannot be read, as while it is written."""
+    try:
+        config = OmegaConf.load(job / ".hydra" / "config.yaml")
+        return int(OmegaConf.select(config, "trainer.max_epochs"))
+    except Exception:  # OmegaConf's, YAML's, and what comes of half a number
+        return None
 
 
 def epochs(job: Path) -> int | None:

