@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from conftest import PROJECT, Command
+from program import WAIT
 from tiny_mnist.classifier import Classifier
 from tiny_mnist.data import MNISTDataModule
 from tiny_mnist.data.augment import Augmentation
@@ -26,7 +27,6 @@ PART = (
     "trainer.accelerator=cpu", "trainer.max_epochs=2", "data.train_size=1007",
     "data.batch_size=100",
 )  # fmt: skip
-WAIT = 600  # seconds: machines are busy
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from conftest import PROJECT, SMALL, Command
+from program import WAIT
 from tiny_mnist.errors import UserError
 
 optuna = pytest.importorskip("optuna", reason="the extra sweep")
@@ -22,7 +23,6 @@ from optuna.distributions import (  # noqa: E402
 
 from tiny_mnist.search import Options, Search, read_options, space  # noqa: E402
 
-WAIT = 600  # seconds: machines are busy
 JOB = (
     *SMALL, "data.val_size=500", "trainer.limit_test_batches=1",
     "optim.max_lr=tag(log,interval(0.05,2.0))", "optim=adagrad,adamw",

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from conftest import PROJECT, SMALL, Command
+from program import WAIT
 
-WAIT = 900  # seconds: machines are busy
 JOB = (
     *SMALL, "trainer.max_epochs=12", "trainer.limit_test_batches=1", "data.val_size=500",
     "optim.max_lr=0.3,0.5", "seed=0,1",

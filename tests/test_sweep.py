@@ -16,6 +16,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from conftest import PROJECT, SMALL, Command
+from program import WAIT
 from tiny_mnist import sweep
 from tiny_mnist.errors import UserError
 from tiny_mnist.interruption import Children
@@ -24,7 +25,6 @@ from tiny_mnist.run import RunFolder
 from tiny_mnist.watch import planned
 
 JOB = (*SMALL, "trainer.limit_test_batches=1", "data.val_size=500")
-WAIT = 600  # seconds: machines are busy
 
 
 @pytest.fixture(autouse=True)
