@@ -116,8 +116,6 @@ def test_a_run_on_warped_images_goes_on_to_the_same_bits(compose: Compose, tmp_p
     OmegaConf.save(config, run.configuration)
     train(config, tmp_path)
     whole = summary(run)["weights_sha256"]
-    run.configuration.parent.mkdir()
-    OmegaConf.save(config, run.configuration)
     run.last_checkpoint.unlink()  # there is one more, from within the last epoch
     run.summary.unlink()
     train(config, tmp_path, resume=True)
