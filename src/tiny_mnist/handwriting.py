@@ -5,6 +5,7 @@ digit is 20 pixels, and shifted so that the centre of mass is pixel (14, 14) of 
 told from the background, the digit found, and its shape drawn again in that way.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
@@ -17,6 +18,7 @@ FIT = 20  # pixels of the digit's longer side
 CENTRE = 14  # row and column of the centre of mass
 FINE = 8  # fine pixels to one of the image, while the shape is drawn
 STROKE = (2.3, 3.4)  # pixels: most of MNIST's strokes are so wide (5 % and 95 %: 1.9 and 4.1)
+SMALL = 24  # pixels: the greys of a digit no larger are part of its shape
 REACHES = (0.08, 0.16, 0.33, 0.66)  # widths that strokes may have, as parts of the longer side
 LARGEST, SEARCHED, SMALLEST = (
     800,
@@ -26,11 +28,17 @@ LARGEST, SEARCHED, SMALLEST = (
 SCREEN = 64  # pixels: no picture so small is a photograph in uneven light
 DOUBTFUL = -1.0  # plausibility: less than that of any rendered digit; bare paper often has it
 NOISE = 0.04  # contrast: more than that is ink that covers half of a picture
+THIN = 0.015  # part of the longer side: the width of no printed line is more
+TURN = np.radians(8)  # a printed line is no further from level or upright
+WEIGHTS = np.array([1, 0.7, -1, -6, 0.7, -8, 4, -3, -1, 0.3, 0.3, 0], np.float32)  # of the traits
 FAINT = 0.06  # contrast below which nothing is taken for ink; black on white is 1
 
 Mask = Bool[ndarray, "height width"]
 Redrawn = Bool[ndarray, "newheight newwidth"]
 Contrast = Float32[ndarray, "height width"]
+Colours = UInt8[ndarray, "height width 3"]
+Line = tuple[tuple[int, int], tuple[int, int]]
+"""Both ends, (x, y)."""
 
 
 class Box(NamedTuple):
@@ -74,6 +82,19 @@ class Digit(NamedTuple):
     """As in MNIST: light on black."""
 
 
+class View(NamedTuple):
+    """What is assumed about a picture, to find the ink in it."""
+
+    inverted: bool
+    """Whether the ink is the lighter part."""
+    on_sheet: bool
+    """Whether only what lies on a bright sheet of paper counts, not the table around it."""
+    reach: float | None
+    """Width that no stroke exceeds, as a part of the picture's longer side; None: even light."""
+    cut: bool
+    """Whether the digit may touch the border of the picture."""
+
+
 def find_digits(picture: UInt8[ndarray, "height width 3"]) -> list[Digit]:
     """Every digit of a picture, from left to right, in MNIST's form; none in an empty picture.
 
@@ -83,33 +104,146 @@ def find_digits(picture: UInt8[ndarray, "height width 3"]) -> list[Digit]:
     work, scale = resized(picture, LARGEST)
     coarse, _ = resized(work, SEARCHED)
     small = max(picture.shape[:2]) <= SCREEN
-    tries = [
-        Try(plausibility(groups[0], contrast, light), inverted, reach)
-        for inverted, light in ((False, coarse), (True, 255 - coarse))
-        for reach in ((None,) if small else REACHES)
-        for contrast in [ink_contrast(light, reach)]
-        if (groups := grouped(ink(contrast)))
-    ]
+    tries = list(tried(coarse, small))
     if not tries:
         return []
-    best = max(tries)
-    if best.plausibility < DOUBTFUL:
+    score, view = max(tries)
+    if score < DOUBTFUL:
         return []
+    look = looked_at(work, view)
     digits = []
-    for group in grouped(ink(ink_contrast(255 - work if best.inverted else work, best.reach))):
+    for group in grouped(ink(look.contrast), look.rim, view.cut):
         box = rescaled(bounds(group), 1 / scale, picture.shape[:2])
         digits.append(Digit(box, in_mnist_form(group)))
     return sorted(digits, key=lambda digit: digit.box.left)
 
 
-class Try(NamedTuple):
-    """How well an assumption about the ink did."""
+def tried(picture: Colours, small: bool) -> Iterator[tuple[float, View]]:
+    """Every view of a picture in which there is ink, and how plausible it makes a digit."""
+    paper = None if small else sheet(picture)
+    for inverted, on_sheet in ((False, False), (True, False), (False, True)):
+        if on_sheet and paper is None:
+            continue
+        for reach in (None,) if small else REACHES:
+            view = View(inverted, on_sheet, reach, False)
+            look = looked_at(picture, view)
+            mask = ink(look.contrast)
+            whole = grouped(mask, look.rim, cut=False)
+            if whole:
+                yield plausibility(whole[0], mask, look), view
+            if not on_sheet and (mask & look.rim).any():
+                yield (
+                    plausibility(grouped(mask, look.rim, cut=True)[0], mask, look),
+                    view._replace(cut=True),
+                )
 
-    plausibility: float
-    inverted: bool
-    """Whether the ink is the lighter part."""
-    reach: float | None
-    """Width that no stroke exceeds, as a part of the picture's longer side; None: even light."""
+
+class Look(NamedTuple):
+    """What a view of a picture shows."""
+
+    contrast: Contrast
+    light: Colours
+    """The picture with the ink dark, and nothing but the sheet."""
+    rim: Mask
+    """The border of the picture or the sheet."""
+
+
+def looked_at(picture: Colours, view: View) -> Look:
+    """A picture as it is under these assumptions."""
+    light = 255 - picture if view.inverted else picture
+    paper = sheet(picture) if view.on_sheet else None
+    if paper is None:
+        paper = np.ones(picture.shape[:2], bool)
+    else:
+        light = light.copy()
+        light[~paper] = np.median(light[paper], axis=0)
+    contrast = without_lines(ink_contrast(light, view.reach))
+    contrast[~paper] = 0
+    inner = cv2.erode(np.pad(paper, 1).astype(np.uint8), np.ones((3, 3), np.uint8))[1:-1, 1:-1]
+    return Look(contrast, light, paper & (inner == 0))
+
+
+def sheet(picture: Colours) -> Mask | None:
+    """Where a bright sheet of paper lies on something darker, without its rim; None: nowhere."""
+    height, width = picture.shape[:2]
+    scale = 160 / max(height, width)
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    grey = cv2.morphologyEx(cv2.medianBlur(grey, 5), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+    _, bright = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    levels = [float(np.median(grey[part])) for part in (bright == 0, bright == 1) if part.any()]
+    if len(levels) < 2 or levels[1] < 1.35 * levels[0]:
+        return None
+    outlines, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outline = max(outlines, key=cv2.contourArea)
+    hull = cv2.convexHull(outline)
+    area = cv2.contourArea(hull)
+    if area < 0.15 * bright.size or cv2.contourArea(outline) < 0.88 * area:
+        return None
+    whole = np.zeros_like(bright)
+    cv2.fillConvexPoly(whole, hull, 1)
+    outside = (whole == 0) & (bright == 0)
+    rim = np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]])
+    if rim.mean() < 0.04:
+        return None
+    inner = cv2.erode(np.pad(whole, 1, mode="edge"), np.ones((5, 5), np.uint8))[1:-1, 1:-1]
+    return np.asarray(cv2.resize(inner, (width, height), interpolation=cv2.INTER_NEAREST) > 0, bool)
+
+
+def without_lines(contrast: Contrast) -> Contrast:
+    """The contrast without the lines of ruled or squared paper, or of a frame.
+
+    Such lines are straight, thin, and cross the picture; there are three or more. What crosses
+    them is kept: the gaps are closed across each line.
+    """
+    flat, upright = full_lines(contrast), full_lines(np.ascontiguousarray(contrast.T))
+    if len(flat) + len(upright) < 3:
+        return contrast
+    for lines, turned in ((flat, False), (upright, True)):
+        if lines:
+            way = np.ascontiguousarray(contrast.T) if turned else contrast
+            way = erased(way, lines)
+            contrast = np.ascontiguousarray(way.T) if turned else way
+    return contrast
+
+
+def erased(contrast: Contrast, lines: list[Line]) -> Contrast:
+    """Without these lines, nearly level; ink on them is darker, or goes on above and below."""
+    thick = max(3, round(max(contrast.shape) * THIN)) | 1
+    core, around = np.zeros(contrast.shape, np.uint8), np.zeros(contrast.shape, np.uint8)
+    for start, end in lines:
+        cv2.line(core, start, end, 1)
+        cv2.line(around, start, end, 1, thick)
+    printed = float(np.median(contrast[core > 0]))
+    tall = cv2.morphologyEx(contrast, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
+    on_line = (around > 0) & (contrast < 1.7 * printed)
+    gone = np.where(on_line, tall, contrast)
+    bridged = cv2.morphologyEx(gone, cv2.MORPH_CLOSE, np.ones((thick + 2, 1), np.uint8))
+    return np.asarray(np.where(on_line, np.minimum(contrast, bridged), contrast), np.float32)
+
+
+def full_lines(contrast: Contrast) -> list[Line]:
+    """Ends of the thin straight lines, nearly level, that cross most of the picture."""
+    height, width = contrast.shape
+    thick = max(3, round(max(height, width) * THIN)) | 1
+    smooth = cv2.blur(contrast, (thick, 1))
+    thin = smooth - cv2.morphologyEx(smooth, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
+    noise = 1.4826 * float(np.median(np.abs(smooth - np.median(smooth))))
+    crest = (thin > max(FAINT / 2, 2 * noise)) & (thin >= cv2.dilate(thin, np.ones((3, 1))))
+    found = cv2.HoughLines(
+        crest.astype(np.uint8),
+        1.5,
+        np.pi / 360,
+        int(0.5 * width),
+        min_theta=np.pi / 2 - TURN,
+        max_theta=np.pi / 2 + TURN,
+    )
+    ends: list[Line] = []
+    for rho, theta in [] if found is None else found.reshape(-1, found.shape[-1])[:200, :2]:
+        y = [round(float((rho - x * np.cos(theta)) / np.sin(theta))) for x in (0, width - 1)]
+        if all(abs(sum(y) - a[1] - b[1]) > 2.5 * thick for a, b in ends):
+            ends.append(((0, y[0]), (width - 1, y[1])))
+    return ends
 
 
 def resized(
@@ -125,11 +259,14 @@ def resized(
     return np.asarray(cv2.resize(picture, size, interpolation=interpolation)), scale
 
 
-def plausibility(
-    mask: Mask, contrast: Contrast, picture: UInt8[ndarray, "height width 3"]
-) -> float:
+def plausibility(mask: Mask, every: Mask, look: Look) -> float:
     """How much this looks like a digit written with a pen: a score, larger is better."""
-    height, width = mask.shape
+    return float(traits(mask, every, look) @ WEIGHTS)
+
+
+def traits(mask: Mask, every: Mask, look: Look) -> Float32[ndarray, "12"]:
+    """What is told from a digit's looks; `WEIGHTS` says what each is worth."""
+    contrast = look.contrast
     box = bounds(mask)
     inside = slice(box.top, box.bottom), slice(box.left, box.right)
     part = np.pad(mask[inside], 1).astype(np.uint8)
@@ -142,16 +279,25 @@ def plausibility(
     strength = float(np.median(local[mask[inside]]))
     slope = np.hypot(cv2.Sobel(local, -1, 1, 0), cv2.Sobel(local, -1, 0, 1)) / 8
     sharp = float(np.median(slope[edge])) / max(strength, 1e-6)  # of the contrast, each pixel
-    border = mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum()
-    touching = float(border) / (2 * (box.width + box.height))
-    return (
-        float(np.log(max(strength, 1e-3)))
-        + 0.7 * float(np.log(sharp * stroke + 1e-3))
-        - 1.0 * uneven
-        - 6 * touching
-        + 0.7 * float(np.log(box.size / max(height, width)))
-        - 8 * max(0.0, stroke / box.size - 0.3)
-        + 4 * distinct(mask, picture)
+    touching = float((mask & look.rim).sum()) / (2 * (box.width + box.height))
+    length = float(mask.sum()) / (stroke * box.size)  # of all strokes, in heights of the digit
+    noise = 1.4826 * float(np.median(np.abs(contrast - np.median(contrast))))
+    return np.array(
+        [
+            np.log(max(strength, 1e-3)),
+            np.log(sharp * stroke + 1e-3),
+            uneven,
+            touching,
+            np.log(box.size / max(mask.shape)),
+            max(0.0, stroke / box.size - 0.3),
+            distinct(mask, look.light),
+            max(0.0, np.log(box.width / box.height)),
+            max(0.0, length - 4),
+            np.log(mask.sum() / every.sum()),
+            np.log(strength / (noise + 0.002)),
+            1.0,
+        ],
+        np.float32,
     )
 
 
@@ -228,27 +374,22 @@ def ink(contrast: Contrast) -> Mask:
     return np.asarray(strong[labels], bool)
 
 
-def grouped(mask: Mask) -> list[Mask]:
+def grouped(mask: Mask, rim: Mask, cut: bool) -> list[Mask]:
     """The ink of each digit: strokes near each other belong together, specks to none.
 
-    The digit that stands out most comes first.
+    What touches the rim is left out, unless the digit may be cut. The digit that stands out most
+    comes first.
     """
     _count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    touching = set(labels[rim].tolist())
     parts = [
-        Part(label, Box(x, y, x + w, y + h), area)
+        Part(label, Box(x, y, x + w, y + h), area, label in touching)
         for label, (x, y, w, h, area) in enumerate(stats[1:].tolist(), start=1)
     ]
+    parts = [p for p in parts if (cut or not p.cut) and not frames(p, parts)]
     if not parts:
         return []
-    height, width = mask.shape
-    whole = Box(0, 0, width, height)
-    inner = [p for p in parts if not p.touches(whole)]
-    largest = max(parts, key=lambda p: p.area)
-    best = max(inner, key=lambda p: p.area, default=largest)
-    if best.box.size < 0.06 * max(height, width) or best.area < 0.1 * largest.area:
-        best = largest
-    if best in inner:
-        parts = inner
+    best = max(parts, key=lambda p: p.area)
     parts = [p for p in parts if p.box.size >= 0.08 * best.box.size and p.area > 0.01 * best.area]
     groups: list[list[Part]] = []
     for part in sorted(parts, key=lambda p: -p.area):
@@ -260,8 +401,22 @@ def grouped(mask: Mask) -> list[Mask]:
     return [
         selected(labels, group)
         for group in groups
-        if best in group or bound(group).height >= 0.5 * biggest
+        if best in group
+        or (bound(group).height >= 0.5 * biggest and (best.cut or not any(p.cut for p in group)))
     ]
+
+
+def frames(part: "Part", parts: list["Part"]) -> bool:
+    """Whether this is a hollow frame with something of size in it."""
+    return part.area < 0.4 * part.box.width * part.box.height and any(
+        other.box.size > 0.25 * part.box.size
+        and other.area > 0.02 * part.area
+        and part.box.left < other.box.left
+        and other.box.right < part.box.right
+        and part.box.top < other.box.top
+        and other.box.bottom < part.box.bottom
+        for other in parts
+    )
 
 
 def selected(labels: Int32[ndarray, "height width"], group: list["Part"]) -> Mask:
@@ -277,15 +432,8 @@ class Part(NamedTuple):
     label: int
     box: Box
     area: int
-
-    def touches(self, whole: Box) -> bool:
-        """Whether it reaches the border of the picture."""
-        return (
-            self.box.left <= whole.left
-            or self.box.top <= whole.top
-            or self.box.right >= whole.right
-            or self.box.bottom >= whole.bottom
-        )
+    cut: bool
+    """Whether it reaches the rim."""
 
 
 def belongs(part: Part, group: list[Part]) -> bool:
