@@ -389,7 +389,7 @@ def cut_out(draw: Draw, rng: np.random.Generator) -> Picture:
     wide = 0.7 * side * neighbour.shape[1] / max(neighbour.shape)
     room = (columns[0], side - 1 - columns[-1])
     right = bool(room[1] > room[0])
-    seen = 0.5 * room[right]  # pixels of the neighbour that can be seen
+    seen = 0.5 * min(wide, room[right])  # pixels of the neighbour that can be seen
     x = side - seen + wide / 2 if right else seen - wide / 2
     cover = np.maximum(cover, ink(neighbour, shape, 0.7 * side, (x, side / 2)))
     return photographed(written(sheet(shape, rng), cover, ink_colour(rng)), rng, 0.5)

@@ -26,11 +26,15 @@ LARGEST, SEARCHED, SMALLEST = (
     160,
 )  # pixels of the longer side of a picture while it is searched
 SCREEN = 64  # pixels: no picture so small is a photograph in uneven light
-DOUBTFUL = -1.0  # plausibility: less than that of any rendered digit; bare paper often has it
+DOUBTFUL = 0.0  # plausibility: less than that of any rendered digit; bare paper often has it
 NOISE = 0.04  # contrast: more than that is ink that covers half of a picture
 THIN = 0.015  # part of the longer side: the width of no printed line is more
 TURN = np.radians(8)  # a printed line is no further from level or upright
-WEIGHTS = np.array([1, 0.7, -1, -6, 0.7, -8, 4, -3, -1, 0.3, 0.3, 0], np.float32)  # of the traits
+WEIGHTS = np.array(
+    [0.91, 0.19, -1.49, -2.03, 0.34, -9.21, 1.94, -0.1, -2.62, 0.02, 0.5, -0.06, -0.95, 0.55, 2.47],
+    np.float32,
+)  # of the traits
+MOST_PARTS = 60  # pieces of ink looked at, the largest: more are noise
 FAINT = 0.06  # contrast below which nothing is taken for ink; black on white is 1
 
 Mask = Bool[ndarray, "height width"]
@@ -114,7 +118,12 @@ def find_digits(picture: UInt8[ndarray, "height width 3"]) -> list[Digit]:
     digits = []
     for group in grouped(ink(look.contrast), look.rim, view.cut):
         box = rescaled(bounds(group), 1 / scale, picture.shape[:2])
-        digits.append(Digit(box, in_mnist_form(group)))
+        if box.size > SMALL:
+            image = in_mnist_form(group)
+        else:
+            native = looked_at(picture, view).contrast if scale > 1 else look.contrast
+            image = in_greys(group, native)
+        digits.append(Digit(box, image))
     return sorted(digits, key=lambda digit: digit.box.left)
 
 
@@ -157,7 +166,9 @@ def looked_at(picture: Colours, view: View) -> Look:
     else:
         light = light.copy()
         light[~paper] = np.median(light[paper], axis=0)
-    contrast = without_lines(ink_contrast(light, view.reach))
+    contrast = ink_contrast(light, view.reach)
+    if view.reach is not None:
+        contrast = without_lines(contrast)
     contrast[~paper] = 0
     inner = cv2.erode(np.pad(paper, 1).astype(np.uint8), np.ones((3, 3), np.uint8))[1:-1, 1:-1]
     return Look(contrast, light, paper & (inner == 0))
@@ -228,7 +239,7 @@ def full_lines(contrast: Contrast) -> list[Line]:
     thick = max(3, round(max(height, width) * THIN)) | 1
     smooth = cv2.blur(contrast, (thick, 1))
     thin = smooth - cv2.morphologyEx(smooth, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
-    noise = 1.4826 * float(np.median(np.abs(smooth - np.median(smooth))))
+    noise = spread(smooth)
     crest = (thin > max(FAINT / 2, 2 * noise)) & (thin >= cv2.dilate(thin, np.ones((3, 1))))
     found = cv2.HoughLines(
         crest.astype(np.uint8),
@@ -264,7 +275,7 @@ def plausibility(mask: Mask, every: Mask, look: Look) -> float:
     return float(traits(mask, every, look) @ WEIGHTS)
 
 
-def traits(mask: Mask, every: Mask, look: Look) -> Float32[ndarray, "12"]:
+def traits(mask: Mask, every: Mask, look: Look) -> Float32[ndarray, "15"]:
     """What is told from a digit's looks; `WEIGHTS` says what each is worth."""
     contrast = look.contrast
     box = bounds(mask)
@@ -281,7 +292,8 @@ def traits(mask: Mask, every: Mask, look: Look) -> Float32[ndarray, "12"]:
     sharp = float(np.median(slope[edge])) / max(strength, 1e-6)  # of the contrast, each pixel
     touching = float((mask & look.rim).sum()) / (2 * (box.width + box.height))
     length = float(mask.sum()) / (stroke * box.size)  # of all strokes, in heights of the digit
-    noise = 1.4826 * float(np.median(np.abs(contrast - np.median(contrast))))
+    noise = spread(contrast)
+    distinct, uneven_paper = surroundings(mask, look.light)
     return np.array(
         [
             np.log(max(strength, 1e-3)),
@@ -290,31 +302,39 @@ def traits(mask: Mask, every: Mask, look: Look) -> Float32[ndarray, "12"]:
             touching,
             np.log(box.size / max(mask.shape)),
             max(0.0, stroke / box.size - 0.3),
-            distinct(mask, look.light),
+            distinct,
+            uneven_paper,
             max(0.0, np.log(box.width / box.height)),
             max(0.0, length - 4),
             np.log(mask.sum() / every.sum()),
             np.log(strength / (noise + 0.002)),
+            float(touching > 0),
+            (touching > 0) * np.log(box.size / max(mask.shape)),
             1.0,
         ],
         np.float32,
     )
 
 
-def distinct(mask: Mask, picture: UInt8[ndarray, "height width 3"]) -> float:
-    """Whether this is darker than the rest of the picture: 1; the paper within a loop is not: 0."""
+def surroundings(mask: Mask, picture: Colours) -> tuple[float, float]:
+    """How the picture is around the ink.
+
+    First, whether the ink is darker than the rest: 1; the paper within a loop is not: 0. Second,
+    how even the paper around it is: 0; the edge of a table or a shadow is between two levels: 1.
+    """
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     scale = 64 / max(grey.shape)
     small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     around = cv2.resize(cv2.medianBlur(small, 33), grey.shape[::-1])
-    near = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8), iterations=2) > 0
-    ring = near & ~mask
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
+    ring = grey[(cv2.dilate(near, np.ones((5, 5), np.uint8)) > near)]
     dark = float(np.median(grey[mask]))
-    light = float(np.quantile(grey[ring], 0.7)) if ring.any() else 255.0
-    span = max(light - dark, 1.0)
+    low, light, high = np.quantile(ring, [0.15, 0.7, 0.85]) if ring.size else (255, 255, 255)
+    span = max(float(light) - dark, 1.0)
     levels = (float(np.median(border)), float(np.median(around[mask])))
-    return sum(float(np.clip((level - dark) / span, 0, 1)) for level in levels) / 2
+    distinct = sum(float(np.clip((level - dark) / span, 0, 1)) for level in levels) / 2
+    return distinct, min(float(high - low) / span, 2.0)
 
 
 def ink_contrast(picture: UInt8[ndarray, "height width 3"], reach: float | None) -> Contrast:
@@ -328,9 +348,9 @@ def ink_contrast(picture: UInt8[ndarray, "height width 3"], reach: float | None)
     ground = background(picture, reach)
     loss = (ground - picture) / np.maximum(ground, 40)
     if reach is not None:
-        loss -= np.median(loss, axis=(0, 1))
+        loss -= np.median(loss[::3, ::3].reshape(-1, 3), axis=0)
     strength = np.linalg.norm(loss, axis=2)
-    strongest = loss[strength >= np.quantile(strength, 0.998)].mean(axis=0)
+    strongest = loss[strength >= np.quantile(strength[::2, ::2], 0.998)].mean(axis=0)
     direction = strongest / max(float(np.linalg.norm(strongest)), 1e-6)
     return np.asarray(loss @ direction / np.sqrt(3), np.float32)
 
@@ -357,9 +377,15 @@ def background(
     )
 
 
+def spread(contrast: Contrast) -> float:
+    """Standard deviation without outliers, from a ninth of the pixels."""
+    some = contrast[::3, ::3]
+    return 1.4826 * float(np.median(np.abs(some - np.median(some))))
+
+
 def ink(contrast: Contrast) -> Mask:
     """The pixels of ink: those well above the background's noise, and nearer to ink than to it."""
-    noise = min(NOISE, 1.4826 * float(np.median(np.abs(contrast - np.median(contrast)))))
+    noise = min(NOISE, spread(contrast))
     candidates = contrast[contrast > max(FAINT, 5 * noise)]
     if candidates.size < 12:
         return np.zeros(contrast.shape, bool)
@@ -386,13 +412,14 @@ def grouped(mask: Mask, rim: Mask, cut: bool) -> list[Mask]:
         Part(label, Box(x, y, x + w, y + h), area, label in touching)
         for label, (x, y, w, h, area) in enumerate(stats[1:].tolist(), start=1)
     ]
+    parts = sorted(parts, key=lambda p: -p.area)[:MOST_PARTS]
     parts = [p for p in parts if (cut or not p.cut) and not frames(p, parts)]
     if not parts:
         return []
-    best = max(parts, key=lambda p: p.area)
+    best = parts[0]
     parts = [p for p in parts if p.box.size >= 0.08 * best.box.size and p.area > 0.01 * best.area]
     groups: list[list[Part]] = []
-    for part in sorted(parts, key=lambda p: -p.area):
+    for part in parts:
         near = [group for group in groups if belongs(part, group)]
         groups = [group for group in groups if group not in near]
         groups.append(sum(near, [part]))
@@ -482,6 +509,36 @@ def in_mnist_form(mask: Mask, stroke: tuple[float, float] = STROKE) -> UInt8[nda
     placed = cv2.warpAffine(cover, motion, (SIDE * FINE, SIDE * FINE))
     image = cv2.resize(placed, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return np.asarray((image * 255).round().clip(0, 255), np.uint8)
+
+
+def in_greys(mask: Mask, contrast: Contrast) -> UInt8[ndarray, "28 28"]:
+    """A small digit in MNIST's form, with its own greys; one that is in that form stays the same.
+
+    The mask may be in another scale.
+    """
+    near = cv2.resize(mask.astype(np.uint8), contrast.shape[::-1], interpolation=cv2.INTER_AREA)
+    near = cv2.dilate(near, np.ones((3, 3), np.uint8))
+    cover = np.where(near > 0, contrast, 0).clip(0)
+    cover = cover / np.quantile(cover[cover > 0.3 * cover.max()], 0.9)
+    box = bounds(cover > 0.08)
+    part = cover[box.top : box.bottom, box.left : box.right].astype(np.float32)
+    scale = FIT / box.size
+    if scale != 1:
+        size = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
+        way = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+        part = np.asarray(cv2.resize(part, size, interpolation=way), np.float32)
+    if scale > 1.2:  # enlarging has blurred it
+        part = (part - 0.5) * 1.5 + 0.5
+    levels = (part * 255).round().clip(0, 255).astype(np.uint8)
+    image = np.zeros((SIDE, SIDE), np.uint8)
+    rows, columns = (levels.sum(axis, dtype=float) for axis in (1, 0))
+    centres = (float(side @ np.arange(len(side)) / side.sum()) for side in (rows, columns))
+    top, left = (
+        int(np.clip(round(CENTRE - centre), 0, SIDE - length))
+        for centre, length in zip(centres, levels.shape, strict=True)
+    )
+    image[top : top + levels.shape[0], left : left + levels.shape[1]] = levels
+    return image
 
 
 def fitted(mask: Mask, longer: int) -> Redrawn:
