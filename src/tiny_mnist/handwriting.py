@@ -6,7 +6,7 @@ told from the background, the digit found, and its shape drawn again in that way
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -26,20 +26,22 @@ LARGEST, SEARCHED, SMALLEST = (
     160,
 )  # pixels of the longer side of a picture while it is searched
 SCREEN = 64  # pixels: no picture so small is a photograph in uneven light
-DOUBTFUL = 0.0  # plausibility: less than that of any rendered digit; bare paper often has it
+DOUBTFUL = 0.25  # plausibility: less than that of any rendered digit; bare paper often has it
 NOISE = 0.04  # contrast: more than that is ink that covers half of a picture
 THIN = 0.015  # part of the longer side: the width of no printed line is more
 TURN = np.radians(8)  # a printed line is no further from level or upright
 WEIGHTS = np.array(
-    [0.91, 0.19, -1.49, -2.03, 0.34, -9.21, 1.94, -0.1, -2.62, 0.02, 0.5, -0.06, -0.95, 0.55, 2.47],
+    [0.72, 0.3, -1.66, -2.98, 0.27, -8.45, 2.07, 0.06, -2.48, 0.01, 0.47, 0.01, -0.49, 0.69, 1.63],
     np.float32,
 )  # of the traits
+ELSEWHERE = 1.0  # plausibility lost by what is not on the sheet, where there is one
 MOST_PARTS = 60  # pieces of ink looked at, the largest: more are noise
 FAINT = 0.06  # contrast below which nothing is taken for ink; black on white is 1
 
 Mask = Bool[ndarray, "height width"]
 Redrawn = Bool[ndarray, "newheight newwidth"]
 Contrast = Float32[ndarray, "height width"]
+Pixels = TypeVar("Pixels", bound=ndarray)
 Colours = UInt8[ndarray, "height width 3"]
 Line = tuple[tuple[int, int], tuple[int, int]]
 """Both ends, (x, y)."""
@@ -108,15 +110,15 @@ def find_digits(picture: UInt8[ndarray, "height width 3"]) -> list[Digit]:
     work, scale = resized(picture, LARGEST)
     coarse, _ = resized(work, SEARCHED)
     small = max(picture.shape[:2]) <= SCREEN
-    tries = list(tried(coarse, small))
-    if not tries:
+    tries = [found for found in tried(coarse, small) if found[0] >= DOUBTFUL]
+    for _score, view in sorted(tries, key=lambda found: -found[0]):
+        look = looked_at(work, view)
+        if groups := grouped(ink(look.contrast), look.rim, view.cut):
+            break
+    else:
         return []
-    score, view = max(tries)
-    if score < DOUBTFUL:
-        return []
-    look = looked_at(work, view)
     digits = []
-    for group in grouped(ink(look.contrast), look.rim, view.cut):
+    for group in groups:
         box = rescaled(bounds(group), 1 / scale, picture.shape[:2])
         if box.size > SMALL:
             image = in_mnist_form(group)
@@ -137,14 +139,12 @@ def tried(picture: Colours, small: bool) -> Iterator[tuple[float, View]]:
             view = View(inverted, on_sheet, reach, False)
             look = looked_at(picture, view)
             mask = ink(look.contrast)
-            whole = grouped(mask, look.rim, cut=False)
-            if whole:
-                yield plausibility(whole[0], mask, look), view
+            beside = ELSEWHERE if paper is not None and not on_sheet else 0.0
+            if whole := grouped(mask, look.rim, cut=False):
+                yield plausibility(whole[0], mask, look) - beside, view
             if not on_sheet and (mask & look.rim).any():
-                yield (
-                    plausibility(grouped(mask, look.rim, cut=True)[0], mask, look),
-                    view._replace(cut=True),
-                )
+                touching = grouped(mask, look.rim, cut=True)[0]
+                yield plausibility(touching, mask, look) - beside, view._replace(cut=True)
 
 
 class Look(NamedTuple):
@@ -176,10 +176,7 @@ def looked_at(picture: Colours, view: View) -> Look:
 
 def sheet(picture: Colours) -> Mask | None:
     """Where a bright sheet of paper lies on something darker, without its rim; None: nowhere."""
-    height, width = picture.shape[:2]
-    scale = 160 / max(height, width)
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    grey = shrunk(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), 160)
     grey = cv2.morphologyEx(cv2.medianBlur(grey, 5), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
     _, bright = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     levels = [float(np.median(grey[part])) for part in (bright == 0, bright == 1) if part.any()]
@@ -198,7 +195,9 @@ def sheet(picture: Colours) -> Mask | None:
     if rim.mean() < 0.04:
         return None
     inner = cv2.erode(np.pad(whole, 1, mode="edge"), np.ones((5, 5), np.uint8))[1:-1, 1:-1]
-    return np.asarray(cv2.resize(inner, (width, height), interpolation=cv2.INTER_NEAREST) > 0, bool)
+    return np.asarray(
+        cv2.resize(inner, picture.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0, bool
+    )
 
 
 def without_lines(contrast: Contrast) -> Contrast:
@@ -207,7 +206,12 @@ def without_lines(contrast: Contrast) -> Contrast:
     Such lines are straight, thin, and cross the picture; there are three or more. What crosses
     them is kept: the gaps are closed across each line.
     """
-    flat, upright = full_lines(contrast), full_lines(np.ascontiguousarray(contrast.T))
+    small = shrunk(contrast, SEARCHED)
+    scale = max(contrast.shape) / max(small.shape)
+    flat, upright = (
+        [tuple((round(x * scale), round(y * scale)) for x, y in line) for line in full_lines(way)]
+        for way in (small, np.ascontiguousarray(small.T))
+    )
     if len(flat) + len(upright) < 3:
         return contrast
     for lines, turned in ((flat, False), (upright, True)):
@@ -270,6 +274,13 @@ def resized(
     return np.asarray(cv2.resize(picture, size, interpolation=interpolation)), scale
 
 
+def shrunk(picture: Pixels, longer: int) -> Pixels:
+    """With a side of so many pixels, where it has more."""
+    scale = min(1.0, longer / max(picture.shape[:2]))
+    size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
+    return cast("Pixels", cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+
+
 def plausibility(mask: Mask, every: Mask, look: Look) -> float:
     """How much this looks like a digit written with a pen: a score, larger is better."""
     return float(traits(mask, every, look) @ WEIGHTS)
@@ -324,9 +335,7 @@ def surroundings(mask: Mask, picture: Colours) -> tuple[float, float]:
     """
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    scale = 64 / max(grey.shape)
-    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    around = cv2.resize(cv2.medianBlur(small, 33), grey.shape[::-1])
+    around = cv2.resize(cv2.medianBlur(shrunk(grey, 64), 33), grey.shape[::-1])
     near = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
     ring = grey[(cv2.dilate(near, np.ones((5, 5), np.uint8)) > near)]
     dark = float(np.median(grey[mask]))
@@ -362,13 +371,10 @@ def background(
 
     None is for even light.
     """
-    longer = max(picture.shape[:2])
     if reach is None:
         return np.full(picture.shape, np.quantile(picture, 0.95, axis=(0, 1)), np.float32)
-    scale = min(1.0, 160 / longer)
-    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    small = cv2.medianBlur(small, 3)
-    side = round(reach * longer * scale) | 1
+    small = cv2.medianBlur(shrunk(picture, 160), 3)
+    side = round(reach * max(small.shape[:2])) | 1
     kernel = np.ones((side, side), np.uint8)
     closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, kernel)
     closed = cv2.GaussianBlur(closed, (0, 0), 2)
@@ -511,7 +517,7 @@ def in_mnist_form(mask: Mask, stroke: tuple[float, float] = STROKE) -> UInt8[nda
     return np.asarray((image * 255).round().clip(0, 255), np.uint8)
 
 
-def in_greys(mask: Mask, contrast: Contrast) -> UInt8[ndarray, "28 28"]:
+def in_greys(mask: Redrawn, contrast: Contrast) -> UInt8[ndarray, "28 28"]:
     """A small digit in MNIST's form, with its own greys; one that is in that form stays the same.
 
     The mask may be in another scale.
@@ -519,6 +525,8 @@ def in_greys(mask: Mask, contrast: Contrast) -> UInt8[ndarray, "28 28"]:
     near = cv2.resize(mask.astype(np.uint8), contrast.shape[::-1], interpolation=cv2.INTER_AREA)
     near = cv2.dilate(near, np.ones((3, 3), np.uint8))
     cover = np.where(near > 0, contrast, 0).clip(0)
+    if cover.max() < FAINT:
+        return in_mnist_form(mask)
     cover = cover / np.quantile(cover[cover > 0.3 * cover.max()], 0.9)
     box = bounds(cover > 0.08)
     part = cover[box.top : box.bottom, box.left : box.right].astype(np.float32)
