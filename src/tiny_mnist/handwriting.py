@@ -180,7 +180,7 @@ def sheet(picture: Colours) -> Mask | None:
     grey = cv2.morphologyEx(cv2.medianBlur(grey, 5), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
     _, bright = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     levels = [float(np.median(grey[part])) for part in (bright == 0, bright == 1) if part.any()]
-    if len(levels) < 2 or levels[1] < 1.35 * levels[0]:
+    if len(levels) < 2 or levels[1] < 1.7 * levels[0]:
         return None
     outlines, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(outlines, key=cv2.contourArea)
