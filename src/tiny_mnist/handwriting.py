@@ -217,7 +217,8 @@ def erased(contrast: Contrast, lines: list[Line]) -> Contrast:
     for start, end in lines:
         cv2.line(core, start, end, 1)
         cv2.line(around, start, end, 1, thick)
-    printed = float(np.median(contrast[core > 0]))
+    crests = cv2.dilate(contrast, np.ones((thick, 1), np.uint8))  # the core may be a pixel beside
+    printed = float(np.median(crests[core > 0]))
     tall = cv2.morphologyEx(contrast, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
     on_line = (around > 0) & (contrast < 1.7 * printed)
     gone = np.where(on_line, tall, contrast)
@@ -244,7 +245,7 @@ def full_lines(contrast: Contrast) -> list[Line]:
         max_theta=np.pi / 2 + TURN,
     )
     lines: list[Line] = []
-    for rho, theta in [] if found is None else found.reshape(-1, found.shape[-1])[:200, :2]:
+    for rho, theta in [] if found is None else found.reshape(-1, found.shape[-1])[:600, :2]:
         left, right = (float((rho - x * np.cos(theta)) / np.sin(theta)) for x in (0, width - 1))
         line = (0, round(left * scale)), (contrast.shape[1] - 1, round(right * scale))
         middle = line[0][1] + line[1][1]
