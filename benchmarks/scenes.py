@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -71,19 +72,19 @@ def light(shape: tuple[int, int], rng: np.random.Generator, strong: float = 1) -
     return np.asarray(field, np.float32)
 
 
-def ruling(shape: tuple[int, int], rng: np.random.Generator, squared: bool) -> Grey:
-    """How much of each pixel the lines of squared or ruled paper cover, a little turned."""
+def ruling(shape: tuple[int, int], rng: np.random.Generator, lines: str) -> Grey:
+    """How much of each pixel the lines of squared, dark squared or ruled paper cover, turned."""
     step = min(shape) * rng.uniform(0.06, 0.22)
     thick = max(1.0, step * rng.uniform(0.02, 0.07))
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     angle = rng.normal(0, 0.06)
-    lines = []
-    for way in (y, x) if squared else (y,):
+    covers = []
+    for way in (y,) if lines == "ruled" else (y, x):
         other = x if way is y else -y
         across = way * np.cos(angle) + other * np.sin(angle) + rng.uniform(0, step)
         distance = np.abs((across + step / 2) % step - step / 2)
-        lines.append(np.clip(thick / 2 + 0.5 - distance, 0, 1))
-    return np.asarray(np.max(lines, axis=0), np.float32)
+        covers.append(np.clip(thick / 2 + 0.5 - distance, 0, 1))
+    return np.asarray(np.max(covers, axis=0), np.float32)
 
 
 def photographed(
@@ -141,6 +142,21 @@ def sheet(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float3
     return np.asarray(paper(shape, rng)[..., None] * tone, np.float32)
 
 
+def ruled(
+    surface: NDArray[np.float32], rng: np.random.Generator, lines: str
+) -> NDArray[np.float32]:
+    """Paper with printed lines: pale blue, or dark; some ruled paper has a red margin."""
+    shape = surface.shape[:2]
+    colour = np.array([0.45, 0.6, 0.8], np.float32) * rng.uniform(0.7, 1.25)
+    if lines == "dark squared":
+        colour = np.full(3, rng.uniform(0.25, 0.5), np.float32)
+    surface = written(surface, ruling(shape, rng, lines) * 0.7, colour)
+    if lines == "ruled" and rng.random() < 0.4:
+        x = int(shape[1] * rng.uniform(0.03, 0.15))
+        surface[:, x : x + max(1, shape[1] // 250)] = (0.85, 0.4, 0.45)
+    return surface
+
+
 def photo(
     draw: Draw,
     rng: np.random.Generator,
@@ -153,8 +169,7 @@ def photo(
     shape = photo_size(rng)
     surface = sheet(shape, rng)
     if lines:
-        pale = np.array([0.45, 0.6, 0.8], np.float32) * rng.uniform(0.7, 1.25)
-        surface = written(surface, ruling(shape, rng, lines == "squared") * 0.7, pale)
+        surface = ruled(surface, rng, lines)
     cover = placed(draw(rng.uniform(*width)), shape, part, rng)
     cover = cover * np.clip(0.9 + 0.1 * noise(shape, 4, rng), 0, 1)
     return photographed(written(surface, cover, ink_colour(rng)), rng, strong)
@@ -282,32 +297,186 @@ def marker(draw: Draw, rng: np.random.Generator) -> Picture:
     return photo(draw, rng, width=(0.13, 0.2), part=(0.5, 0.95))
 
 
+def dim(draw: Draw, rng: np.random.Generator) -> Picture:
+    """Taken in the dark by a moving hand: grey paper, noise, motion blur."""
+    picture = np.asarray(photo(draw, rng, width=(0.05, 0.1)), np.float32) / 255
+    long = max(picture.shape[:2])
+    steps = max(2, round(long * rng.uniform(0.004, 0.015)))
+    kernel = np.zeros((steps, steps), np.float32)
+    cv2.line(kernel, (0, int(rng.integers(steps))), (steps - 1, int(rng.integers(steps))), 1)
+    field: Any = cv2.filter2D(picture, -1, kernel / kernel.sum()) * rng.uniform(0.3, 0.6)
+    field = field + rng.normal(0, 0.015, field.shape)
+    return compressed(Image.fromarray((field.clip(0, 1) * 255).astype(np.uint8)), rng)
+
+
+def wood(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A table with a grain, rows × columns × RGB."""
+    tone = rng.uniform(0.12, 0.5) * np.array([1, rng.uniform(0.6, 1), rng.uniform(0.4, 1)])
+    stretched = noise((shape[0], max(2, shape[1] // 12)), max(2, shape[0] / 60), rng)
+    grain = cv2.resize(stretched, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(tone * (1 + 0.12 * grain[..., None]), np.float32)
+
+
+def laid(paper_sheet: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A sheet that lies askew on a table, its corners in the picture or just outside."""
+    shape = paper_sheet.shape[:2]
+    size = np.array(shape[::-1], np.float32)
+    unit = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    inset = rng.uniform(-0.06, 0.16, (4, 2)).astype(np.float32)
+    corners = (unit + inset * (1 - 2 * unit)) * size
+    warp = cv2.getPerspectiveTransform(unit * size, corners.astype(np.float32))
+    cover = cv2.warpPerspective(np.ones(shape, np.float32), warp, shape[::-1])
+    sheet_there = cv2.warpPerspective(paper_sheet, warp, shape[::-1])
+    return np.asarray(sheet_there + wood(shape, rng) * (1 - cover[..., None]), np.float32)
+
+
+def desk(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A sheet askew on a wooden table."""
+    shape = photo_size(rng)
+    surface = sheet(shape, rng)
+    if rng.random() < 0.3:
+        surface = ruled(surface, rng, "ruled" if rng.random() < 0.5 else "squared")
+    cover = placed(draw(rng.uniform(0.05, 0.1)), shape, (0.25, 0.6), rng)
+    return photographed(laid(written(surface, cover, ink_colour(rng)), rng), rng, 0.7)
+
+
+def thin_screen(draw: Draw, rng: np.random.Generator) -> Picture:
+    """Lines of one or two pixels on a large canvas."""
+    side = int(rng.uniform(150, 700))
+    high = rng.uniform(0.3, 0.9)
+    mask = draw(rng.uniform(1, 2) / (high * side))
+    cover = placed(mask, (side, side), (high, high), rng)
+    field = (255 * (cover < 0.3)).astype(np.uint8)
+    return Image.fromarray(field if rng.random() < 0.7 else 255 - field)
+
+
+def one_bit(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A scan in black and white with salt and pepper."""
+    side = int(rng.uniform(60, 900))
+    shape = (side, int(side * rng.uniform(0.7, 1.3)))
+    cover = placed(draw(rng.uniform(0.04, 0.12)), shape, (0.4, 0.95), rng)
+    field = cover + rng.normal(0, 0.12, shape) > 0.5
+    field ^= rng.random(shape) < rng.uniform(0, 0.02)
+    return Image.fromarray(~field)
+
+
+def boxed(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A field of a form, scanned: a printed frame around the digit."""
+    side = int(rng.uniform(60, 500))
+    shape = (side, int(side * rng.uniform(0.75, 1)))
+    cover = placed(draw(rng.uniform(0.05, 0.1)), shape, (0.45, 0.7), rng)
+    frame = np.zeros(shape, np.float32)
+    margin, thick = (
+        max(1, round(side * rng.uniform(*part))) for part in ((0.02, 0.07), (0.008, 0.03))
+    )
+    low, high = (margin, margin), (shape[1] - 1 - margin, shape[0] - 1 - margin)
+    cv2.rectangle(frame, low, high, 1, thick)
+    inner = np.zeros(shape, np.float32)
+    inner[margin + thick + 2 : -margin - thick - 2, margin + thick + 2 : -margin - thick - 2] = 1
+    dark = np.maximum(cover * inner * rng.uniform(0.7, 0.95), frame * rng.uniform(0.4, 0.95))
+    field: Any = 0.97 - dark + rng.normal(0, 0.012, shape)
+    return compressed(Image.fromarray((field.clip(0, 1) * 255).astype(np.uint8)), rng)
+
+
+def cut_out(draw: Draw, rng: np.random.Generator) -> Picture:
+    """Cut from a line of writing: bits of the neighbours at the borders."""
+    side = int(rng.uniform(40, 400))
+    shape = (side, side)
+    width = rng.uniform(0.05, 0.11)
+    cover = placed(draw(width), shape, (0.6, 0.8), rng)
+    columns = np.flatnonzero(cover.max(0) > 0.3)
+    neighbour = draw(width)
+    wide = 0.7 * side * neighbour.shape[1] / max(neighbour.shape)
+    room = (columns[0], side - 1 - columns[-1])
+    right = bool(room[1] > room[0])
+    seen = 0.5 * min(wide, room[right])  # pixels of the neighbour that can be seen
+    x = side - seen + wide / 2 if right else seen - wide / 2
+    cover = np.maximum(cover, ink(neighbour, shape, 0.7 * side, (x, side / 2)))
+    return photographed(written(sheet(shape, rng), cover, ink_colour(rng)), rng, 0.5)
+
+
+def tight16(draw: Draw, rng: np.random.Generator) -> Picture:
+    """16×16 greys from border to border, as the USPS's are."""
+    mask = draw(rng.uniform(0.08, 0.15))
+    wide = int(np.clip(round(16 * mask.shape[1] / mask.shape[0]), 3, 16))
+    small = cv2.resize(mask, (wide, 16), interpolation=cv2.INTER_AREA)
+    field = np.zeros((16, 16), np.uint8)
+    left = (16 - wide) // 2
+    field[:, left : left + wide] = small
+    return Image.fromarray(field if rng.random() < 0.7 else 255 - field)
+
+
+def as_mnist(draw: Draw, rng: np.random.Generator) -> Picture:
+    """28×28 in MNIST's form, either polarity."""
+    mask = draw(rng.uniform(0.1, 0.16))
+    scale = 20 / max(mask.shape)
+    size = [max(1, round(side * scale)) for side in mask.shape[::-1]]
+    small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    y, x = (
+        np.arange(n) @ small.sum(axis) / small.sum() for n, axis in ((size[1], 1), (size[0], 0))
+    )
+    field = np.zeros((28, 28), np.uint8)
+    top, left = (int(np.clip(round(14 - c), 0, 28 - n)) for c, n in ((y, size[1]), (x, size[0])))
+    field[top : top + size[1], left : left + size[0]] = small
+    return Image.fromarray(field if rng.random() < 0.6 else 255 - field)
+
+
+def enlarged_mnist(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A picture of MNIST's form, saved larger: in squares or smoothly, some as JPEG."""
+    side = int(rng.uniform(40, 600))
+    way = rng.choice([Image.Resampling.NEAREST, Image.Resampling.BICUBIC])
+    picture = as_mnist(draw, rng).resize((side, side), Image.Resampling(way))
+    return picture if rng.random() < 0.5 else compressed(picture, rng)
+
+
 SCENES: dict[str, Scene] = {
+    "28×28, as MNIST": as_mnist,
+    "28×28, enlarged": enlarged_mnist,
+    "28×28, paint": paint28,
+    "16×16, tight": tight16,
+    "10 to 32 pixels": tiny,
     "screen": screen,
-    "28×28 paint": paint28,
-    "tiny": tiny,
+    "screen, thin": thin_screen,
     "transparent": transparent,
     "scan": scan,
+    "scan, 1 bit": one_bit,
+    "scan, boxed": boxed,
     "crop": crop,
     "photo": photo,
-    "photo, squared paper": lambda draw, rng: photo(draw, rng, lines="squared"),
-    "photo, ruled paper": lambda draw, rng: photo(draw, rng, lines="ruled"),
+    "photo, squared paper": partial(photo, lines="squared"),
+    "photo, dark squares": partial(photo, lines="dark squared"),
+    "photo, ruled paper": partial(photo, lines="ruled"),
     "photo, pencil": pencil,
     "photo, marker": marker,
     "photo, corner": corner,
+    "photo, dim": dim,
     "photo, table": table_edge,
+    "photo, desk": desk,
+    "photo, cut out": cut_out,
     "photo, board": board,
 }
 
 
 def blank(rng: np.random.Generator) -> Picture:
-    """Paper with nothing on it."""
+    """No digit: paper of every kind, a table, a board, an empty canvas."""
     shape = photo_size(rng)
-    return photographed(sheet(shape, rng), rng)
+    surface = sheet(shape, rng)
+    kind = rng.choice(["paper", "squared", "ruled", "desk", "wood", "board", "canvas"])
+    if kind in ("squared", "ruled"):
+        surface = ruled(surface, rng, str(kind))
+    elif kind == "desk":
+        surface = laid(surface, rng)
+    elif kind == "wood":
+        surface = wood(shape, rng)
+    elif kind == "board":
+        surface = surface * np.float32(rng.uniform(0.1, 0.25))
+    elif kind == "canvas":
+        return Image.new("RGB", shape, tuple(int(c) for c in rng.choice([0, 255, 128], 3)))
+    return photographed(surface, rng)
 
 
 def several(draws: list[Draw], rng: np.random.Generator) -> Picture:
-    """Two to four digits in a row, photographed."""
+    """Two to four digits in a row: on paper, squared paper or a screen, dark or light."""
     width, height = rng.uniform(0.04, 0.1), int(rng.uniform(60, 300))
     masks = [cropped(draw(width)) for draw in draws]
     shape = (2 * height, int((len(masks) + 1) * height))
@@ -315,4 +484,10 @@ def several(draws: list[Draw], rng: np.random.Generator) -> Picture:
     for place, mask in enumerate(masks):
         centre = ((place + 1) * height * 0.95, height + rng.normal(0, 0.05) * height)
         cover = np.maximum(cover, ink(mask, shape, height * rng.uniform(0.85, 1.1), centre))
-    return photographed(written(sheet(shape, rng), cover, ink_colour(rng)), rng, 0.7)
+    if rng.random() < 0.3:
+        field = (cover * 255).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(field if rng.random() < 0.5 else 255 - field)
+    surface = sheet(shape, rng)
+    if rng.random() < 0.3:
+        surface = ruled(surface, rng, "squared")
+    return photographed(written(surface, cover, ink_colour(rng)), rng, 0.7)

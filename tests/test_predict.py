@@ -120,6 +120,62 @@ def test_reads_through_shadow_noise_and_squares() -> None:
     assert read_one(picture) == 7
 
 
+def squared(step: int = 40) -> np.ndarray:
+    """Squared paper, 600×600, noisy as a photograph is."""
+    paper = np.full((600, 600, 3), 225.0)
+    paper[::step] = paper[1::step] = paper[:, ::step] = paper[:, 1::step] = (120, 150, 190)
+    noise = np.random.default_rng(0).normal(0, 3, paper.shape)
+    return np.asarray((paper + noise).clip(0, 255), np.uint8)
+
+
+def written(paper: np.ndarray, left: int = 200, top: int = 200) -> np.ndarray:
+    """A 7 of some 100 pixels, in dark ink."""
+    result = paper.copy()
+    result[top : top + 200, left : left + 200][drawn(200, 14) > 127] = 40
+    return result
+
+
+def test_finds_the_digit_beside_the_lines_and_the_table() -> None:
+    assert read_one(Image.fromarray(written(squared()))) == 7
+    on_table = squared(step=10_000)
+    for place in np.ndindex(600, 600):
+        if place[1] < 90 + place[0] // 12 or place[0] > 500:
+            on_table[place] //= 4
+    assert read_one(Image.fromarray(written(on_table))) == 7
+
+
+def test_a_frame_and_a_cut_neighbour_are_no_digits() -> None:
+    paper = np.full((200, 260, 3), 240, np.uint8)
+    digit = written(paper, 20, 0)
+    framed = cv2.rectangle(digit.copy(), (12, 12), (240, 188), (40, 40, 40), 3)
+    assert read_one(Image.fromarray(framed)) == 7
+    neighbour = digit.copy()
+    neighbour[40:160, 250:] = 40
+    assert read_one(Image.fromarray(neighbour)) == 7
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_digit_in_the_form_of_mnist_stays_as_it_is(inverted: bool) -> None:
+    image = np.zeros((28, 28), np.uint8)
+    image[4:7, 8:21] = image[7:24, 17:20] = 255
+    image[5:23, 16] = image[7, 8:16] = 120
+    again = find_digits(np.repeat((255 - image if inverted else image)[..., None], 3, axis=2))
+    assert len(again) == 1
+    seen = again[0].image.astype(int)
+    shifted = [np.roll(image, (y, x), (0, 1)) for y in range(-3, 4) for x in range(-3, 4)]
+    assert min(np.abs(seen - one).mean() for one in shifted) < 2
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (3000, 3), (64, 2)])
+def test_odd_shapes_without_ink_are_said_to_be_empty(shape: tuple[int, int]) -> None:
+    assert read_one(Image.new("RGB", shape, "white")) == "no digit"
+
+
+@pytest.mark.parametrize("step", [40, 75])
+def test_squared_paper_alone_is_no_digit(step: int) -> None:
+    assert read_one(Image.fromarray(squared(step))) == "no digit"
+
+
 def test_says_when_there_is_no_digit_or_several(tmp_path: Path) -> None:
     assert read_one(Image.new("RGB", (300, 200), "white")) == "no digit"
     two = np.hstack([drawn(), drawn(text="0")])
