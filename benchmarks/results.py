@@ -115,7 +115,7 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 def accuracy_table(recipes: list[Recipe]) -> str:
     """The main figures: a row a recipe."""
-    header = ["recipe", "epochs", "runs", "mean ± deviation, %", "least", "by seed, %", "seconds"]
+    header = ["recipe", "epochs", "runs", "mean ± deviation, %", "least", "by seed, %"]
     rows = [
         [
             recipe.name,
@@ -124,7 +124,6 @@ def accuracy_table(recipes: list[Recipe]) -> str:
             f"**{spread(recipe.accuracies, 3)}**",
             f"{min(recipe.accuracies):.2f}",
             ", ".join(f"{value:.2f}" for value in recipe.accuracies),
-            f"{recipe.summary_mean('training_seconds'):.0f}",
         ]
         for recipe in recipes
     ]

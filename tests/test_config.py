@@ -20,6 +20,7 @@ Compose = Callable[..., DictConfig]
         ["optim=adamw"],
         ["optim=sgd"],
         ["experiment=best"],
+        ["experiment=best_long"],
         ["trainer=cpu"],
         ["trainer=gpu"],
         ["trainer=ddp"],
