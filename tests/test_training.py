@@ -110,7 +110,7 @@ def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(
 
 
 def test_a_run_on_warped_images_goes_on_to_the_same_bits(compose: Compose, tmp_path: Path) -> None:
-    config = compose("experiment=warped", *SMALL, "checkpoint_every=7")
+    config = compose("experiment=best", *SMALL, "checkpoint_every=7")
     run = RunFolder(tmp_path)
     run.configuration.parent.mkdir()
     OmegaConf.save(config, run.configuration)
