@@ -10,11 +10,13 @@ import argparse
 import json
 from collections import Counter
 from dataclasses import dataclass
+from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from matplotlib.figure import Figure
+from rich.console import Console
 from rich.progress import track
 
 from benchmarks.contestant import PROJECT
@@ -83,7 +85,7 @@ def read(name: str, folder: Path) -> Recipe:
     """The runs below a folder, evaluating those that are not yet."""
     mnist = source.load(source.default_root())
     runs = sorted(find_runs([folder]), key=lambda run: int(summary_of(run)["seed"]))
-    for run in track(runs, f"Evaluating {name}"):
+    for run in track(runs, f"Evaluating {name}", console=Console(stderr=True)):
         files = EvaluationFiles(run / "evaluation")
         if not files.numbers.exists():
             network = RunFolder(run).load_network()
@@ -183,16 +185,16 @@ def accuracy_picture(recipes: list[Recipe]) -> Figure:
     axes = figure.subplots()
     (left, right), (low, high) = COURSEWORK
     axes.fill_between((left, right), low, high, color="0.88")
-    axes.annotate(
-        "course projects,\none run each", (left, low), (0, -4), textcoords="offset points",
-        color="0.4", fontsize=9, va="top",
+    axes.text(
+        sqrt(left * right), (low + high) / 2, "course\nprojects,\none run\neach",
+        color="0.35", fontsize=8, ha="center", va="center",
     )  # fmt: skip
     for other in PUBLISHED:
         axes.errorbar(other.parameters, other.accuracy, other.deviation, fmt="D", color="0.35")
         last = other is PUBLISHED[-1]
         axes.annotate(
             f"{other.name}: {other.accuracy:g} %", (other.parameters, other.accuracy),
-            (-8 if last else 8, 8), textcoords="offset points", color="0.35", fontsize=9,
+            (-8 if last else 8, 12), textcoords="offset points", color="0.35", fontsize=9,
             ha="right" if last else "left",
         )  # fmt: skip
     for place, recipe in enumerate(recipes):
