@@ -80,13 +80,13 @@ class Children:
         self.received: list[int] = []
         """The signals so far."""
         self.processes: list[subprocess.Popen[str]] = []
+        self.told: list[subprocess.Popen[str]] = []
 
     def start(self, command: list[str], **options: Any) -> "subprocess.Popen[str]":
         """Start one, in a session of its own: Ctrl-C comes to it once, from here."""
         process = subprocess.Popen(command, start_new_session=True, text=True, **options)
-        told = len(self.received)  # by a signal while it was being started
         self.processes.append(process)
-        if told:
+        if self.received and process not in self.told:  # the signal came while it was being started
             process.send_signal(self.received[0])
         return process
 
@@ -107,4 +107,5 @@ class Children:
         """Pass one signal on."""
         self.received.append(number)
         for process in self.processes:
+            self.told.append(process)
             process.send_signal(number)
