@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
@@ -24,12 +25,12 @@ from tiny_mnist import pictures
 from tiny_mnist.allocator import keep_freed_memory
 from tiny_mnist.compare import find_runs
 from tiny_mnist.data import source
-from tiny_mnist.evaluation import evaluate
+from tiny_mnist.evaluation import evaluate, predict, score
 from tiny_mnist.evaluation_report import EvaluationFiles
 from tiny_mnist.run import RunFolder
 
 IMAGES = PROJECT / "docs" / "images"
-COLUMNS = 9  # of the sheet of mistakes
+COLUMNS, ROWS = 9, 12  # of the sheet of mistakes, at most
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Recipe:
     name: str
     summaries: list[dict[str, Any]]
     evaluations: list[dict[str, Any]]
+    ensemble: float
+    """Test accuracy of the mean of all runs' probabilities, percent."""
 
     def values(self, *keys: str) -> list[float]:
         """One figure of each evaluation, by its path."""
@@ -85,16 +88,20 @@ def read(name: str, folder: Path) -> Recipe:
     """The runs below a folder, evaluating those that are not yet."""
     mnist = source.load(source.default_root())
     runs = sorted(find_runs([folder]), key=lambda run: int(summary_of(run)["seed"]))
+    total = torch.zeros(len(mnist.test_labels), 10)
     for run in track(runs, f"Evaluating {name}", console=Console(stderr=True)):
         files = EvaluationFiles(run / "evaluation")
+        network = RunFolder(run).load_network()
+        total += predict(network, mnist.test_images).exp()
         if not files.numbers.exists():
-            network = RunFolder(run).load_network()
             found = evaluate(network, mnist.test_images, mnist.test_labels)
+            files.folder.mkdir(exist_ok=True)
             files.write(found, mnist.test_images, RunFolder(run).provenance(network))
     evaluations = [
         json.loads(EvaluationFiles(run / "evaluation").numbers.read_text()) for run in runs
     ]
-    return Recipe(name, [summary_of(run) for run in runs], evaluations)
+    _, ensemble = score(total, mnist.test_labels)
+    return Recipe(name, [summary_of(run) for run in runs], evaluations, ensemble)
 
 
 def summary_of(run: Path) -> dict[str, Any]:
@@ -126,6 +133,21 @@ def accuracy_table(recipes: list[Recipe]) -> str:
             f"**{spread(recipe.accuracies, 3)}**",
             f"{min(recipe.accuracies):.2f}",
             ", ".join(f"{value:.2f}" for value in recipe.accuracies),
+        ]
+        for recipe in recipes
+    ]
+    return markdown(header, rows)
+
+
+def ensemble_table(recipes: list[Recipe]) -> str:
+    """What all runs of a recipe answer together: not one network any more."""
+    header = ["all runs of", "networks", "parameters", "accuracy of their mean probabilities, %"]
+    rows = [
+        [
+            recipe.name,
+            str(len(recipe.summaries)),
+            f"{sum(summary['parameters'] for summary in recipe.summaries):,}",
+            f"{recipe.ensemble:.2f}",
         ]
         for recipe in recipes
     ]
@@ -220,7 +242,7 @@ def accuracy_picture(recipes: list[Recipe]) -> Figure:
 
 
 def mistakes_picture(recipes: list[Recipe]) -> Figure:
-    """The test images that most runs read wrong, the most often wrong first."""
+    """The test images that most runs read wrong, the most often wrong first, as far as they fit."""
     runs = [evaluation for recipe in recipes for evaluation in recipe.evaluations]
     read_as: dict[int, Counter[int]] = {}
     about: dict[int, dict[str, Any]] = {}
@@ -231,7 +253,7 @@ def mistakes_picture(recipes: list[Recipe]) -> Figure:
     count = {index: answers.total() for index, answers in read_as.items()}
     chosen = sorted((i for i in count if 2 * count[i] > len(runs)), key=lambda i: (-count[i], i))
     images = source.load(source.default_root()).test_images
-    rows = max(1, -(-len(chosen) // COLUMNS))
+    rows = min(max(1, -(-len(chosen) // COLUMNS)), ROWS)
     figure = Figure(figsize=(1.45 * COLUMNS, 1.9 * rows + 0.5), layout="constrained")
     figure.suptitle(
         f"{len(chosen)} test images that most of {len(runs)} runs read wrong "
@@ -259,7 +281,7 @@ def main() -> None:
     keep_freed_memory()
     pairs = [given.partition("=") for given in options.recipes]
     recipes = [read(name, Path(folder)) for name, _, folder in pairs]
-    for table in (accuracy_table, closer_table, digit_table):
+    for table in (accuracy_table, ensemble_table, closer_table, digit_table):
         print(table(recipes))
     pictures.save(accuracy_picture(recipes), options.images / "accuracy.png")
     pictures.save(mistakes_picture(recipes), options.images / "mistakes.png")

@@ -2,7 +2,11 @@
 
 import json
 import math
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 from typer.testing import CliRunner
 
+from conftest import PROJECT
 from tiny_mnist import evaluation
 from tiny_mnist.cli import app
 from tiny_mnist.corruptions import CORRUPTIONS, corrupt
@@ -164,3 +169,24 @@ def test_a_summary_of_other_weights_is_not_believed(small_run: RunFolder, tmp_pa
     known = run.provenance(small_run.load_network())
     assert "commit" not in known
     assert known["parameters"] == 9594
+
+
+@pytest.mark.slow
+def test_the_published_tables_are_made_from_run_folders(
+    small_run: RunFolder, mnist_root: Path, tmp_path: Path
+) -> None:
+    """From runs that nothing has evaluated yet, which are then not evaluated again."""
+    shutil.copytree(small_run.path, tmp_path / "runs" / "0")
+    program = [sys.executable, "-m", "benchmarks.results", f"small={tmp_path / 'runs'}"]
+    outputs = [
+        subprocess.run(
+            [*program, "--images", str(tmp_path)], cwd=PROJECT, capture_output=True, text=True,
+            check=True, env={**os.environ, "MNIST_ROOT": str(mnist_root)},
+        ).stdout
+        for _ in range(2)
+    ]  # fmt: skip
+    assert outputs[0] == outputs[1]
+    accuracy = json.loads(small_run.summary.read_text())["test_accuracy"]
+    assert f"| small | 2 | 1 | **{accuracy:.3f}** | {accuracy:.2f} | {accuracy:.2f} |" in outputs[0]
+    assert f"| small | 1 | 9,594 | {accuracy:.2f} |" in outputs[0]
+    assert {"accuracy.png", "mistakes.png"} <= {path.name for path in tmp_path.iterdir()}
