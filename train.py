@@ -22,7 +22,7 @@ from tiny_mnist import launch
 def main(config: DictConfig) -> float:
     """Run one job."""
     # Here, not above: torch and Lightning take seconds to load, and --help needs neither.
-    from tiny_mnist.training import train
+    from tiny_mnist.training.train import train
 
     return launch.run_job(train, config)
 

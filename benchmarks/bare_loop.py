@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from benchmarks.contestant import Job, Result, main, seconds_for
 from benchmarks.recipe import adagrad
-from tiny_mnist import network
-from tiny_mnist.allocator import keep_freed_memory
-from tiny_mnist.data import source
-from tiny_mnist.data.augment import Motions, draw_motions, move, normalize
-from tiny_mnist.network import TinyCNN
+from tiny_mnist.data import download as source
+from tiny_mnist.data.transforms import Motions, draw_motions, move, normalize
+from tiny_mnist.models import tiny_cnn as network
+from tiny_mnist.models.tiny_cnn import TinyCNN
+from tiny_mnist.system.memory import keep_freed_memory
 
 Batch = tuple[Tensor, Tensor, Motions]
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.contestant import BATCH, Job, Result, main
-from tiny_mnist.network import TinyCNN
+from tiny_mnist.models.tiny_cnn import TinyCNN
 
 SIDE = 2048  # of the square matrices
 TRIES = 20  # the best counts: a peak is what nothing disturbs

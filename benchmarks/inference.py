@@ -35,10 +35,10 @@ def contestants(run: Path, folder: Path) -> dict[str, Answer]:
     import onnxruntime
     import torch
 
-    from tiny_mnist.data import source
-    from tiny_mnist.evaluation import predict
-    from tiny_mnist.export import INPUT, export
-    from tiny_mnist.run import RunFolder
+    from tiny_mnist.data import download as source
+    from tiny_mnist.evaluation.metrics import predict
+    from tiny_mnist.export.export import INPUT, export
+    from tiny_mnist.runs.folder import RunFolder
 
     torch.set_num_threads(1)
     network = RunFolder(run).load_network()

@@ -7,7 +7,7 @@ this project.
 import sys
 from pathlib import Path
 
-from tiny_mnist.data import source
+from tiny_mnist.data import download as source
 
 
 def link_mnist(folder: Path) -> None:

@@ -20,10 +20,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.bare_loop import build, ready_batches
 from benchmarks.contestant import BATCH, Job
 from benchmarks.recipe import adagrad
-from tiny_mnist import network
-from tiny_mnist.allocator import keep_freed_memory
-from tiny_mnist.data import source
-from tiny_mnist.data.augment import draw_motions, move, normalize
+from tiny_mnist.data import download as source
+from tiny_mnist.data.transforms import draw_motions, move, normalize
+from tiny_mnist.models import tiny_cnn as network
+from tiny_mnist.system.memory import keep_freed_memory
 
 WARM_UP, STEPS, REPEATS = 20, 100, 300
 KINDS = {  # parts of the names of PyTorch's operations, the first that fits

@@ -15,16 +15,10 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import DictConfig
 
-from program import HELD_OUT, RUN, outcome, run_program
-from tiny_mnist.data import source
-from tiny_mnist.run import RunFolder
-from tiny_mnist.training import train
-
-PROJECT = Path(__file__).parents[1]
-SMALL = ("trainer=cpu", "trainer.max_epochs=2", "data.train_size=1000", "data.batch_size=100")
-"""A real run of a second."""
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from support.program import HELD_OUT, PROJECT, RUN, SMALL, Command, outcome, run_program
+from tiny_mnist.data import download as source
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.training.train import train
 
 COUNTS: Counter[str] = Counter()
 

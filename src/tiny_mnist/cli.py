@@ -36,12 +36,12 @@ def evaluate(
     # Here, not above: torch takes seconds to load, and --help does not need it.
     from rich.console import Console
 
-    from tiny_mnist import evaluation_report
-    from tiny_mnist.allocator import keep_freed_memory
-    from tiny_mnist.data import source
-    from tiny_mnist.evaluation import evaluate, steps
-    from tiny_mnist.files import check_can_write
-    from tiny_mnist.run import RunFolder
+    from tiny_mnist.data import download as source
+    from tiny_mnist.evaluation import report as evaluation_report
+    from tiny_mnist.evaluation.metrics import evaluate, steps
+    from tiny_mnist.runs.folder import RunFolder
+    from tiny_mnist.system.atomic_files import check_can_write
+    from tiny_mnist.system.memory import keep_freed_memory
 
     keep_freed_memory()
     files = evaluation_report.EvaluationFiles(out or run / "evaluation")
@@ -86,10 +86,10 @@ def export(
 
     ONNX takes raw images, uint8 [batch, 28, 28], light on dark, and gives log-probabilities.
     """
-    from tiny_mnist import export as exporter
-    from tiny_mnist.data import source
-    from tiny_mnist.files import check_can_write
-    from tiny_mnist.run import RunFolder
+    from tiny_mnist.data import download as source
+    from tiny_mnist.export import export as exporter
+    from tiny_mnist.runs.folder import RunFolder
+    from tiny_mnist.system.atomic_files import check_can_write
 
     if int8 and file_format is Format.safetensors:
         raise typer.BadParameter("is for --format onnx only", param_hint="--int8")
@@ -115,7 +115,7 @@ def compare(
     """Rank finished runs, grouped over seeds, and say which differences are more than noise."""
     from rich.console import Console
 
-    from tiny_mnist.compare import Ranking, find_runs
+    from tiny_mnist.sweeps.ranking import Ranking, find_runs
 
     with one_line_errors():
         ranking = Ranking(find_runs(folders))
@@ -147,8 +147,8 @@ def predict(
 
     The exit status is 1 if any file could not be read as a picture.
     """
-    from tiny_mnist.answers import report
-    from tiny_mnist.reading import network_of, pretrained_network
+    from tiny_mnist.inference.output import report
+    from tiny_mnist.inference.predictor import network_of, pretrained_network
 
     with one_line_errors():
         report(pictures, network_of(run) if run else pretrained_network(), as_json, show)
@@ -168,7 +168,7 @@ def demo(
 ) -> None:
     """Draw digits on a page in the browser, and see inside the network while it reads them."""
     with one_line_errors():
-        from tiny_mnist.demo import serve
+        from tiny_mnist.demo.app import serve
 
         serve(run, host, port, lambda at: typer.echo(f"Open {at} in a browser; Ctrl+C ends it."))
 

@@ -23,10 +23,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tiny_mnist import sweep
-from tiny_mnist.allocator import keep_freed_memory
 from tiny_mnist.errors import UserError, one_line, shown
-from tiny_mnist.processes import is_first
+from tiny_mnist.sweeps import job as sweep
+from tiny_mnist.system.memory import keep_freed_memory
+from tiny_mnist.system.processes import is_first
 
 TRACEBACK = "TINY_MNIST_TRACEBACK"
 
@@ -48,7 +48,7 @@ class Guard(Callback):
         # Hydra turns a callback's exceptions into warnings; these must stop the run.
         with stopping():
             check(config)
-            from tiny_mnist.run import RunFolder
+            from tiny_mnist.runs.folder import RunFolder
 
             run = RunFolder(config.hydra.run.dir)
             if not is_first():
@@ -83,12 +83,12 @@ def check(config: DictConfig) -> None:
     Raises:
         UserError: a setting that is wrong by itself or with others.
     """
-    from tiny_mnist.config import plain, validate
+    from tiny_mnist.config.schema import plain, validate
 
     settings = plain(config)
     validate(settings)
     # Only now, for it loads torch: a mistyped number is answered at once.
-    from tiny_mnist.training import check_optim
+    from tiny_mnist.training.train import check_optim
 
     check_optim(OmegaConf.create(settings))
 
@@ -119,7 +119,7 @@ def run(main: Callable[[], None]) -> None:
         if any(argument.startswith("resume=") for argument in sys.argv[1:]):
             resume_job(sys.argv[1:])
         elif any(argument.startswith("search=") for argument in sys.argv[1:]):
-            from tiny_mnist.search import search
+            from tiny_mnist.sweeps.search import search
 
             with interruption_explained(None):
                 search(sys.argv[1:])
@@ -160,7 +160,7 @@ def run_sweep(main: Callable[[], None]) -> None:
 
 def run_job(train: Callable[..., float], config: DictConfig) -> float:
     """Run one job in its folder; in a sweep, an error is noted there, and the next job comes."""
-    from tiny_mnist.run import RunFolder
+    from tiny_mnist.runs.folder import RunFolder
 
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
@@ -191,7 +191,7 @@ def resume_job(arguments: list[str]) -> None:
     if is_first():
         write_log(folder / "train.log")
 
-    from tiny_mnist.training import train
+    from tiny_mnist.training.train import train
 
     with interruption_explained(folder):
         try:
@@ -210,7 +210,7 @@ def quiet() -> Iterator[None]:
 @contextmanager
 def interruption_explained(folder: Path | None) -> Iterator[None]:
     """End an interrupted program with the command that resumes the run, if it is one alone."""
-    from tiny_mnist.interruption import Interrupted
+    from tiny_mnist.system.signals import Interrupted
 
     try:
         yield

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from tiny_mnist.config import SAFE, plain, validate
+from tiny_mnist.config.schema import SAFE, plain, validate
 from tiny_mnist.errors import UserError
-from tiny_mnist.files import whole_file
-from tiny_mnist.processes import is_first, started
-from tiny_mnist.run import RunFolder
-from tiny_mnist.sweep import FAILURE, PRUNED
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.sweeps.job import FAILURE, PRUNED
+from tiny_mnist.system.atomic_files import whole_file
+from tiny_mnist.system.processes import is_first, started
 
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"  # Hydra's own
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from tiny_mnist.data import MNISTDataModule, Normalized
-from tiny_mnist.data.augment import move, normalize
-from tiny_mnist.data.loader import EvaluationLoader
-from tiny_mnist.data.source import Mnist
+from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.loaders import EvaluationLoader
+from tiny_mnist.data.transforms import move, normalize
 
 
 def set_up(root: Path, **settings: Any) -> MNISTDataModule:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from program import RUN, outcome, run_program
-from tiny_mnist.data.source import FILES, TEST_IMAGES, TRAIN_IMAGES, TRAIN_LABELS
-from tiny_mnist.run import RunFolder
+from support.program import RUN, outcome, run_program
+from tiny_mnist.data.download import FILES, TEST_IMAGES, TRAIN_IMAGES, TRAIN_LABELS
+from tiny_mnist.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 MEGABYTE = 1 << 20

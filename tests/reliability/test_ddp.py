@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from conftest import Command
-from program import RUN, TRAIN, WAIT, outcome
-from tiny_mnist.run import RunFolder
+from support.program import RUN, TRAIN, WAIT, Command, outcome
+from tiny_mnist.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 TWO = (

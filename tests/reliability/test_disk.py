@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from program import RUN, TRAIN, WAIT, Blow, outcome, run_program
-from tiny_mnist.checkpoint import read_checkpoint
-from tiny_mnist.run import RunFolder
+from support.program import RUN, TRAIN, WAIT, Blow, outcome, run_program
+from tiny_mnist.runs.checkpoint_io import read_checkpoint
+from tiny_mnist.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from program import run_program
-from tiny_mnist.classifier import Classifier
-from tiny_mnist.config import plain, validate
+from support.program import run_program
+from tiny_mnist.config.schema import plain, validate
 from tiny_mnist.launch import explain
-from tiny_mnist.training import build_trainer, check_memory
+from tiny_mnist.training.lit_module import Classifier
+from tiny_mnist.training.train import build_trainer, check_memory
 
 Compose = Callable[..., DictConfig]
 OPTIONS = (

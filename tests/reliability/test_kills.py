@@ -9,30 +9,30 @@ from typing import Any
 
 import pytest
 
-from program import HELD_OUT, RUN, Blow, Program, outcome, run_program
-from tiny_mnist.run import RunFolder
+from support.program import HELD_OUT, RUN, Blow, Program, outcome, run_program
+from tiny_mnist.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
 PLACES = [
     # in a training step: the first, in the middle, in the last epoch, the last of all
-    *(Blow("tiny_mnist.classifier.Classifier.training_step", n) for n in (1, 21, 40, 48)),
+    *(Blow("tiny_mnist.training.lit_module.Classifier.training_step", n) for n in (1, 21, 40, 48)),
     # in the evaluation after the first and after the second epoch
-    *(Blow("tiny_mnist.classifier.Classifier.validation_step", n) for n in (1, 4)),
+    *(Blow("tiny_mnist.training.lit_module.Classifier.validation_step", n) for n in (1, 4)),
     # in writing the first checkpoint, and later ones: before, when the bytes are half there …
-    *(Blow("tiny_mnist.checkpoint.torch.save", n) for n in (1, 2)),
+    *(Blow("tiny_mnist.runs.checkpoint_io.torch.save", n) for n in (1, 2)),
     *(Blow("os.fsync", n) for n in (3, 7, 11)),
     # … between the two renames, when there is no last checkpoint, and after them
     *(Blow("pathlib.Path.replace", n) for n in (4, 5)),
-    Blow("tiny_mnist.files.flush_folder", 4),
+    Blow("tiny_mnist.system.atomic_files.flush_folder", 4),
     # in drawing the pictures and in writing the summary
-    *(Blow("tiny_mnist.pictures.save", n) for n in (1, 3)),
-    Blow("tiny_mnist.run.RunFolder.write_summary"),
+    *(Blow("tiny_mnist.evaluation.plots.save", n) for n in (1, 3)),
+    Blow("tiny_mnist.runs.folder.RunFolder.write_summary"),
 ]
 PLACES_WITHIN_EPOCHS = [  # with a checkpoint after every third step
-    *(Blow("tiny_mnist.classifier.Classifier.training_step", n) for n in (3, 21, 40)),
-    Blow("tiny_mnist.classifier.Classifier.validation_step", 3),
-    *(Blow("tiny_mnist.checkpoint.torch.save", n) for n in (3, 9)),
+    *(Blow("tiny_mnist.training.lit_module.Classifier.training_step", n) for n in (3, 21, 40)),
+    Blow("tiny_mnist.training.lit_module.Classifier.validation_step", 3),
+    *(Blow("tiny_mnist.runs.checkpoint_io.torch.save", n) for n in (3, 9)),
     *(Blow("pathlib.Path.replace", n) for n in (4, 5, 8, 18)),
 ]
 SEED, RANDOM_RUNS, KILLS = 4, 20, 3
@@ -71,7 +71,7 @@ def test_killed_at_a_place(
 def test_killed_in_the_final_evaluation(
     held_out: dict[str, Any], tmp_path: Path, count: Counter[str]
 ) -> None:
-    blow = Blow("tiny_mnist.classifier.Classifier.test_step", 2)
+    blow = Blow("tiny_mnist.training.lit_module.Classifier.test_step", 2)
     done = run_program(*HELD_OUT, "hydra.run.dir=run", folder=tmp_path, blow=blow)
     assert done.status == -9, (done.stdout, done.stderr)
     assert resumed(tmp_path) == (held_out, 3 * STEPS)
@@ -116,7 +116,7 @@ def test_killed_in_the_download(
     small: dict[str, Any], tmp_path: Path, mirror: Path, count: Counter[str]
 ) -> None:
     arguments = [*RUN, "hydra.run.dir=run", "data.root=data"]
-    for place in ("tiny_mnist.data.source.os.fsync", "tiny_mnist.data.source.os.fdopen"):
+    for place in ("tiny_mnist.data.download.os.fsync", "tiny_mnist.data.download.os.fdopen"):
         done = run_program(*arguments, folder=tmp_path, mirror=mirror, blow=Blow(place))
         assert done.status == -9, done.stderr
         arguments = ["resume=run"]

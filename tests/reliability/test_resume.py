@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Command
-from program import RUN, outcome
+from support.program import RUN, Command, outcome
 from tiny_mnist.errors import UserError
 from tiny_mnist.resume import newest_unfinished
-from tiny_mnist.run import RunFolder
+from tiny_mnist.runs.folder import RunFolder
 
 
 def begun(path: Path, age: int, finished: bool = False) -> RunFolder:

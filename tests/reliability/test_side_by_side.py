@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from program import RUN, Program
-from tiny_mnist.data import source
+from support.program import RUN, Program
+from tiny_mnist.data import download as source
 
 pytestmark = pytest.mark.slow
 RUNS = 20

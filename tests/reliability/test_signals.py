@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from program import HELD_OUT, RUN, Blow, outcome, run_program
-from tiny_mnist.run import RunFolder
+from support.program import HELD_OUT, RUN, Blow, outcome, run_program
+from tiny_mnist.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 STOPPED = "runs stopped by SIGTERM or Ctrl-C at chosen places, resumed, identical"
@@ -17,11 +17,19 @@ STOPPED = "runs stopped by SIGTERM or Ctrl-C at chosen places, resumed, identica
 @pytest.mark.parametrize(
     ("place", "call", "steps"),
     [
-        ("tiny_mnist.data.source.load", 1, None),  # before there is anything to save
-        ("tiny_mnist.classifier.Classifier.training_step", 20, 20),  # finished, saved
-        ("tiny_mnist.classifier.Classifier.training_step", 32, 32),  # the last of its epoch
-        ("tiny_mnist.classifier.Classifier.validation_step", 3, 32),  # the epoch is finished
-        ("tiny_mnist.pictures.save", 2, 48),
+        ("tiny_mnist.data.download.load", 1, None),  # before there is anything to save
+        ("tiny_mnist.training.lit_module.Classifier.training_step", 20, 20),  # finished, saved
+        (
+            "tiny_mnist.training.lit_module.Classifier.training_step",
+            32,
+            32,
+        ),  # the last of its epoch
+        (
+            "tiny_mnist.training.lit_module.Classifier.validation_step",
+            3,
+            32,
+        ),  # the epoch is finished
+        ("tiny_mnist.evaluation.plots.save", 2, 48),
     ],
 )
 def test_a_signal_saves_and_says_how_to_go_on(
@@ -52,7 +60,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
 def test_a_signal_in_the_final_evaluation(
     tmp_path: Path, held_out: dict[str, object], number: int, count: Counter[str]
 ) -> None:
-    blow = Blow("tiny_mnist.classifier.Classifier.test_step", number=number)
+    blow = Blow("tiny_mnist.training.lit_module.Classifier.test_step", number=number)
     done = run_program(*HELD_OUT, "hydra.run.dir=run", folder=tmp_path, blow=blow)
     assert done.status == 128 + number
     assert done.stderr.endswith("; go on with: python train.py resume=run\n")
@@ -64,7 +72,7 @@ def test_a_signal_in_the_final_evaluation(
 
 def test_a_second_signal_does_not_wait(tmp_path: Path, small: dict[str, object]) -> None:
     twice = Blow(
-        "tiny_mnist.classifier.Classifier.training_step", 20, number=signal.SIGINT, times=2
+        "tiny_mnist.training.lit_module.Classifier.training_step", 20, number=signal.SIGINT, times=2
     )
     done = run_program(*RUN, "hydra.run.dir=run", folder=tmp_path, blow=twice)
     assert done.status == 130

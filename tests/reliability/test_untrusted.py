@@ -11,12 +11,12 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from conftest import SMALL
+from support.program import SMALL
 from tiny_mnist.errors import UserError
 from tiny_mnist.launch import explain
 from tiny_mnist.resume import prepare
-from tiny_mnist.run import RunFolder
-from tiny_mnist.training import train
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.training.train import train
 
 Compose = Callable[..., DictConfig]
 BAD = "bad checkpoints, each refused in one line or replaced by the one before; no code was run"

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from tiny_mnist.data import source
-from tiny_mnist.data.augment import Augmentation, generator_of, normalize
-from tiny_mnist.data.loader import EVALUATION_BATCH, Batch, EvaluationLoader, Share, TrainingLoader
+from tiny_mnist.data import download as source
+from tiny_mnist.data.loaders import EVALUATION_BATCH, Batch, EvaluationLoader, Share, TrainingLoader
+from tiny_mnist.data.transforms import Augmentation, generator_of, normalize
 
 SPLIT = 2**32  # where an epoch's number stands otherwise: a stream that no epoch draws from
 

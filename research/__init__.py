@@ -1,0 +1,1 @@
+"""What the results rest on: trials, rendered pictures, tables of results."""

@@ -1,0 +1,291 @@
+"""What recipes reach on the test images over their seeds: tables and pictures of docs/results.md.
+
+python -m research.results default=FOLDER best=FOLDER …
+
+Each folder holds the finished runs of one recipe. Every run is evaluated once, as by
+`tiny-mnist evaluate`: what is in RUN/evaluation/ is used again.
+"""
+
+import argparse
+import json
+from collections import Counter
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+from benchmarks.contestant import PROJECT
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.progress import track
+
+from tiny_mnist.data import download as source
+from tiny_mnist.evaluation import plots as pictures
+from tiny_mnist.evaluation.metrics import evaluate, predict, score
+from tiny_mnist.evaluation.report import EvaluationFiles
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.sweeps.ranking import find_runs
+from tiny_mnist.system.memory import keep_freed_memory
+
+IMAGES = PROJECT / "docs" / "images"
+COLUMNS, ROWS = 9, 12  # of the sheet of mistakes, at most
+
+
+@dataclass(frozen=True)
+class Published:
+    """A network that others have measured: parameters, mean accuracy in percent, its deviation."""
+
+    name: str
+    parameters: int
+    accuracy: float
+    deviation: float | None = None
+
+
+PUBLISHED = (
+    Published("the original, one run", 9_594, 99.64),
+    Published("BitNetMCU, one run", 33_000, 99.55),
+    Published("An et al. 2020, C1", 269_524, 99.58, 0.04),
+    Published("An et al. 2020, M3", 1_124_180, 99.699, 0.032),
+)
+"""An et al.: 30 seeds, last of 150 epochs."""
+COURSEWORK = (6_700, 10_000), (99.50, 99.60)
+"""Parameters and accuracies of course projects of this kind: single runs, the best published."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All runs of one recipe: their summaries and evaluations, by ascending seed."""
+
+    name: str
+    summaries: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]]
+    ensemble: float
+    """Test accuracy of the mean of all runs' probabilities, percent."""
+
+    def values(self, *keys: str) -> list[float]:
+        """One figure of each evaluation, by its path."""
+        found = []
+        for evaluation in self.evaluations:
+            node: Any = evaluation
+            for key in keys:
+                node = node[key]
+            found.append(float(node))
+        return found
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Test accuracy of each run, percent."""
+        return self.values("accuracy", "percent")
+
+    def summary_mean(self, key: str) -> float:
+        """Mean of one figure of the summaries."""
+        return mean(float(summary[key]) for summary in self.summaries)
+
+
+def read(name: str, folder: Path) -> Recipe:
+    """The runs below a folder, evaluating those that are not yet."""
+    mnist = source.load(source.default_root())
+    runs = sorted(find_runs([folder]), key=lambda run: int(summary_of(run)["seed"]))
+    total = torch.zeros(len(mnist.test_labels), 10)
+    for run in track(runs, f"Evaluating {name}", console=Console(stderr=True)):
+        files = EvaluationFiles(run / "evaluation")
+        network = RunFolder(run).load_network()
+        total += predict(network, mnist.test_images).exp()
+        if not files.numbers.exists():
+            found = evaluate(network, mnist.test_images, mnist.test_labels)
+            files.folder.mkdir(exist_ok=True)
+            files.write(found, mnist.test_images, RunFolder(run).provenance(network))
+    evaluations = [
+        json.loads(EvaluationFiles(run / "evaluation").numbers.read_text()) for run in runs
+    ]
+    _, ensemble = score(total, mnist.test_labels)
+    return Recipe(name, [summary_of(run) for run in runs], evaluations, ensemble)
+
+
+def summary_of(run: Path) -> dict[str, Any]:
+    """The whole summary.json of a run."""
+    summary: dict[str, Any] = json.loads(RunFolder(run).summary.read_text())
+    return summary
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    """Mean ± sample deviation."""
+    deviation = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{deviation}"
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def accuracy_table(recipes: list[Recipe]) -> str:
+    """The main figures: a row a recipe."""
+    header = ["recipe", "epochs", "runs", "mean ± deviation, %", "least", "by seed, %"]
+    rows = [
+        [
+            recipe.name,
+            f"{recipe.summary_mean('epochs'):.0f}",
+            str(len(recipe.summaries)),
+            f"**{spread(recipe.accuracies, 3)}**",
+            f"{min(recipe.accuracies):.2f}",
+            ", ".join(f"{value:.2f}" for value in recipe.accuracies),
+        ]
+        for recipe in recipes
+    ]
+    return markdown(header, rows)
+
+
+def ensemble_table(recipes: list[Recipe]) -> str:
+    """What all runs of a recipe answer together: not one network any more."""
+    header = ["all runs of", "networks", "parameters", "accuracy of their mean probabilities, %"]
+    rows = [
+        [
+            recipe.name,
+            str(len(recipe.summaries)),
+            f"{sum(summary['parameters'] for summary in recipe.summaries):,}",
+            f"{recipe.ensemble:.2f}",
+        ]
+        for recipe in recipes
+    ]
+    return markdown(header, rows)
+
+
+def closer_table(recipes: list[Recipe]) -> str:
+    """Beyond the accuracy: a column a recipe, mean ± deviation over its runs."""
+    measures: dict[str, tuple[tuple[str, ...], int]] = {
+        "accuracy without the 15 known label errors, %": (
+            ("accuracy_without_label_errors", "percent"),
+            3,
+        ),
+        "loss": (("loss",), 4),
+        "calibration error, points": (("calibration_error",), 2),
+        "accuracy on corrupted images, mean of all, %": (("corrupted_accuracy",), 2),
+    }
+    rows = [
+        [name, *(spread(recipe.values(*keys), digits) for recipe in recipes)]
+        for name, (keys, digits) in measures.items()
+    ]
+    for kind, strengths in recipes[0].evaluations[0]["corruptions"].items():
+        strongest = list(strengths)[-1]
+        rows.append(
+            [
+                f"… {kind}, strongest ({float(strongest):g})",
+                *(spread(recipe.values("corruptions", kind, strongest)) for recipe in recipes),
+            ]
+        )
+    return markdown(["", *(recipe.name for recipe in recipes)], rows)
+
+
+def digit_table(recipes: list[Recipe]) -> str:
+    """Mean number of images of each digit that a run reads wrong."""
+    rows = [
+        [
+            recipe.name,
+            *(
+                f"{mean(wrong_of(evaluation, digit) for evaluation in recipe.evaluations):.1f}"
+                for digit in range(10)
+            ),
+        ]
+        for recipe in recipes
+    ]
+    return markdown(["wrong, of digit", *map(str, range(10))], rows)
+
+
+def wrong_of(evaluation: dict[str, Any], digit: int) -> int:
+    """How many images of a digit were read wrong."""
+    row: list[int] = evaluation["confusion"][digit]
+    return sum(row) - row[digit]
+
+
+def accuracy_picture(recipes: list[Recipe]) -> Figure:
+    """Accuracy against parameters: published networks, and every run here."""
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    (left, right), (low, high) = COURSEWORK
+    axes.fill_between((left, right), low, high, color="0.88")
+    axes.text(
+        sqrt(left * right), (low + high) / 2, "course\nprojects,\none run\neach",
+        color="0.35", fontsize=8, ha="center", va="center",
+    )  # fmt: skip
+    for other in PUBLISHED:
+        axes.errorbar(other.parameters, other.accuracy, other.deviation, fmt="D", color="0.35")
+        last = other is PUBLISHED[-1]
+        axes.annotate(
+            f"{other.name}: {other.accuracy:g} %", (other.parameters, other.accuracy),
+            (-8 if last else 8, 12), textcoords="offset points", color="0.35", fontsize=9,
+            ha="right" if last else "left",
+        )  # fmt: skip
+    for place, recipe in enumerate(recipes):
+        # Beside one another: they all have the same number of parameters.
+        x = recipe.summary_mean("parameters") * 1.09 ** (place + 1)
+        values, colour = recipe.accuracies, f"C{place}"
+        axes.scatter([x] * len(values), values, s=14, color=colour, alpha=0.45, linewidths=0)
+        axes.errorbar(
+            x, mean(values), stdev(values) if len(values) > 1 else None, fmt="o", capsize=4,
+            color=colour, ms=8,
+            label=f"{recipe.name}: {spread(values)} % over {len(values)} seeds, "
+            f"{recipe.summary_mean('epochs'):.0f} epochs",
+        )  # fmt: skip
+    axes.set(
+        xscale="log", xlabel="parameters", ylabel="test accuracy after the last epoch (%)",
+        xlim=(5e3, 2e6),
+    )  # fmt: skip
+    axes.margins(y=0.12)
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.legend(loc="lower right", title="9,594 parameters, here; a dot a run", fontsize=9)
+    return figure
+
+
+def mistakes_picture(recipes: list[Recipe]) -> Figure:
+    """The test images that most runs read wrong, the most often wrong first, as far as they fit."""
+    runs = [evaluation for recipe in recipes for evaluation in recipe.evaluations]
+    read_as: dict[int, Counter[int]] = {}
+    about: dict[int, dict[str, Any]] = {}
+    for evaluation in runs:
+        for mistake in evaluation["mistakes"]:
+            read_as.setdefault(mistake["index"], Counter())[mistake["read"]] += 1
+            about[mistake["index"]] = mistake
+    count = {index: answers.total() for index, answers in read_as.items()}
+    chosen = sorted((i for i in count if 2 * count[i] > len(runs)), key=lambda i: (-count[i], i))
+    images = source.load(source.default_root()).test_images
+    rows = min(max(1, -(-len(chosen) // COLUMNS)), ROWS)
+    figure = Figure(figsize=(1.45 * COLUMNS, 1.9 * rows + 0.5), layout="constrained")
+    figure.suptitle(
+        f"{len(chosen)} test images that most of {len(runs)} runs read wrong "
+        "(red: label known to be wrong or undecidable)"
+    )
+    grid = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
+    for axes in grid:
+        axes.axis("off")
+    for axes, index in zip(grid, chosen, strict=False):
+        axes.imshow(images[index].numpy(), cmap="gray_r", vmin=0, vmax=255)
+        most = read_as[index].most_common(1)[0][0]
+        axes.set_title(
+            f"{index}: label {about[index]['true']},\nread {most}; {count[index]} of {len(runs)}",
+            fontsize=8, color="tab:red" if about[index]["known_label_error"] else "black",
+        )  # fmt: skip
+    return figure
+
+
+def main() -> None:
+    """Evaluate, print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipes", nargs="+", metavar="NAME=FOLDER")
+    parser.add_argument("--images", type=Path, default=IMAGES, help="where the pictures go")
+    options = parser.parse_args()
+    keep_freed_memory()
+    pairs = [given.partition("=") for given in options.recipes]
+    recipes = [read(name, Path(folder)) for name, _, folder in pairs]
+    for table in (accuracy_table, ensemble_table, closer_table, digit_table):
+        print(table(recipes))
+    pictures.save(accuracy_picture(recipes), options.images / "accuracy.png")
+    pictures.save(mistakes_picture(recipes), options.images / "mistakes.png")
+
+
+if __name__ == "__main__":
+    main()

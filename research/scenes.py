@@ -1,0 +1,493 @@
+"""Pictures as people take, scan and draw them, rendered over the shape of a digit."""
+
+import io
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from research.digits import Mask, cropped
+
+Grey = NDArray[np.float32]
+Picture = Image.Image
+Draw = Callable[[float], Mask]
+"""Draws the shape with a pen of this width, as a part of its height."""
+
+Scene = Callable[[Draw, np.random.Generator], Picture]
+
+
+def ink(mask: Mask, canvas: tuple[int, int], height: float, centre: tuple[float, float]) -> Grey:
+    """How much of each pixel the ink covers (0–1): the shape, this high, about a centre (x, y)."""
+    scale = height / max(mask.shape)
+    size = [max(1, round(side * scale)) for side in mask.shape[::-1]]
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = cv2.resize(mask, size, interpolation=interpolation).astype(np.float32) / 255
+    motion = np.array(
+        [[1, 0, centre[0] - size[0] / 2], [0, 1, centre[1] - size[1] / 2]], np.float32
+    )
+    moved = cv2.warpAffine(small, motion, canvas[::-1], flags=cv2.INTER_LINEAR)
+    return np.asarray(moved, np.float32)
+
+
+def placed(
+    mask: Mask, canvas: tuple[int, int], part: tuple[float, float], rng: np.random.Generator
+) -> Grey:
+    """The shape anywhere on the canvas, its height this part of the shorter side."""
+    height = rng.uniform(*part) * min(canvas)
+    scale = height / max(mask.shape)
+    room = [max(0.0, side - scale * m - 2) for side, m in zip(canvas, mask.shape, strict=True)]
+    y, x = (scale * m / 2 + 1 + r * rng.beta(2, 2) for m, r in zip(mask.shape, room, strict=True))
+    return ink(mask, canvas, height, (x, y))
+
+
+def noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> Grey:
+    """Smooth noise of unit deviation with blobs of about `scale` pixels."""
+    small = [max(2, round(side / scale)) for side in shape]
+    field = rng.standard_normal(small).astype(np.float32)
+    return np.asarray(cv2.resize(field, shape[::-1], interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def paper(shape: tuple[int, int], rng: np.random.Generator) -> Grey:
+    """Reflectance of paper: fibres and waves."""
+    return np.asarray(1 + 0.008 * noise(shape, 2, rng) + 0.01 * noise(shape, 12, rng), np.float32)
+
+
+def light(shape: tuple[int, int], rng: np.random.Generator, strong: float = 1) -> Grey:
+    """Uneven light: a gradient, a vignette, and often the shadow of a hand or phone."""
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    y, x = y / shape[0] - 0.5, x / shape[1] - 0.5
+    angle = rng.uniform(0, 2 * np.pi)
+    field = 1 + strong * rng.uniform(0, 0.5) * (np.cos(angle) * x + np.sin(angle) * y)
+    field *= 1 - strong * rng.uniform(0, 0.5) * (x**2 + y**2)
+    if rng.random() < 0.5:
+        angle = rng.uniform(0, 2 * np.pi)
+        edge = np.cos(angle) * x + np.sin(angle) * y - rng.uniform(-0.35, 0.35)
+        edge = edge + 0.05 * noise(shape, max(shape) / 3, rng)
+        soft = rng.uniform(0.005, 0.1)
+        field *= 1 - strong * rng.uniform(0.15, 0.5) / (1 + np.exp(-np.clip(edge / soft, -50, 50)))
+    return np.asarray(field, np.float32)
+
+
+def ruling(shape: tuple[int, int], rng: np.random.Generator, lines: str) -> Grey:
+    """How much of each pixel the lines of squared, dark squared or ruled paper cover, turned."""
+    step = min(shape) * rng.uniform(0.06, 0.22)
+    thick = max(1.0, step * rng.uniform(0.02, 0.07))
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    angle = rng.normal(0, 0.06)
+    covers = []
+    for way in (y,) if lines == "ruled" else (y, x):
+        other = x if way is y else -y
+        across = way * np.cos(angle) + other * np.sin(angle) + rng.uniform(0, step)
+        distance = np.abs((across + step / 2) % step - step / 2)
+        covers.append(np.clip(thick / 2 + 0.5 - distance, 0, 1))
+    return np.asarray(np.max(covers, axis=0), np.float32)
+
+
+def photographed(
+    reflectance: NDArray[np.float32], rng: np.random.Generator, strong: float = 1
+) -> Picture:
+    """A picture of a surface (rows × columns × RGB, 1 is white) by a phone's camera."""
+    shape = reflectance.shape[:2]
+    tint = np.array([1, rng.uniform(0.93, 1), rng.uniform(0.8, 1)], np.float32)
+    field: Any = reflectance * light(shape, rng, strong)[..., None] * tint * rng.uniform(0.55, 0.95)
+    size = np.array(shape[::-1], np.float32)
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32) * size
+    moved = corners + rng.normal(0, 0.025, (4, 2)).astype(np.float32) * min(shape)
+    warp = cv2.getPerspectiveTransform(corners, moved.astype(np.float32))
+    field = cv2.warpPerspective(field, warp, shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+    field = cv2.GaussianBlur(field, (0, 0), rng.uniform(0.4, 0.4 + min(shape) / 400))
+    field = field + rng.normal(0, rng.uniform(0.004, 0.03), field.shape)
+    return compressed(Image.fromarray((field.clip(0, 1) * 255).astype(np.uint8)), rng)
+
+
+def compressed(picture: Picture, rng: np.random.Generator) -> Picture:
+    """The picture after JPEG."""
+    file = io.BytesIO()
+    picture.convert("RGB").save(file, "JPEG", quality=int(rng.integers(35, 95)))
+    return Image.open(file)
+
+
+def written(surface: NDArray[np.float32], cover: Grey, colour: NDArray[np.float32]) -> Grey:
+    """A surface (rows × columns × RGB) with ink on it."""
+    return np.asarray(surface * (1 - cover[..., None]) + colour * cover[..., None], np.float32)
+
+
+def ink_colour(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Black, blue, red, green or violet ink."""
+    inks = [
+        (0.1, 0.1, 0.12),
+        (0.12, 0.18, 0.5),
+        (0.7, 0.12, 0.15),
+        (0.1, 0.4, 0.2),
+        (0.3, 0.1, 0.4),
+    ]
+    colour = inks[rng.choice(5, p=[0.4, 0.35, 0.1, 0.08, 0.07])]
+    return np.array(colour, np.float32) * rng.uniform(0.7, 1.2)
+
+
+def photo_size(rng: np.random.Generator) -> tuple[int, int]:
+    """Rows and columns of a photograph, or of a part cut from one."""
+    long = int(np.exp(rng.uniform(np.log(100), np.log(1600))))
+    short = int(long * rng.uniform(0.6, 1))
+    return (long, short) if rng.random() < 0.6 else (short, long)
+
+
+def sheet(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    """White or yellowish paper, rows × columns × RGB."""
+    tone = np.array([1, rng.uniform(0.95, 1), rng.uniform(0.85, 1)], np.float32)
+    return np.asarray(paper(shape, rng)[..., None] * tone, np.float32)
+
+
+def ruled(
+    surface: NDArray[np.float32], rng: np.random.Generator, lines: str
+) -> NDArray[np.float32]:
+    """Paper with printed lines: pale blue, or dark; some ruled paper has a red margin."""
+    shape = surface.shape[:2]
+    colour = np.array([0.45, 0.6, 0.8], np.float32) * rng.uniform(0.7, 1.25)
+    if lines == "dark squared":
+        colour = np.full(3, rng.uniform(0.25, 0.5), np.float32)
+    surface = written(surface, ruling(shape, rng, lines) * 0.7, colour)
+    if lines == "ruled" and rng.random() < 0.4:
+        x = int(shape[1] * rng.uniform(0.03, 0.15))
+        surface[:, x : x + max(1, shape[1] // 250)] = (0.85, 0.4, 0.45)
+    return surface
+
+
+def photo(
+    draw: Draw,
+    rng: np.random.Generator,
+    width: tuple[float, float] = (0.03, 0.09),
+    part: tuple[float, float] = (0.35, 0.9),
+    lines: str = "",
+    strong: float = 1,
+) -> Picture:
+    """Ink on paper, photographed."""
+    shape = photo_size(rng)
+    surface = sheet(shape, rng)
+    if lines:
+        surface = ruled(surface, rng, lines)
+    cover = placed(draw(rng.uniform(*width)), shape, part, rng)
+    cover = cover * np.clip(0.9 + 0.1 * noise(shape, 4, rng), 0, 1)
+    return photographed(written(surface, cover, ink_colour(rng)), rng, strong)
+
+
+def pencil(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A thin, pale, grainy line."""
+    shape = photo_size(rng)
+    cover = placed(draw(rng.uniform(0.018, 0.04)), shape, (0.4, 0.9), rng)
+    grain = np.clip(0.75 + 0.35 * noise(shape, 1.5, rng), 0.1, 1) * rng.uniform(0.45, 0.8)
+    grey = np.full(3, rng.uniform(0.2, 0.4), np.float32)
+    return photographed(written(sheet(shape, rng), cover * grain, grey), rng, 0.7)
+
+
+def table_edge(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A sheet of paper on a darker table, specks on it."""
+    shape = photo_size(rng)
+    surface = sheet(shape, rng)
+    cover = placed(draw(rng.uniform(0.04, 0.09)), shape, (0.3, 0.55), rng)
+    rows, columns = np.flatnonzero(cover.max(1) > 0.5), np.flatnonzero(cover.max(0) > 0.5)
+    for _ in range(rng.integers(1, 6)):
+        centre = (int(rng.uniform(0, shape[1])), int(rng.uniform(0, shape[0])))
+        cv2.circle(surface, centre, max(1, min(shape) // 300), (0.3, 0.3, 0.3), -1, cv2.LINE_AA)
+    surface = written(surface, cover, ink_colour(rng))
+    table = rng.uniform(0.1, 0.5, 3).astype(np.float32)
+    margin = [0.3 * rows[0], 0.3 * columns[0]]
+    far = [0.3 * (shape[0] - 1 - rows[-1]), 0.3 * (shape[1] - 1 - columns[-1])]
+    for side in rng.permutation(4)[: rng.integers(1, 4)]:
+        if side == 0:
+            surface[: int(margin[0])] = table
+        elif side == 1:
+            surface[:, : int(margin[1])] = table
+        elif side == 2:
+            surface[shape[0] - int(far[0]) :] = table
+        else:
+            surface[:, shape[1] - int(far[1]) :] = table
+    return photographed(surface, rng, 0.7)
+
+
+def board(draw: Draw, rng: np.random.Generator) -> Picture:
+    """Chalk on a dark board."""
+    shape = photo_size(rng)
+    tone = np.array([0.15, 0.2, 0.17], np.float32) * rng.uniform(0.6, 1.6)
+    smears = np.clip(1 + 0.1 * noise(shape, max(shape) / 6, rng), 0.5, 2)
+    surface = np.asarray(paper(shape, rng)[..., None] * tone * smears[..., None], np.float32)
+    cover = placed(draw(rng.uniform(0.04, 0.12)), shape, (0.4, 0.9), rng)
+    cover = cover * np.clip(0.75 + 0.2 * noise(shape, 2, rng), 0.2, 1)
+    return photographed(written(surface, cover, np.full(3, 0.85, np.float32)), rng)
+
+
+def scan(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A clean grey scan, any margins."""
+    side = int(rng.uniform(60, 900))
+    shape = (side, int(side * rng.uniform(0.7, 1.3)))
+    cover = placed(draw(rng.uniform(0.03, 0.1)), shape, (0.4, 0.97), rng)
+    field: Any = 0.97 - cover * rng.uniform(0.6, 0.95) + rng.normal(0, 0.012, shape)
+    field = cv2.GaussianBlur(field.astype(np.float32), (0, 0), 0.6)
+    return compressed(Image.fromarray((field.clip(0, 1) * 255).astype(np.uint8)), rng)
+
+
+def crop(draw: Draw, rng: np.random.Generator) -> Picture:
+    """Cut so tightly from a photo that the digit touches the borders."""
+    mask = draw(rng.uniform(0.05, 0.14))
+    side = int(rng.uniform(30, 500))
+    scale = side / max(mask.shape)
+    shape = (max(8, int(mask.shape[0] * scale)), max(8, int(mask.shape[1] * scale)))
+    cover = ink(mask, shape, side * 1.01, (shape[1] / 2, shape[0] / 2))
+    surface = written(sheet(shape, rng), cover, ink_colour(rng))
+    field = surface * light(shape, rng, 0.5)[..., None] * rng.uniform(0.6, 0.95)
+    field = field + rng.normal(0, 0.01, field.shape)
+    return compressed(Image.fromarray((field.clip(0, 1) * 255).astype(np.uint8)), rng)
+
+
+def screen(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A drawing program's canvas: pure colours, sharp or smooth edges."""
+    side = int(np.exp(rng.uniform(np.log(60), np.log(1000))))
+    shape = (side, side if rng.random() < 0.7 else int(side * rng.uniform(0.6, 1.6)))
+    cover = placed(draw(rng.uniform(0.02, 0.16)), shape, (0.3, 0.95), rng)
+    if rng.random() < 0.4:
+        cover = (cover > 0.5).astype(np.float32)
+    pairs = [((255, 255, 255), (0, 0, 0)), ((0, 0, 0), (255, 255, 255))]
+    pairs += [((255, 255, 255), (230, 20, 20)), ((255, 255, 255), (30, 60, 220))]
+    pairs += [((20, 20, 60), (250, 230, 40)), ((250, 240, 170), (20, 130, 40))]
+    back, fore = pairs[rng.choice(6, p=[0.4, 0.32, 0.07, 0.07, 0.07, 0.07])]
+    surface = np.broadcast_to(np.array(back, np.float32), (*shape, 3))
+    colours = written(surface, cover, np.array(fore, np.float32)).round().astype(np.uint8)
+    picture = Image.fromarray(colours)
+    if rng.random() < 0.2:
+        return picture.convert("P", palette=Image.Palette.ADAPTIVE)
+    return picture if rng.random() < 0.6 else compressed(picture, rng)
+
+
+def transparent(draw: Draw, rng: np.random.Generator) -> Picture:
+    """Ink with nothing behind it."""
+    side = int(rng.uniform(40, 600))
+    cover = placed(draw(rng.uniform(0.03, 0.14)), (side, side), (0.4, 0.95), rng)
+    picture = np.zeros((side, side, 4), np.uint8)
+    picture[..., :3] = rng.choice([0, 0, 255])
+    picture[..., 3] = cover * 255
+    return Image.fromarray(picture)
+
+
+def tiny(draw: Draw, rng: np.random.Generator) -> Picture:
+    """8 to 32 pixels on a side, either polarity, anywhere."""
+    side = int(rng.integers(10, 33))
+    cover = placed(draw(rng.uniform(0.08, 0.16)), (side, side), (0.6, 0.98), rng)
+    field = (cover * rng.uniform(0.7, 1) * 255).clip(0, 255).astype(np.uint8)
+    return Image.fromarray(field if rng.random() < 0.5 else 255 - field)
+
+
+def paint28(draw: Draw, rng: np.random.Generator) -> Picture:
+    """28×28, drawn there with a brush of one to three whole pixels without grey edges."""
+    cover = placed(draw(rng.uniform(0.06, 0.16)), (28, 28), (0.5, 0.95), rng)
+    field = ((cover > rng.uniform(0.25, 0.45)) * 255).astype(np.uint8)
+    return Image.fromarray(field if rng.random() < 0.5 else 255 - field)
+
+
+def corner(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A small digit, far from the middle of a large sheet."""
+    return photo(draw, rng, width=(0.05, 0.1), part=(0.07, 0.2), strong=0.7)
+
+
+def marker(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A thick felt pen."""
+    return photo(draw, rng, width=(0.13, 0.2), part=(0.5, 0.95))
+
+
+def dim(draw: Draw, rng: np.random.Generator) -> Picture:
+    """Taken in the dark by a moving hand: grey paper, noise, motion blur."""
+    picture = np.asarray(photo(draw, rng, width=(0.05, 0.1)), np.float32) / 255
+    long = max(picture.shape[:2])
+    steps = max(2, round(long * rng.uniform(0.004, 0.015)))
+    kernel = np.zeros((steps, steps), np.float32)
+    cv2.line(kernel, (0, int(rng.integers(steps))), (steps - 1, int(rng.integers(steps))), 1)
+    field: Any = cv2.filter2D(picture, -1, kernel / kernel.sum()) * rng.uniform(0.3, 0.6)
+    field = field + rng.normal(0, 0.015, field.shape)
+    return compressed(Image.fromarray((field.clip(0, 1) * 255).astype(np.uint8)), rng)
+
+
+def wood(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A table with a grain, rows × columns × RGB."""
+    tone = rng.uniform(0.12, 0.5) * np.array([1, rng.uniform(0.6, 1), rng.uniform(0.4, 1)])
+    stretched = noise((shape[0], max(2, shape[1] // 12)), max(2, shape[0] / 60), rng)
+    grain = cv2.resize(stretched, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(tone * (1 + 0.12 * grain[..., None]), np.float32)
+
+
+def laid(paper_sheet: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """A sheet that lies askew on a table, its corners in the picture or just outside."""
+    shape = paper_sheet.shape[:2]
+    size = np.array(shape[::-1], np.float32)
+    unit = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    inset = rng.uniform(-0.06, 0.16, (4, 2)).astype(np.float32)
+    corners = (unit + inset * (1 - 2 * unit)) * size
+    warp = cv2.getPerspectiveTransform(unit * size, corners.astype(np.float32))
+    cover = cv2.warpPerspective(np.ones(shape, np.float32), warp, shape[::-1])
+    sheet_there = cv2.warpPerspective(paper_sheet, warp, shape[::-1])
+    return np.asarray(sheet_there + wood(shape, rng) * (1 - cover[..., None]), np.float32)
+
+
+def desk(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A sheet askew on a wooden table."""
+    shape = photo_size(rng)
+    surface = sheet(shape, rng)
+    if rng.random() < 0.3:
+        surface = ruled(surface, rng, "ruled" if rng.random() < 0.5 else "squared")
+    cover = placed(draw(rng.uniform(0.05, 0.1)), shape, (0.25, 0.6), rng)
+    return photographed(laid(written(surface, cover, ink_colour(rng)), rng), rng, 0.7)
+
+
+def thin_screen(draw: Draw, rng: np.random.Generator) -> Picture:
+    """Lines of one or two pixels on a large canvas."""
+    side = int(rng.uniform(150, 700))
+    high = rng.uniform(0.3, 0.9)
+    mask = draw(rng.uniform(1, 2) / (high * side))
+    cover = placed(mask, (side, side), (high, high), rng)
+    field = (255 * (cover < 0.3)).astype(np.uint8)
+    return Image.fromarray(field if rng.random() < 0.7 else 255 - field)
+
+
+def one_bit(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A scan in black and white with salt and pepper."""
+    side = int(rng.uniform(60, 900))
+    shape = (side, int(side * rng.uniform(0.7, 1.3)))
+    cover = placed(draw(rng.uniform(0.04, 0.12)), shape, (0.4, 0.95), rng)
+    field = cover + rng.normal(0, 0.12, shape) > 0.5
+    field ^= rng.random(shape) < rng.uniform(0, 0.02)
+    return Image.fromarray(~field)
+
+
+def boxed(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A field of a form, scanned: a printed frame around the digit."""
+    side = int(rng.uniform(60, 500))
+    shape = (side, int(side * rng.uniform(0.75, 1)))
+    cover = placed(draw(rng.uniform(0.05, 0.1)), shape, (0.45, 0.7), rng)
+    frame = np.zeros(shape, np.float32)
+    margin, thick = (
+        max(1, round(side * rng.uniform(*part))) for part in ((0.02, 0.07), (0.008, 0.03))
+    )
+    low, high = (margin, margin), (shape[1] - 1 - margin, shape[0] - 1 - margin)
+    cv2.rectangle(frame, low, high, 1, thick)
+    inner = np.zeros(shape, np.float32)
+    inner[margin + thick + 2 : -margin - thick - 2, margin + thick + 2 : -margin - thick - 2] = 1
+    dark = np.maximum(cover * inner * rng.uniform(0.7, 0.95), frame * rng.uniform(0.4, 0.95))
+    field: Any = 0.97 - dark + rng.normal(0, 0.012, shape)
+    return compressed(Image.fromarray((field.clip(0, 1) * 255).astype(np.uint8)), rng)
+
+
+def cut_out(draw: Draw, rng: np.random.Generator) -> Picture:
+    """Cut from a line of writing: bits of the neighbours at the borders."""
+    side = int(rng.uniform(40, 400))
+    shape = (side, side)
+    width = rng.uniform(0.05, 0.11)
+    cover = placed(draw(width), shape, (0.6, 0.8), rng)
+    columns = np.flatnonzero(cover.max(0) > 0.3)
+    neighbour = draw(width)
+    wide = 0.7 * side * neighbour.shape[1] / max(neighbour.shape)
+    room = (columns[0], side - 1 - columns[-1])
+    right = bool(room[1] > room[0])
+    seen = 0.5 * min(wide, room[right])  # pixels of the neighbour that can be seen
+    x = side - seen + wide / 2 if right else seen - wide / 2
+    cover = np.maximum(cover, ink(neighbour, shape, 0.7 * side, (x, side / 2)))
+    return photographed(written(sheet(shape, rng), cover, ink_colour(rng)), rng, 0.5)
+
+
+def tight16(draw: Draw, rng: np.random.Generator) -> Picture:
+    """16×16 greys from border to border, as the USPS's are."""
+    mask = draw(rng.uniform(0.08, 0.15))
+    wide = int(np.clip(round(16 * mask.shape[1] / mask.shape[0]), 3, 16))
+    small = cv2.resize(mask, (wide, 16), interpolation=cv2.INTER_AREA)
+    field = np.zeros((16, 16), np.uint8)
+    left = (16 - wide) // 2
+    field[:, left : left + wide] = small
+    return Image.fromarray(field if rng.random() < 0.7 else 255 - field)
+
+
+def as_mnist(draw: Draw, rng: np.random.Generator) -> Picture:
+    """28×28 in MNIST's form, either polarity."""
+    mask = draw(rng.uniform(0.1, 0.16))
+    scale = 20 / max(mask.shape)
+    size = [max(1, round(side * scale)) for side in mask.shape[::-1]]
+    small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    y, x = (
+        np.arange(n) @ small.sum(axis) / small.sum() for n, axis in ((size[1], 1), (size[0], 0))
+    )
+    field = np.zeros((28, 28), np.uint8)
+    top, left = (int(np.clip(round(14 - c), 0, 28 - n)) for c, n in ((y, size[1]), (x, size[0])))
+    field[top : top + size[1], left : left + size[0]] = small
+    return Image.fromarray(field if rng.random() < 0.6 else 255 - field)
+
+
+def enlarged_mnist(draw: Draw, rng: np.random.Generator) -> Picture:
+    """A picture of MNIST's form, saved larger: in squares or smoothly, some as JPEG."""
+    side = int(rng.uniform(40, 600))
+    way = rng.choice([Image.Resampling.NEAREST, Image.Resampling.BICUBIC])
+    picture = as_mnist(draw, rng).resize((side, side), Image.Resampling(way))
+    return picture if rng.random() < 0.5 else compressed(picture, rng)
+
+
+SCENES: dict[str, Scene] = {
+    "28×28, as MNIST": as_mnist,
+    "28×28, enlarged": enlarged_mnist,
+    "28×28, paint": paint28,
+    "16×16, tight": tight16,
+    "10 to 32 pixels": tiny,
+    "screen": screen,
+    "screen, thin": thin_screen,
+    "transparent": transparent,
+    "scan": scan,
+    "scan, 1 bit": one_bit,
+    "scan, boxed": boxed,
+    "crop": crop,
+    "photo": photo,
+    "photo, squared paper": partial(photo, lines="squared"),
+    "photo, dark squares": partial(photo, lines="dark squared"),
+    "photo, ruled paper": partial(photo, lines="ruled"),
+    "photo, pencil": pencil,
+    "photo, marker": marker,
+    "photo, corner": corner,
+    "photo, dim": dim,
+    "photo, table": table_edge,
+    "photo, desk": desk,
+    "photo, cut out": cut_out,
+    "photo, board": board,
+}
+
+
+def blank(rng: np.random.Generator) -> Picture:
+    """No digit: paper of every kind, a table, a board, an empty canvas."""
+    shape = photo_size(rng)
+    surface = sheet(shape, rng)
+    kind = rng.choice(["paper", "squared", "ruled", "desk", "wood", "board", "canvas"])
+    if kind in ("squared", "ruled"):
+        surface = ruled(surface, rng, str(kind))
+    elif kind == "desk":
+        surface = laid(surface, rng)
+    elif kind == "wood":
+        surface = wood(shape, rng)
+    elif kind == "board":
+        surface = surface * np.float32(rng.uniform(0.1, 0.25))
+    elif kind == "canvas":
+        return Image.new("RGB", shape, tuple(int(c) for c in rng.choice([0, 255, 128], 3)))
+    return photographed(surface, rng)
+
+
+def several(draws: list[Draw], rng: np.random.Generator) -> Picture:
+    """Two to four digits in a row: on paper, squared paper or a screen, dark or light."""
+    width, height = rng.uniform(0.04, 0.1), int(rng.uniform(60, 300))
+    masks = [cropped(draw(width)) for draw in draws]
+    shape = (2 * height, int((len(masks) + 1) * height))
+    cover = np.zeros(shape, np.float32)
+    for place, mask in enumerate(masks):
+        centre = ((place + 1) * height * 0.95, height + rng.normal(0, 0.05) * height)
+        cover = np.maximum(cover, ink(mask, shape, height * rng.uniform(0.85, 1.1), centre))
+    if rng.random() < 0.3:
+        field = (cover * 255).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(field if rng.random() < 0.5 else 255 - field)
+    surface = sheet(shape, rng)
+    if rng.random() < 0.3:
+        surface = ruled(surface, rng, "squared")
+    return photographed(written(surface, cover, ink_colour(rng)), rng, 0.7)

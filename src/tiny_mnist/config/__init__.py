@@ -1,0 +1,1 @@
+"""What a configuration may hold, and how a saved one is read back."""

@@ -1,0 +1,1 @@
+"""Metrics, corruptions and the report of a trained network."""

@@ -1,0 +1,135 @@
+"""Seeded corruptions of raw images, to see how far a network can be trusted off MNIST's own path.
+
+After D. Hendrycks and T. Dietterich, *Benchmarking Neural Network Robustness to Common Corruptions
+and Perturbations*, ICLR 2019, with kinds and strengths for images of 28×28 pixels. Every call
+draws the same random numbers, so all networks are shown the same images.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as vision
+
+from tiny_mnist.data.transforms import SIDE, generator_of
+
+SEED = 20210  # of all corruptions; each kind and strength draws from a generator of its own
+
+Corrupt = Callable[[UInt8[Tensor, "n 28 28"], float, torch.Generator], UInt8[Tensor, "n 28 28"]]
+
+
+def noise(
+    images: UInt8[Tensor, "n 28 28"], deviation: float, generator: torch.Generator
+) -> UInt8[Tensor, "n 28 28"]:
+    """Add normal noise to every pixel; the deviation is in grey levels of 255."""
+    added = deviation * torch.randn(images.shape, generator=generator)
+    return whole_greys(images + added)
+
+
+def blur(
+    images: UInt8[Tensor, "n 28 28"], sigma: float, generator: torch.Generator
+) -> UInt8[Tensor, "n 28 28"]:
+    """Blur with a Gaussian of `sigma` pixels; nothing is random."""
+    size = 2 * math.ceil(3 * sigma) + 1
+    blurred: Tensor = vision.gaussian_blur(images[:, None], [size, size], [sigma, sigma])
+    return blurred[:, 0]
+
+
+def shift(
+    images: UInt8[Tensor, "n 28 28"], pixels: float, generator: torch.Generator
+) -> UInt8[Tensor, "n 28 28"]:
+    """Shift by that many pixels in a random direction."""
+    direction = 2 * math.pi * torch.rand(len(images), generator=generator)
+    still = torch.eye(2).expand(len(images), 2, 2)
+    return warp(images, still, pixels * torch.stack([direction.cos(), direction.sin()], 1))
+
+
+def rotation(
+    images: UInt8[Tensor, "n 28 28"], degrees: float, generator: torch.Generator
+) -> UInt8[Tensor, "n 28 28"]:
+    """Turn by that angle about the centre, to a random side."""
+    angles = math.radians(degrees) * signs(len(images), generator)
+    cos, sin = angles.cos(), angles.sin()
+    return warp(images, torch.stack([cos, sin, -sin, cos], 1).reshape(-1, 2, 2))
+
+
+def scale(
+    images: UInt8[Tensor, "n 28 28"], factor: float, generator: torch.Generator
+) -> UInt8[Tensor, "n 28 28"]:
+    """Magnify or shrink by that factor, at random which."""
+    factors = factor ** signs(len(images), generator)
+    return warp(images, torch.eye(2) / factors[:, None, None])
+
+
+def contrast(
+    images: UInt8[Tensor, "n 28 28"], kept: float, generator: torch.Generator
+) -> UInt8[Tensor, "n 28 28"]:
+    """Draw all pixels towards the image's mean, keeping that share of the contrast."""
+    faded: Tensor = vision.adjust_contrast(images[:, None], kept)
+    return faded[:, 0]
+
+
+def occlusion(
+    images: UInt8[Tensor, "n 28 28"], side: float, generator: torch.Generator
+) -> UInt8[Tensor, "n 28 28"]:
+    """Black out a square of that side somewhere in the central 20×20 pixels, where the digit is."""
+    margin = (SIDE - 20) // 2
+    corner = torch.randint(margin, SIDE - margin - int(side) + 1, (len(images), 2, 1),
+                           generator=generator)  # fmt: skip
+    pixel = torch.arange(SIDE)
+    row, column = ((pixel >= corner) & (pixel < corner + int(side))).unbind(1)
+    return images.masked_fill(row[:, :, None] & column[:, None, :], 0)
+
+
+class Corruption(NamedTuple):
+    """One kind of corruption, with its three strengths in a unit that a person can picture."""
+
+    apply: Corrupt
+    strengths: tuple[float, float, float]
+    unit: str
+
+
+CORRUPTIONS = {
+    "noise": Corruption(noise, (25.0, 50.0, 75.0), "grey levels of 255"),
+    "blur": Corruption(blur, (0.75, 1.25, 1.75), "pixels"),
+    "shift": Corruption(shift, (2.0, 3.0, 4.0), "pixels"),
+    "rotation": Corruption(rotation, (15.0, 25.0, 35.0), "degrees"),
+    "scale": Corruption(scale, (1.15, 1.3, 1.45), "times larger or smaller"),
+    "contrast": Corruption(contrast, (0.7, 0.5, 0.3), "of the contrast kept"),
+    "occlusion": Corruption(occlusion, (4.0, 6.0, 8.0), "pixels on a side"),
+}
+
+
+def corrupt(images: UInt8[Tensor, "n 28 28"], kind: str, level: int) -> UInt8[Tensor, "n 28 28"]:
+    """Images with one of `CORRUPTIONS` at its level 0, 1 or 2: the same in every call."""
+    purpose = 10 * list(CORRUPTIONS).index(kind) + level
+    corruption = CORRUPTIONS[kind]
+    return corruption.apply(images, corruption.strengths[level], generator_of(SEED, purpose))
+
+
+def warp(
+    images: UInt8[Tensor, "n 28 28"],
+    turns: Float[Tensor, "n 2 2"],
+    shifts: Float[Tensor, "n 2"] | None = None,
+) -> UInt8[Tensor, "n 28 28"]:
+    """Look pixel (x, y) from the centre up at `turns @ (x, y) - shifts`; black beyond."""
+    offsets = torch.zeros(len(images), 2) if shifts is None else shifts
+    theta = torch.cat([turns, -offsets[:, :, None] / (SIDE / 2)], dim=2)
+    grid = F.affine_grid(theta, [len(images), 1, SIDE, SIDE], align_corners=False)
+    moved = F.grid_sample(images[:, None].float(), grid, align_corners=False)
+    return whole_greys(moved[:, 0])
+
+
+def whole_greys(pixels: Float[Tensor, "n 28 28"]) -> UInt8[Tensor, "n 28 28"]:
+    """Round to grey levels 0–255."""
+    return pixels.round().clamp(0, 255).to(torch.uint8)
+
+
+def signs(count: int, generator: torch.Generator) -> Float[Tensor, " count"]:
+    """As many times ±1 at random."""
+    coins: Int64[Tensor, " count"] = torch.randint(2, (count,), generator=generator)
+    return 2.0 * coins - 1

@@ -1,0 +1,153 @@
+"""What `tiny-mnist evaluate` leaves: numbers for machines and one page for people."""
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import UInt8
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from PIL import Image
+from rich.table import Table
+from torch import Tensor, tensor
+
+from tiny_mnist.evaluation import plots as pictures
+from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
+from tiny_mnist.evaluation.metrics import Accuracy, Evaluation
+from tiny_mnist.system.atomic_files import whole_file
+
+EXAMPLE = 4  # the test image that shows what each corruption does
+
+
+@dataclass(frozen=True)
+class EvaluationFiles:
+    """The files that an evaluation leaves in a folder."""
+
+    folder: Path
+
+    @property
+    def numbers(self) -> Path:
+        """Everything that was measured, for programs."""
+        return self.folder / "evaluation.json"
+
+    @property
+    def page(self) -> Path:
+        """The same for people, in one file that needs nothing else."""
+        return self.folder / "report.html"
+
+    def write(
+        self,
+        evaluation: Evaluation,
+        images: UInt8[Tensor, "n 28 28"],
+        provenance: dict[str, Any],
+    ) -> None:
+        """Write both files, each whole or not at all, into a folder that exists.
+
+        Args:
+            evaluation: what was measured.
+            images: the test images that it was measured on.
+            provenance: whose network it is; `run` among it.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        record = {"provenance": provenance, **evaluation.to_json()}
+        with whole_file(self.numbers) as file:
+            file.write((json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
+        with whole_file(self.page) as file:
+            file.write(page(evaluation, images, provenance).encode())
+
+
+def page(
+    evaluation: Evaluation, images: UInt8[Tensor, "n 28 28"], provenance: dict[str, Any]
+) -> str:
+    """The report as HTML, pictures inside; whatever a run folder says is shown as plain text."""
+    # autoescape: a run folder may be a stranger's.
+    environment = Environment(
+        loader=PackageLoader("tiny_mnist.evaluation", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+    )
+    example = images[EXAMPLE : EXAMPLE + 1]
+    return environment.get_template("report.html").render(
+        title="How well the network reads",
+        run=provenance["run"],
+        evaluation=evaluation,
+        interval=interval,
+        confusion=svg(pictures.confusion_matrix(tensor(evaluation.confusion))),
+        reliability=svg(pictures.reliability(evaluation.reliability)),
+        corruptions=[
+            {
+                "kind": kind,
+                "unit": CORRUPTIONS[kind].unit,
+                "cells": [
+                    {
+                        "strength": strength,
+                        "accuracy": accuracy,
+                        "image": png(corrupt(example, kind, level)[0]),
+                    }
+                    for level, (strength, accuracy) in enumerate(accuracies.items())
+                ],
+            }
+            for kind, accuracies in evaluation.corruptions.items()
+        ],
+        mistakes=[(mistake, png(255 - images[mistake.index])) for mistake in evaluation.mistakes],
+        provenance=provenance,
+    )
+
+
+def interval(accuracy: Accuracy) -> str:
+    """The two ends, in percent."""
+    low, high = accuracy.interval
+    return f"{low:.2f}–{high:.2f}"
+
+
+def svg(figure: Figure) -> str:
+    """A drawing as the address of an image that lies in the page itself."""
+    return data_url("image/svg+xml", FigureCanvasSVG(figure).print_svg)
+
+
+def png(image: UInt8[Tensor, "28 28"]) -> str:
+    """The same for an image."""
+    picture = Image.fromarray(image.numpy())
+    return data_url("image/png", lambda file: picture.save(file, "PNG", optimize=True))
+
+
+def data_url(kind: str, write: Callable[[io.BytesIO], object]) -> str:
+    """A `data:` address of what is written into a file."""
+    file = io.BytesIO()
+    write(file)
+    return f"data:{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def closing_lines(evaluation: Evaluation) -> list[str]:
+    """One line each: the result, what it means, and what is known to be wrong with the labels."""
+    whole, sound = evaluation.accuracy, evaluation.accuracy_without_label_errors
+    return [
+        f"{whole.percent:.2f} % of the {whole.images:,} test images read right, "
+        f"95 % interval {interval(whole)}; {len(evaluation.mistakes):,} wrong",
+        f"{sound.percent:.2f} % without the {whole.images - sound.images} images whose label is "
+        f"known to be wrong or undecidable, interval {interval(sound)}",
+        f"loss {evaluation.loss:.6f}, expected calibration error "
+        f"{evaluation.calibration_error:.2f} %",
+    ]
+
+
+def corruption_table(evaluation: Evaluation) -> Table:
+    """Accuracy under each corruption."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Accuracy (%) with")
+    for strength in ("weak", "medium", "strong"):
+        table.add_column(strength, justify="right")
+    table.add_column("strengths, in")
+    for kind, accuracies in evaluation.corruptions.items():
+        strengths = ", ".join(f"{strength:g}" for strength in accuracies)
+        cells = (f"{accuracy:.2f}" for accuracy in accuracies.values())
+        table.add_row(kind, *cells, f"{strengths} {CORRUPTIONS[kind].unit}")
+    table.add_row("mean of all", "", f"{evaluation.corrupted_accuracy:.2f}", "")
+    return table

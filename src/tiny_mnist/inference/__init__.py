@@ -1,0 +1,1 @@
+"""From a picture of handwriting to digits, without PyTorch."""

@@ -1,0 +1,46 @@
+"""Put the network of a finished run into the package, as `tiny-mnist predict` uses it.
+
+python -m tiny_mnist.inference.pretrained.ship RUN
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tiny_mnist.data import download as source
+from tiny_mnist.errors import UserError
+from tiny_mnist.export.export import export
+from tiny_mnist.inference import pretrained
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.system.atomic_files import whole_file
+
+
+def ship(run: RunFolder) -> None:
+    """Write weights, graph and card; the first two are compared with PyTorch on the test images.
+
+    Raises:
+        UserError: the run cannot be read, or a file would answer otherwise.
+    """
+    network = run.load_network()
+    mnist = source.load(source.default_root())
+    provenance = run.provenance(network)
+    export(network, pretrained.WEIGHTS, mnist, provenance, "safetensors")
+    check = export(network, pretrained.GRAPH, mnist, provenance, "onnx")
+    card = {**provenance, "test_accuracy": check.accuracy, "test_images": len(mnist.test_labels)}
+    with whole_file(pretrained.CARD) as file:
+        file.write((json.dumps(card, indent=2) + "\n").encode())
+
+
+def main() -> None:
+    """Ship the run named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="a finished run folder")
+    try:
+        ship(RunFolder(parser.parse_args().run))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

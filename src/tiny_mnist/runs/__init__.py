@@ -1,0 +1,1 @@
+"""Run folders: paths, checkpoints and metadata."""

@@ -1,0 +1,248 @@
+"""The run folder: what a run leaves behind, and how to open it again."""
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from torch import nn
+
+from tiny_mnist.config import schema as config
+from tiny_mnist.errors import UserError
+from tiny_mnist.models.tiny_cnn import TinyCNN, parameter_count
+from tiny_mnist.runs.checkpoint_io import previous, read_checkpoint
+from tiny_mnist.system.atomic_files import remove_unfinished, whole_file
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, float | int | None]
+"""One epoch's metrics by column name; None where nothing was measured."""
+
+
+class RunFolder:
+    """The files of one run, by name.
+
+    Args:
+        path: the folder; created by `open`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.lock = self.checkpoints / ".lock"
+        self.last_checkpoint = self.checkpoints / "last.ckpt"
+        self.previous_checkpoint = previous(self.last_checkpoint)
+        self.configuration = self.path / ".hydra" / "config.yaml"
+        self.metrics = self.path / "metrics.csv"
+        self.summary = self.path / "summary.json"
+        self.curves = self.path / "curves.png"
+        self.predictions = self.path / "predictions_visualization.png"
+        self.confusion = self.path / "confusion_matrix.png"
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether a run has already left results here, finished or not."""
+        left = (self.last_checkpoint, self.previous_checkpoint, self.metrics, self.summary)
+        return any(path.exists() for path in left)
+
+    def remove_untrained(self) -> None:
+        """Remove the folder if all that it holds was left by a start that came to nothing."""
+        if self.busy:  # another process has just begun
+            return
+        traces = (".hydra/*", "train*.log", "checkpoints/.lock", "events.*", "*/events.*")
+        files = [path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file()]
+        if all(any(is_at(file, trace) for trace in traces) for file in files):
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Create the folder and keep it for this process: two must not train in one.
+
+        Raises:
+            UserError: another process works here.
+        """
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.lock, timeout=0):
+                yield
+        except Timeout:
+            raise UserError(f"another process is training in {self.path}") from None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process is training here."""
+        if not self.lock.exists():  # nor is it made by looking
+            return False
+        try:
+            with self.open():
+                return False
+        except UserError:
+            return True
+
+    def rewind(self) -> tuple[Path, dict[str, Any]] | None:
+        """Put the folder back to its newest whole checkpoint, as if nothing had followed.
+
+        Returns:
+            That checkpoint and its content; None when there is none yet.
+
+        Raises:
+            UserError: none of those that there are can be read.
+        """
+        remove_unfinished(self.path)
+        found = self.newest_whole_checkpoint()
+        if found is None:
+            self.metrics.unlink(missing_ok=True)
+            self.cut_curves({})
+            return None
+        path, content = found
+        last = self.last_checkpoint
+        if path != last and last.exists():
+            # Out of the way: else the next checkpoint would make it the previous one.
+            last.replace(last.with_name(f"{last.name}.damaged"))
+            log.warning("%s is damaged; going on from the one before it", last)
+        self.cut_curves(content.get("curves", {}))
+        return path, content
+
+    def newest_whole_checkpoint(self) -> tuple[Path, dict[str, Any]] | None:
+        """The last checkpoint and its content, or those of the one before it if it is damaged.
+
+        The answer is the same while the first of several processes moves a damaged one away.
+
+        Raises:
+            UserError: none of those that there are can be read.
+        """
+        fault = None
+        for path in (self.last_checkpoint, self.previous_checkpoint):
+            try:
+                if path.exists():
+                    return path, read_checkpoint(path)
+            except UserError as error:
+                fault = fault or error
+        if fault:
+            raise fault
+        return None
+
+    @property
+    def newest_checkpoint(self) -> Path | None:
+        """The last checkpoint, or the one before it if it was about to be replaced."""
+        paths = (self.last_checkpoint, self.previous_checkpoint)
+        return next((path for path in paths if path.exists()), None)
+
+    def curve_sizes(self) -> dict[str, int]:
+        """The TensorBoard files and their length in bytes."""
+        files = self.path.rglob("events.out.tfevents.*")
+        return {path.relative_to(self.path).as_posix(): path.stat().st_size for path in files}
+
+    def cut_curves(self, sizes: dict[str, int]) -> None:
+        """Remove from the TensorBoard files what came after they had these sizes."""
+        for name, now in self.curve_sizes().items():
+            size = sizes.get(name, 0)
+            if not size:
+                (self.path / name).unlink()
+            elif size < now:
+                os.truncate(self.path / name, size)
+
+    def write_metrics(self, columns: Iterable[str], rows: Iterable[Row]) -> None:
+        """Write `metrics.csv`, one row an epoch, whole each time: a kill leaves no half row."""
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(columns), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        with whole_file(self.metrics) as file:
+            file.write(text.getvalue().encode())
+
+    def read_metrics(self) -> list[Row]:
+        """Read `metrics.csv` back.
+
+        Raises:
+            UserError: there is none, or it is not a table of numbers.
+        """
+        try:
+            with self.metrics.open(newline="") as file:
+                return [
+                    {
+                        key: (int(cell) if key == "epoch" else float(cell)) if cell else None
+                        for key, cell in row.items()
+                    }
+                    for row in csv.DictReader(file)
+                ]
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{self.metrics} cannot be read: {error}") from error
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write `summary.json`, the last file of a run: where it is, the run is finished."""
+        with whole_file(self.summary) as file:
+            file.write((json.dumps(summary, indent=2) + "\n").encode())
+
+    def provenance(self, network: nn.Module) -> dict[str, str | int | float]:
+        """Whose network this is, in plain values: for the metadata of what is made of it.
+
+        What `summary.json` says of the run that made it is left out when its weights are others.
+
+        Raises:
+            UserError: there is a summary, but not of a run.
+        """
+        sha256 = weights_sha256(network)
+        known: dict[str, str | int | float] = {"run": self.path.resolve().name}
+        if self.summary.exists():
+            try:
+                summary = json.loads(self.summary.read_text())
+                if summary["weights_sha256"] == sha256:
+                    settings = " ".join(f"{k}={v}" for k, v in summary["settings"].items())
+                    told = {key: summary.get(key) for key in ("seed", "epochs", "commit")}
+                    known |= {
+                        "recipe": settings,
+                        **{k: v for k, v in told.items() if v is not None},
+                    }
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                raise UserError(f"{self.summary} is not the summary of a run: {error!r}") from error
+        return {**known, "parameters": parameter_count(network), "weights_sha256": sha256}
+
+    def load_network(self) -> TinyCNN:
+        """Rebuild the trained network, in evaluation mode, from the checkpoint alone.
+
+        Raises:
+            UserError: no checkpoint, a damaged one, or one of another architecture.
+        """
+        if not self.path.is_dir():
+            raise UserError(f"{self.path} is no run folder, such as runs/2026-…")
+        checkpoint = read_checkpoint(self.last_checkpoint)
+        try:
+            model = config.Model.model_validate(checkpoint["hyper_parameters"]["model"])
+            network = TinyCNN(width=model.width)
+            prefix = "network."
+            network.load_state_dict(
+                {
+                    name.removeprefix(prefix): tensor
+                    for name, tensor in checkpoint["state_dict"].items()
+                    if name.startswith(prefix)
+                }
+            )
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{self.last_checkpoint} does not hold a network of this project: {reason}"
+            ) from error
+        return network.eval()
+
+
+def is_at(file: Path, pattern: str) -> bool:
+    """Whether a relative path matches a pattern, in as many folders."""
+    return file.match(pattern) and len(file.parts) == len(Path(pattern).parts)
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """SHA-256 over the names and bytes of all weights and buffers, for bit-exact comparison."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Many runs from one command: sweepers, progress, ranking and statistics."""

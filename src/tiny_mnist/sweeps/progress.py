@@ -1,0 +1,118 @@
+"""One display for jobs that run side by side, here or on a cluster: read from their folders."""
+
+import csv
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tiny_mnist.sweeps.job import FAILURE, PRUNED, job_number
+
+INTERVAL = 1.0  # seconds between two looks
+LINES = 16  # jobs shown at once
+
+
+def watch(folder: Path, jobs: int | None) -> Callable[[], None]:
+    """Show how the jobs of a sweep come on, until the function that this returns is called."""
+    stop = threading.Event()
+    thread = threading.Thread(target=Watch(folder, jobs).follow, args=(stop,), daemon=True)
+    thread.start()
+
+    def end() -> None:
+        stop.set()
+        thread.join()
+
+    return end
+
+
+class Watch:
+    """A bar for the sweep and a line for each running job; a line that stays for each that ended.
+
+    Args:
+        folder: of the sweep.
+        jobs: how many there are, if that is known.
+    """
+
+    def __init__(self, folder: Path, jobs: int | None) -> None:
+        self.folder, self.jobs = folder, jobs
+        console = Console(highlight=False)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=14),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.whole = self.bar.add_task("Jobs", total=jobs)
+        self.running: dict[Path, Any] = {}
+        self.told = {job: ended for job in self.jobs_begun() if (ended := self.ending(job))}
+
+    def follow(self, stop: threading.Event) -> None:
+        """Look again and again."""
+        with self.bar:
+            while not stop.wait(INTERVAL):
+                self.look()
+            self.look()
+
+    def jobs_begun(self) -> list[Path]:
+        """The folders of jobs that were begun."""
+        found = [path.parents[1] for path in self.folder.glob("*/.hydra/config.yaml")]
+        return sorted(found, key=lambda job: job_number(job / FAILURE))
+
+    def ending(self, job: Path) -> str | None:
+        """How a job ended; None while it has not."""
+        try:
+            for name, prefix in ((FAILURE, "failed: "), (PRUNED, "")):
+                if (note := job / name).exists():
+                    return prefix + note.read_text().strip()
+            summary = json.loads((job / "summary.json").read_text())
+            split = "val" if summary.get("val_accuracy") is not None else "test"
+            seconds = summary["training_seconds"]
+            return f"{split} {summary[f'{split}_accuracy']:.2f} %  {seconds:.1f} s"
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def look(self) -> None:
+        """Show what has changed."""
+        for job in self.jobs_begun():
+            if (ended := self.ending(job)) is not None:
+                if self.told.get(job) != ended:
+                    self.told[job] = ended
+                    self.bar.console.print(escape(f"{job.name}  {ended}"), soft_wrap=True)
+                if job in self.running:
+                    self.bar.remove_task(self.running.pop(job))
+                continue
+            self.told.pop(job, None)
+            if (rows := epochs(job)) is None:
+                continue
+            if job not in self.running and len(self.running) < LINES:
+                name = escape(f"{job.name[:40]}, epoch")
+                self.running[job] = self.bar.add_task(name, total=planned(job))
+            if job in self.running:
+                self.bar.update(self.running[job], completed=rows)
+        finished = sum(not ended.startswith("failed") for ended in self.told.values())
+        self.bar.update(self.whole, completed=finished)
+
+
+def planned(job: Path) -> int | None:
+    """How many epochs a job is to do; None when that cannot be read, as while it is written."""
+    try:
+        config = OmegaConf.load(job / ".hydra" / "config.yaml")
+        return int(OmegaConf.select(config, "trainer.max_epochs"))
+    except Exception:  # OmegaConf's, YAML's, and what comes of half a number
+        return None
+
+
+def epochs(job: Path) -> int | None:
+    """How many epochs a job has done; None when it has not begun to train."""
+    try:
+        with (job / "metrics.csv").open(newline="") as file:
+            return sum(1 for _ in csv.DictReader(file))
+    except OSError:
+        return None if not (job / "checkpoints").exists() else 0

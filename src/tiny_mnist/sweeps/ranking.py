@@ -1,0 +1,365 @@
+"""Several runs as one table: grouped over seeds, ranked, and with the noise weighed."""
+
+import csv
+import io
+import itertools
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, Literal
+
+from rich.table import Table
+
+from tiny_mnist.errors import UserError
+from tiny_mnist.sweeps.statistics import holm, permutation_test, sign_flip_test
+from tiny_mnist.system.atomic_files import whole_file
+
+Summary = dict[str, Any]
+"""The content of a summary.json, its configuration by keys as on the command line."""
+NEEDED = ("test_accuracy", "training_seconds")
+NO_SETTINGS = (
+    "seed",  # which runs of one configuration are told apart by
+    "data.root", "checkpoint_every",
+    "trainer.profiler", "trainer.log_every_n_steps", "trainer.detect_anomaly",
+)  # fmt: skip
+"""Of a configuration, what no outcome depends on, and the seed."""
+LEVEL = 0.05
+"""Differences that noise explains less often than this are called differences."""
+NAMED = 4  # configurations in a sentence
+
+
+def find_runs(folders: list[Path]) -> dict[Path, Summary]:
+    """The summaries of all finished runs in and below some folders, each once.
+
+    Raises:
+        UserError: there is none, or one is not a summary of a run.
+    """
+    found = sorted({path.resolve() for folder in folders for path in folder.rglob("summary.json")})
+    if not found:
+        raise UserError(f"no finished run in {', '.join(map(str, folders))}")
+    runs = {}
+    for path in found:
+        try:
+            summary = json.loads(path.read_text())
+            needed = {key: summary[key] for key in NEEDED}
+            config = dict(flat(summary.get("config") or saved_configuration(path)))
+            runs[path.parent] = {
+                **needed,
+                "val_accuracy": summary.get("val_accuracy"),
+                "val_images": summary.get("val_images", 0),
+                "seed": int(config["seed"]),
+                "config": config,
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} is not the summary of a run: {error!r}") from error
+    return runs
+
+
+def saved_configuration(summary: Path) -> dict[str, Any]:
+    """The configuration beside a summary that was written before summaries held it.
+
+    Raises:
+        UserError: it is not there either.
+    """
+    from omegaconf import OmegaConf
+
+    from tiny_mnist.resume import load
+
+    saved = summary.parent / ".hydra" / "config.yaml"
+    if not saved.exists():
+        raise UserError(f"{summary} does not tell the configuration of its run, nor does {saved}")
+    config = OmegaConf.to_container(load(saved))
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A configuration by keys as on the command line; a class by its name alone."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        elif key == "_target_":
+            yield prefix.removesuffix("."), value.rpartition(".")[2]
+        else:
+            yield f"{prefix}{key}", str(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Runs that differ in the seed alone.
+
+    Args:
+        settings: those that set it apart from the others in the table; None where it has none.
+        runs: by seed.
+    """
+
+    settings: dict[str, Any]
+    runs: dict[int, Summary]
+
+    @property
+    def name(self) -> str:
+        """What sets it apart, as one text."""
+        told = [f"{key}={shortened(v)}" for key, v in self.settings.items() if v is not None]
+        return " ".join(told) or ("the usual" if self.settings else "all the same")
+
+    def scores(self, split: str) -> dict[int, float]:
+        """Final accuracy in percent by seed, on the "val" or "test" images."""
+        return {seed: summary[f"{split}_accuracy"] for seed, summary in sorted(self.runs.items())}
+
+    def mean(self, split: str) -> float:
+        """Mean final accuracy in percent."""
+        return mean(self.scores(split).values())
+
+
+def group_by_settings(runs: dict[Path, Summary]) -> list[Configuration]:
+    """Runs grouped over their seeds; of two of one configuration and seed, the later name counts.
+
+    What follows from other settings is compared as it is written, `${seed}`, not as it comes out.
+    """
+    configs = [summary["config"] for summary in runs.values()]
+    keys = dict.fromkeys(key for config in configs for key in config if key not in NO_SETTINGS)
+    varied = [key for key in keys if len({config.get(key) for config in configs}) > 1]
+    groups: dict[tuple[Any, ...], dict[int, Summary]] = {}
+    for summary in runs.values():
+        values = tuple(summary["config"].get(key) for key in varied)
+        groups.setdefault(values, {})[summary["seed"]] = summary
+    return [
+        Configuration(dict(zip(varied, values, strict=True)), found)
+        for values, found in groups.items()
+    ]
+
+
+class Ranking:
+    """Configurations from the best to the worst, and what can be said about that.
+
+    Ranked by mean accuracy on held-out images if every run has some, else on the test images. The
+    best is chosen by the runs themselves, so that it is compared with the others as if all pairs
+    were: p is corrected for their number.
+    Source: S. García, F. Herrera, An Extension on "Statistical Comparisons of Classifiers over
+    Multiple Data Sets" for all Pairwise Comparisons, JMLR 9, 2008, section 2.
+
+    Args:
+        runs: at least one, by folder.
+
+    Raises:
+        UserError: none of them was evaluated on the images that it held out.
+    """
+
+    def __init__(self, runs: dict[Path, Summary]) -> None:
+        measured = {
+            path: summary
+            for path, summary in runs.items()
+            if not summary["val_images"] or summary["val_accuracy"] is not None
+        }
+        if not measured:
+            raise UserError("no run was evaluated on the images that it held out: nothing to rank")
+        self.unmeasured, runs = len(runs) - len(measured), measured
+        held_out = all(summary["val_accuracy"] is not None for summary in runs.values())
+        self.split: Literal["val", "test"] = "val" if held_out else "test"
+        self.mixed = not held_out and any(s["val_accuracy"] is not None for s in runs.values())
+        self.configurations = group_by_settings(runs)
+        self.configurations.sort(key=lambda each: each.mean(self.split), reverse=True)
+        self.left_out = len(runs) - sum(len(each.runs) for each in self.configurations)
+        scores = [each.scores(self.split) for each in self.configurations]
+        pairs = {
+            (one, other): found
+            for one, other in itertools.combinations(range(len(scores)), 2)
+            if (found := compare_scores(scores[one], scores[other]))
+        }
+        self.pairs = len(pairs)
+        corrected = dict(zip(pairs, holm([each.p for each in pairs.values()]), strict=True))
+        of_first = [(0, other) for other in range(1, len(scores))]
+        self.compared = [pairs.get(pair) for pair in of_first]
+        self.p = [corrected.get(pair) for pair in of_first]
+
+    @property
+    def first(self) -> Configuration:
+        """The best one."""
+        return self.configurations[0]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each configuration, the best first; accuracies in percent."""
+        return [
+            {
+                "rank": rank,
+                **each.settings,
+                "runs": len(each.runs),
+                "seeds": " ".join(map(str, sorted(each.runs))),
+                "ranked_on": self.split,
+                **spread_columns("accuracy", list(each.scores(self.split).values())),
+                "test_accuracy_mean": each.mean("test"),
+                "training_seconds_mean": mean(s["training_seconds"] for s in each.runs.values()),
+                "p": p,
+            }
+            for rank, (each, p) in enumerate(
+                zip(self.configurations, [None, *self.p], strict=True), start=1
+            )
+        ]
+
+    def table(self) -> Table:
+        """The rows for the terminal."""
+        table = Table(box=None, pad_edge=False)
+        table.add_column("Rank", justify="right")
+        table.add_column("Settings", overflow="fold")
+        name = "Validation" if self.split == "val" else "Test"
+        for column in ("Runs", f"{name} accuracy (%)", "Min", "Max", "Seconds", "p"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for configuration, row in zip(self.configurations, self.rows(), strict=True):
+            scores = list(configuration.scores(self.split).values())
+            table.add_row(
+                str(row["rank"]), configuration.name, str(row["runs"]), spread(scores),
+                f"{min(scores):.2f}", f"{max(scores):.2f}", f"{row['training_seconds_mean']:.1f}",
+                "" if row["p"] is None else f"{row['p']:.3g}",
+            )  # fmt: skip
+        return table
+
+    def notes(self) -> list[str]:
+        """What the figures are about, and whether the differences are more than noise."""
+        return [*self.images(), *self.verdict()]
+
+    def images(self) -> list[str]:
+        """Which images the ranking used."""
+        notes = []
+        if self.split == "val":
+            scores = list(self.first.scores("test").values())
+            of = " of the first" if len(self.configurations) > 1 else ""
+            notes.append(
+                "Accuracies are on held-out training images; nothing was selected on the test "
+                f"images. Test accuracy{of}: {spread(scores)} %."
+            )
+        elif len(self.configurations) > 1:
+            notes.append(
+                "Ranked on the test images: fine to report, not to choose by; to choose, train "
+                "with data.val_size=5000."
+            )
+        if self.mixed:
+            notes.append("Some runs held images out and some did not: all are compared on test.")
+        if self.unmeasured:
+            notes.append(
+                f"{self.unmeasured} run(s) held images out and were not evaluated on them after "
+                "the last epoch: left out."
+            )
+        if self.left_out:
+            notes.append(f"{self.left_out} run(s) that repeat a seed are counted once.")
+        return notes
+
+    def verdict(self) -> list[str]:
+        """Whether the first is better than the others by more than noise, by which test."""
+        if len(self.configurations) == 1:
+            return []
+        tests = sorted({found.test for found in self.compared if found is not None})
+        if not tests:
+            return ["One run each: nothing tells a difference from noise. Take more seeds."]
+        tested = [
+            (other.name, found.difference, p)
+            for other, found, p in zip(self.configurations[1:], self.compared, self.p, strict=True)
+            if found is not None and p is not None
+        ]
+        worse = [name for name, difference, p in tested if p <= LEVEL and difference > 0]
+        # The first has the best mean of all its runs, and yet may lose on the seeds of both.
+        better = [name for name, difference, p in tested if p <= LEVEL and difference <= 0]
+        equal = [name for name, _, p in tested if p > LEVEL]
+        correction = (
+            f", Holm-corrected for all {self.pairs} pairs, as the first was chosen by these runs"
+            if self.pairs > 1
+            else ""
+        )
+        notes = [f"p: {' and '.join(tests)} against the first, two-sided{correction}."]
+        if worse:
+            notes.append(
+                f"More than noise (p ≤ {LEVEL}): the first is better than {listed(worse)}."
+            )
+        if better:
+            notes.append(
+                f"On the seeds that both have, these are better than the first (p ≤ {LEVEL}): "
+                f"{listed(better)}."
+            )
+        if equal:
+            notes.append(f"Cannot be told from the first (p > {LEVEL}): {listed(equal)}.")
+        smallest = self.pairs * min(found.smallest for found in self.compared if found is not None)
+        if smallest > LEVEL:
+            needed = math.ceil(math.log2(2 * self.pairs / LEVEL))
+            notes.append(
+                f"So few seeds cannot show a difference: p cannot fall below {min(1, smallest):.3g}"
+                f"; {needed} seeds each can."
+            )
+        return notes
+
+    def write_csv(self, path: Path) -> None:
+        """Write the rows as a table."""
+        text = io.StringIO()
+        rows = self.rows()
+        table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        with whole_file(path) as file:
+            file.write(text.getvalue().encode())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How likely noise alone makes two groups of runs differ as much.
+
+    Args:
+        test: its name.
+        difference: mean of the one less mean of the other, over the runs that are compared.
+        p: two-sided, not corrected.
+        smallest: the smallest p that so many runs can give.
+    """
+
+    test: str
+    difference: float
+    p: float
+    smallest: float
+
+
+def compare_scores(one: dict[int, float], other: dict[int, float]) -> Comparison | None:
+    """Compare accuracies by seed: in pairs where there are two of the same seed, else as groups.
+
+    None when there is but one run on a side.
+    """
+    common = sorted(one.keys() & other.keys())
+    if len(common) > 1:
+        test = "exact sign-flip test, paired by seed,"
+        differences = [one[seed] - other[seed] for seed in common]
+        return Comparison(
+            test, mean(differences), sign_flip_test(differences), 2 / 2 ** len(common)
+        )
+    if min(len(one), len(other)) < 2:
+        return None
+    values = list(one.values()), list(other.values())
+    # As if all of one side had beaten all of the other.
+    sides = [1.0 + at for at in range(len(one))], [-1.0 - at for at in range(len(other))]
+    difference = mean(values[0]) - mean(values[1])
+    smallest = permutation_test(*sides)
+    return Comparison("permutation test", difference, permutation_test(*values), smallest)
+
+
+def shortened(value: Any) -> str:
+    """A setting as text; a number that a search has found, to six digits."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def spread_columns(name: str, values: list[float]) -> dict[str, float | None]:
+    """Mean, sample deviation, smallest and largest of some values, as columns."""
+    return {
+        f"{name}_mean": mean(values),
+        f"{name}_sd": stdev(values) if len(values) > 1 else None,
+        f"{name}_min": min(values),
+        f"{name}_max": max(values),
+    }
+
+
+def spread(values: list[float]) -> str:
+    """Mean ± standard deviation of a sample; the mean alone for one value."""
+    deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{mean(values):.3f}{deviation}"
+
+
+def listed(names: list[str]) -> str:
+    """The first few of some names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return "; ".join(names[:NAMED]) + more

@@ -1,0 +1,176 @@
+"""Order and motions of the images depend on (seed, epoch) alone, and no image is left out."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tiny_mnist.data.loaders import Batch, EvaluationLoader, Share, TrainingLoader
+from tiny_mnist.data.transforms import Augmentation
+from tiny_mnist.training.lit_module import LossAndAccuracy
+
+ALL = 1000
+IMAGES = torch.randint(256, (ALL, 28, 28), generator=torch.Generator().manual_seed(0)).byte()
+NUMBERS = torch.arange(ALL)  # for labels, so that each image can be told from all others
+EVERY_THIRD = NUMBERS[::3]
+WARPING = Augmentation(scale=0.1, elastic=0.4, sampling="bicubic")
+
+
+def training_loader(
+    batch_size: int = 128,
+    seed: int = 0,
+    indices: Tensor = NUMBERS,
+    augmentation: Augmentation = Augmentation(),  # noqa: B008 (immutable)
+    share: Share = Share(),  # noqa: B008 (immutable)
+) -> TrainingLoader:
+    return TrainingLoader(
+        IMAGES,
+        NUMBERS,
+        indices,
+        batch_size=batch_size,
+        seed=seed,
+        augmentation=augmentation,
+        share=share,
+    )
+
+
+def epoch(loader: TrainingLoader, number: int = 0) -> Batch:
+    """One epoch of a loader as a single batch."""
+    loader.set_epoch(number)
+    return joined(list(loader))
+
+
+def joined(batches: list[Batch]) -> Batch:
+    images, labels, motions, _ = zip(*batches, strict=True)
+    parts = zip(*motions, strict=True)
+    return Batch(
+        torch.cat(images), torch.cat(labels), type(motions[0])(*(torch.cat(p) for p in parts))
+    )
+
+
+def equal(one: Batch, other: Batch) -> bool:
+    assert one.motions is not None
+    assert other.motions is not None
+    pairs = zip((*one[:2], *one.motions), (*other[:2], *other.motions), strict=True)
+    return all(a.equal(b) for a, b in pairs)
+
+
+def picked(batch: Batch, places: Tensor) -> Batch:
+    assert batch.motions is not None
+    return Batch(batch.images[places], batch.labels[places], batch.motions.of(places))
+
+
+def in_order_of_number(batch: Batch) -> Batch:
+    return picked(batch, batch.labels.argsort())
+
+
+@pytest.mark.parametrize("batch_size", [7, 128, ALL, 2 * ALL])
+@pytest.mark.parametrize("indices", [NUMBERS, EVERY_THIRD], ids=["all", "every third"])
+def test_epoch_visits_each_used_image_once(batch_size: int, indices: Tensor) -> None:
+    loader = training_loader(batch_size, indices=indices)
+    batches = list(loader)
+    sizes = [len(batch.labels) for batch in batches]
+    assert len(batches) == len(loader)
+    assert set(sizes[:-1]) <= {batch_size}
+    assert joined(batches).labels.sort().values.equal(indices)
+
+
+def test_images_keep_their_labels() -> None:
+    batch = epoch(training_loader())
+    assert batch.images.equal(IMAGES[batch.labels])
+
+
+@pytest.mark.parametrize("other", [(0, 1), (1, 0)], ids=["epoch", "seed"])
+def test_another_seed_or_epoch_gives_another_order_and_other_motions(
+    other: tuple[int, int],
+) -> None:
+    first = epoch(training_loader(seed=0), 0)
+    second = epoch(training_loader(seed=other[0]), other[1])
+    assert not first.labels.equal(second.labels)
+    first, second = in_order_of_number(first), in_order_of_number(second)
+    assert first.motions is not None
+    assert second.motions is not None
+    assert (first.motions.angles == second.motions.angles).float().mean() < 0.01
+
+
+@pytest.mark.parametrize("batch_size", [2, 100, ALL])
+def test_batch_size_changes_nothing(batch_size: int) -> None:
+    assert equal(epoch(training_loader(batch_size), 3), epoch(training_loader(), 3))
+
+
+def test_epochs_before_and_hidden_generators_change_nothing() -> None:
+    torch.manual_seed(0)
+    fresh = epoch(training_loader(), 2)
+    used = training_loader()
+    for number in (5, 0, 1):
+        epoch(used, number)
+        torch.manual_seed(number)
+    assert equal(epoch(used, 2), fresh)
+
+
+def test_held_out_images_change_nothing_for_the_others() -> None:
+    everything = epoch(training_loader())
+    (kept,) = torch.isin(everything.labels, EVERY_THIRD).nonzero(as_tuple=True)
+    assert equal(epoch(training_loader(indices=EVERY_THIRD)), picked(everything, kept))
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("augmentation", [Augmentation(), WARPING], ids=["moved", "warped"])
+def test_processes_together_work_on_the_batches_of_one(
+    processes: int, augmentation: Augmentation
+) -> None:
+    shares = [
+        training_loader(share=Share(rank, processes), augmentation=augmentation)
+        for rank in range(processes)
+    ]
+    for whole, *parts in zip(training_loader(augmentation=augmentation), *shares, strict=True):
+        assert equal(in_order_of_number(joined(parts)), in_order_of_number(whole))
+
+
+def test_without_rotation_and_translation_nothing_is_moved() -> None:
+    loader = training_loader(augmentation=Augmentation(rotation=0, translation=0))
+    assert all(batch.motions is None for batch in loader)
+
+
+def test_evaluation_gives_all_images_in_order_and_unmoved() -> None:
+    loader = EvaluationLoader(IMAGES, NUMBERS, batch_size=300)
+    images, labels, motions, _ = zip(*loader, strict=True)
+    assert [len(part) for part in labels] == [300, 300, 300, 100]
+    assert len(loader) == 4
+    assert torch.cat(images).equal(IMAGES)
+    assert torch.cat(labels).equal(NUMBERS)
+    assert set(motions) == {None}
+
+
+def test_processes_evaluate_each_image_once() -> None:
+    shares = [
+        EvaluationLoader(IMAGES, NUMBERS, batch_size=300, share=Share(r, 3)) for r in range(3)
+    ]
+    batches = [batch for share in shares for batch in share]
+    labels = torch.cat([batch.labels for batch in batches])
+    assert torch.cat([batch.images for batch in batches]).equal(IMAGES[labels])
+    assert labels.sort().values.equal(NUMBERS)
+    assert {len(list(share)) for share in shares} == {len(shares[0])}
+
+
+def test_loss_is_finite_when_a_batch_has_fewer_images_than_processes() -> None:
+    loader = EvaluationLoader(IMAGES, NUMBERS % 10, batch_size=333, share=Share(1, 2))
+    metrics = LossAndAccuracy()
+    for _, labels, *_ in loader:
+        log_probs = torch.zeros(len(labels), 10).log_softmax(dim=1)
+        metrics.update(F.nll_loss(log_probs, labels), log_probs, labels)
+    assert metrics.compute()["loss"] == pytest.approx(math.log(10))
+
+
+def test_an_epoch_goes_on_where_it_was_left_and_the_next_is_whole() -> None:
+    loader = training_loader()
+    wanted = list(loader)
+    left = iter(loader)
+    for _ in range(3):
+        next(left)
+    other = training_loader()
+    other.load_state_dict(loader.state_dict())
+    assert equal(joined(list(other)), joined(wanted[3:]))
+    assert equal(epoch(other, 1), epoch(training_loader(), 1))

@@ -1,0 +1,177 @@
+"""The batched augmentation does to each image what torchvision's transforms would do."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode, Normalize, ToTensor
+from torchvision.transforms import functional as F
+
+from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.transforms import (
+    Augmentation,
+    Motions,
+    Warps,
+    draw_motions,
+    draw_warps,
+    generator_of,
+    move,
+    normalize,
+    warp,
+)
+
+IMAGES = 200
+
+
+@pytest.fixture(scope="module")
+def images(mnist: Mnist) -> Tensor:
+    """Real images from all over the training set."""
+    return mnist.train_images[:: 60_000 // IMAGES]
+
+
+def one_by_one(images: Tensor, degrees: Tensor, shifts: Tensor) -> Tensor:
+    """The same motions as two transforms of torchvision for each image."""
+    nearest = {"interpolation": InterpolationMode.NEAREST, "fill": [0.0]}
+    still = {"angle": 0.0, "scale": 1.0, "shear": [0.0]}
+    rotated = [
+        F.rotate(image[None], angle, **nearest)
+        for image, angle in zip(images, degrees.tolist(), strict=True)
+    ]
+    shifted = [
+        F.affine(image, translate=shift, **still, **nearest)
+        for image, shift in zip(rotated, shifts.tolist(), strict=True)
+    ]
+    return torch.cat(shifted)
+
+
+def all_shifts(largest: int) -> Tensor:
+    steps = torch.arange(-largest, largest + 1)
+    return torch.cartesian_prod(steps, steps)
+
+
+def test_move_equals_rotate_then_translate_of_torchvision(images: Tensor) -> None:
+    motions = draw_motions(IMAGES, 15, 2, generator_of(0, 0))
+    expected = one_by_one(images, motions.angles.rad2deg(), motions.shifts)
+    different = (move(images, motions) != expected).float().mean().item()
+    assert different <= 0.001  # a coordinate half-way between two pixels may be rounded either way
+
+
+def test_whole_frame_is_moved_as_by_torchvision() -> None:
+    # The border of real images is black; noise shows what becomes of every pixel.
+    noise = torch.randint(256, (IMAGES, 28, 28), generator=generator_of(0, 0)).byte()
+    motions = draw_motions(IMAGES, 180, 27, generator_of(0, 1))
+    expected = one_by_one(noise, motions.angles.rad2deg(), motions.shifts)
+    assert (move(noise, motions) != expected).float().mean().item() <= 0.001
+
+
+def test_shift_without_rotation_is_exact(images: Tensor) -> None:
+    shifts = all_shifts(2)
+    some, still = images[: len(shifts)], torch.zeros(len(shifts))
+    assert move(some, Motions(still, shifts)).equal(one_by_one(some, still, shifts))
+
+
+def test_identity_motion_changes_nothing(images: Tensor) -> None:
+    still = Motions(torch.zeros(IMAGES), torch.zeros(IMAGES, 2, dtype=torch.long))
+    assert move(images, still).equal(images)
+
+
+@pytest.mark.parametrize("degrees", [-5, 5])
+def test_what_is_rotated_out_of_the_frame_does_not_come_back_by_the_shift(degrees: float) -> None:
+    shifts = all_shifts(2)
+    images = torch.zeros(len(shifts), 28, 28, dtype=torch.uint8)
+    images[:, [0, 0, -1, -1], [0, -1, 0, -1]] = 255  # the corners leave the frame by half a pixel
+    moved = move(images, Motions(torch.full((len(shifts),), math.radians(degrees)), shifts))
+    assert not moved.any()
+
+
+def test_angles_are_uniform() -> None:
+    angles = draw_motions(100_000, 15, 2, generator_of(0, 0)).angles.rad2deg()
+    uniform = torch.linspace(-15, 15, len(angles))
+    assert (angles.sort().values - uniform).abs().max() < 0.2  # degrees
+    assert angles.abs().max() <= 15
+
+
+def test_largest_shifts_are_half_as_frequent_and_axes_independent() -> None:
+    shifts = draw_motions(100_000, 15, 2, generator_of(0, 0)).shifts
+    assert shifts.abs().max() == 2
+    right, down = (shifts + 2).T
+    frequency = torch.bincount(5 * right + down, minlength=25).reshape(5, 5) / len(shifts)
+    axis = torch.tensor([0.125, 0.25, 0.25, 0.25, 0.125])
+    assert torch.allclose(frequency, axis.outer(axis), rtol=0, atol=0.003)
+
+
+def test_motions_depend_on_seed_and_epoch_alone() -> None:
+    first = draw_motions(100, 15, 2, generator_of(3, 7))
+    torch.manual_seed(1)
+    torch.rand(5)
+    second = draw_motions(100, 15, 2, generator_of(3, 7))
+    assert first.angles.equal(second.angles)
+    assert first.shifts.equal(second.shifts)
+
+
+def test_neighbouring_seeds_and_epochs_share_nothing() -> None:
+    near = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0)]
+    motions = [draw_motions(10_000, 15, 2, generator_of(*pair)) for pair in near]
+    columns = torch.stack(
+        [column for angles, shifts in motions for column in (angles, *shifts.float().T)]
+    )
+    unrelated = torch.eye(len(columns))
+    assert torch.allclose(columns.corrcoef(), unrelated, rtol=0, atol=0.05)
+
+
+def test_normalize_equals_torchvision(images: Tensor) -> None:
+    transform = Normalize((0.1307,), (0.3081,))
+    expected = torch.stack([transform(ToTensor()(image.numpy())) for image in images])
+    assert torch.allclose(normalize(images), expected, rtol=0, atol=1e-6)
+
+
+def warps(count: int, linear: Tensor | None = None, offset: Tensor | None = None) -> Warps:
+    """Warps without elastic displacement, the identity unless said otherwise."""
+    maps = torch.zeros(count, 2, 3)
+    maps[:, :, :2] = torch.eye(2) if linear is None else linear
+    maps[:, :, 2] = torch.zeros(2) if offset is None else offset
+    return Warps(maps, torch.zeros(count, 2, 7, 7))
+
+
+def test_identity_warp_changes_nothing(images: Tensor) -> None:
+    assert warp(images, warps(IMAGES)).equal(images)
+
+
+def test_warp_by_whole_pixels_is_the_shift(images: Tensor) -> None:
+    shifts = all_shifts(2)
+    some, still = images[: len(shifts)], torch.zeros(len(shifts))
+    # A warp says where a pixel comes from, a motion where it goes.
+    warped = warp(some, warps(len(shifts), offset=-shifts.float()))
+    assert warped.equal(move(some, Motions(still, shifts)))
+
+
+def test_a_quarter_turn_is_exact(images: Tensor) -> None:
+    turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    assert warp(images, warps(IMAGES, turn)).equal(images.rot90(dims=(1, 2)))
+
+
+def test_equal_displacements_are_a_shift(images: Tensor) -> None:
+    still = warps(IMAGES)
+    everywhere = still.displacements + torch.tensor([-1.0, 2.0]).view(2, 1, 1)
+    difference = warp(images, Warps(still.maps, everywhere)).int() - warp(
+        images, warps(IMAGES, offset=torch.tensor([-1.0, 2.0]))
+    )
+    assert difference.abs().max() <= 1  # grey levels: rounding
+
+
+def test_warps_stay_within_what_was_asked() -> None:
+    most = Augmentation(10, 1, 0.1, 8, 0.4, "bicubic")
+    maps, displacements = draw_warps(100_000, most, generator_of(0, 0))
+    assert maps[:, :, 2].abs().max() <= 1
+    areas = torch.linalg.det(maps[:, :, :2]).log()
+    assert areas.abs().max() <= 0.2 + 1e-6
+    angles = torch.atan2(maps[:, 1, 0], maps[:, 0, 0]).rad2deg()
+    assert angles.abs().max() <= 10.001
+    assert displacements.std().item() == pytest.approx(0.4, rel=0.01)
+
+
+def test_warps_of_nothing_are_the_identity(images: Tensor) -> None:
+    none = Augmentation(0, 0, 0, 0, 0, "bicubic")
+    assert none.draw(IMAGES, generator_of(0, 0)) is None
+    assert warp(images, draw_warps(IMAGES, none, generator_of(0, 0))).equal(images)

@@ -1,0 +1,268 @@
+"""The page of tiny-mnist demo, drawn on in a real browser."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tiny_mnist.cli import app
+from tiny_mnist.demo.app import answer_to, feature_maps
+from tiny_mnist.export.export import load_safetensors
+from tiny_mnist.inference import pretrained
+
+pytest.importorskip("gradio", reason="the demo needs Gradio")
+
+PATIENCE = 120  # seconds, on a busy machine
+SCREENSHOT = os.environ.get("DEMO_SCREENSHOT")
+"""Where to save a picture of the page, for the README."""
+
+CONNECTIONS = """
+import sys
+
+def watch(event, arguments):
+    if event == "socket.connect":
+        print("connect", arguments[1], file=sys.stderr, flush=True)
+    elif event == "socket.getaddrinfo":
+        print("connect", arguments[:2], file=sys.stderr, flush=True)
+
+sys.addaudithook(watch)
+from tiny_mnist.cli import app
+app(["demo"])
+"""
+"""The command, telling whom it asks."""
+
+turn = np.linspace(0, 1, 40)
+STROKES = {
+    0: [np.column_stack([0.5 + 0.2 * np.sin(6.5 * turn), 0.5 - 0.32 * np.cos(6.5 * turn)])],
+    1: [np.column_stack([0.52 - 0.04 * turn, 0.18 + 0.64 * turn])],
+    3: [
+        np.column_stack(
+            [
+                np.r_[0.48 - 0.17 * np.cos(3.6 * turn + 0.5), 0.48 + 0.2 * np.sin(3.7 * turn)],
+                np.r_[0.34 - 0.16 * np.sin(3.6 * turn + 0.1), 0.66 - 0.18 * np.cos(3.7 * turn)],
+            ]
+        )
+    ],
+    4: [np.array([[0.4, 0.2], [0.3, 0.55], [0.7, 0.55]]), np.array([[0.6, 0.35], [0.57, 0.85]])],
+    7: [np.array([[0.3, 0.22], [0.68, 0.22], [0.45, 0.8]])],
+}
+"""How a hand draws some digits, as parts of the sheet from its top left corner."""
+
+
+def test_shows_what_each_block_makes_of_the_digit() -> None:
+    network = load_safetensors(pretrained.WEIGHTS)
+    maps = feature_maps(network, np.zeros((28, 28), np.uint8))
+    assert [tuple(block.shape) for block in maps] == [(16, 12, 12), (16, 4, 4), (16, 1, 1)]
+    assert all((block >= 0).all() for block in maps)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [("", "This file is empty"), ("bm8=", "This file is not a picture")]
+)
+def test_a_file_that_is_no_picture_gets_one_line(content: str, says: str) -> None:
+    answer = answer_to(f"data:image/png;base64,{content}", load_safetensors(pretrained.WEIGHTS))
+    assert says in answer
+    assert "<section>" not in answer
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--run", "nowhere"], "error: nowhere is no run folder"),
+        (["--host", "192.0.2.1"], "error: cannot listen on 192.0.2.1"),
+        (["--host", "::1"], "error: cannot listen on ::1"),
+    ],
+)
+def test_a_mistake_gets_one_line(options: list[str], says: str) -> None:
+    done = CliRunner().invoke(app, ["demo", *options])
+    assert done.exit_code == 1
+    (line,) = done.output.splitlines()
+    assert line.startswith(says)
+
+
+def test_a_port_that_is_taken_gets_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = CliRunner().invoke(app, ["demo", "--port", str(port)])
+    assert done.exit_code == 1
+    (line,) = done.output.splitlines()
+    assert line.startswith(f"error: cannot listen on 127.0.0.1, port {port}: ")
+
+
+def test_without_gradio_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    done = CliRunner().invoke(app, ["demo"])
+    assert done.exit_code == 1
+    assert done.output == "error: gradio is not installed: pip install 'tiny-mnist[demo]'\n"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the page, served by the real command behind a proxy that is not there."""
+    log = tmp_path_factory.mktemp("demo") / "stderr"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            [sys.executable, "-c", CONNECTIONS],
+            stdout=subprocess.PIPE, stderr=errors, text=True,
+            env={**os.environ, "HTTP_PROXY": "http://127.0.0.1:9", "PYTHONUNBUFFERED": "1"},
+        ) as process,
+    ):  # fmt: skip
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert said.startswith("Open http://127.0.0.1:"), said + log.read_text()
+        yield said.split()[1]
+        process.terminate()
+    asked = [line for line in log.read_text().splitlines() if line.startswith("connect")]
+    assert asked, "Gradio asks itself whether it is there"
+    assert [line for line in asked if "127.0.0.1" not in line and "localhost" not in line] == []
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture
+def browser(demo: str) -> Iterator[Any]:
+    """The page in a browser that asks nobody else for anything."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("there is no Chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        program = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = program.new_page(viewport={"width": 1180, "height": 640})
+        tab.set_default_timeout(1000 * PATIENCE)
+        playwright.expect.set_options(timeout=1000 * PATIENCE)
+        asked: list[str] = []
+        said: list[str] = []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.goto(demo)
+        tab.locator("canvas").wait_for()
+        yield tab
+        program.close()
+    hosts = {urlsplit(url).hostname for url in asked if not url.startswith(("data:", "blob:"))}
+    assert hosts == {"127.0.0.1"}
+    assert said == []
+
+
+def draw(page: Any, strokes: list[np.ndarray], width: float = 1, left: float = 0) -> None:
+    """Draw with the mouse on a clear sheet, on so wide a part of it from there on."""
+    box = page.locator("canvas").bounding_box()
+    for stroke in strokes:
+        points = [
+            (box["x"] + (left + width * x) * box["width"], box["y"] + y * box["height"])
+            for x, y in stroke
+        ]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=5)
+        page.mouse.up()
+
+
+def expect_digits(page: Any, *digits: int) -> None:
+    """Wait until the page says these."""
+    from playwright.sync_api import expect
+
+    expect(page.locator(".digit")).to_have_text([str(digit) for digit in digits])
+
+
+def settle(page: Any) -> None:
+    """Wait until the page shows the answer to all that is on the sheet."""
+    from playwright.sync_api import expect
+
+    picture = page.evaluate("document.querySelector('canvas').toDataURL()")
+    answer = answer_to(picture, load_safetensors(pretrained.WEIGHTS))
+    for place, seen in enumerate(re.findall(r'class="seen">\s*<img src="([^"]+)"', answer)):
+        expect(page.locator(".seen img").nth(place)).to_have_attribute("src", seen)
+
+
+def clear(page: Any) -> None:
+    """Take a new sheet."""
+    page.get_by_role("button", name="Clear").click()
+    expect_digits(page)
+
+
+@pytest.mark.slow
+def test_reads_what_is_drawn_with_the_mouse(browser: Any) -> None:
+    for digit, strokes in STROKES.items():
+        draw(browser, strokes)
+        settle(browser)
+        expect_digits(browser, digit)
+        probabilities = browser.locator(".probabilities li").all_inner_texts()
+        percent = [float(text.split()[1]) for text in probabilities]
+        assert len(percent) == 10
+        assert abs(sum(percent) - 100) < 0.6
+        assert max(range(10), key=percent.__getitem__) == digit
+        maps = [row.locator("img").count() for row in browser.locator(".maps").all()]
+        assert maps == [16, 16, 16]
+        if SCREENSHOT and digit == 4:
+            browser.screenshot(path=SCREENSHOT)
+        clear(browser)
+
+
+@pytest.mark.slow
+def test_answers_while_the_pen_is_down(browser: Any) -> None:
+    from playwright.sync_api import expect
+
+    box = browser.locator("canvas").bounding_box()
+    browser.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.2 * box["height"])
+    browser.mouse.down()
+    browser.mouse.move(box["x"] + 0.48 * box["width"], box["y"] + 0.8 * box["height"], steps=20)
+    expect_digits(browser, 1)
+    seen = browser.locator(".seen img")
+    before = seen.get_attribute("src")
+    browser.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.8 * box["height"], steps=20)
+    expect(seen).not_to_have_attribute("src", before)
+    browser.mouse.up()
+
+
+@pytest.mark.slow
+def test_says_when_there_are_several_digits(browser: Any) -> None:
+    draw(browser, STROKES[7], width=0.5)
+    draw(browser, STROKES[0], width=0.5, left=0.5)
+    settle(browser)
+    expect_digits(browser, 7, 0)
+    assert "2 digits, from left to right" in browser.locator(".said").inner_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["jpg", "tif"])  # which a browser shows, and does not show
+def test_reads_a_photo(browser: Any, tmp_path: Path, kind: str) -> None:
+    paper = np.full((900, 1200, 3), (225, 220, 205), np.uint8)
+    points = np.array([[500, 300], [700, 300], [580, 620]], np.int32)
+    cv2.polylines(paper, [points], False, (40, 45, 90), 24, cv2.LINE_AA)
+    shade = np.linspace(1, 0.6, 1200)[None, :, None]
+    photo = tmp_path / f"photo.{kind}"
+    Image.fromarray((paper * shade).astype(np.uint8)).save(photo)
+    browser.locator("#sheet input").set_input_files(photo)
+    expect_digits(browser, 7)
+    draw(browser, STROKES[1])  # on a new sheet
+    expect_digits(browser, 1)
+
+
+@pytest.mark.slow
+def test_reads_a_pasted_picture(browser: Any) -> None:
+    browser.evaluate(
+        """async () => {
+            const sheet = new OffscreenCanvas(300, 300), ink = sheet.getContext("2d");
+            ink.fillStyle = "white"; ink.fillRect(0, 0, 300, 300);
+            ink.lineWidth = 14; ink.ellipse(150, 150, 50, 80, 0, 0, 7); ink.stroke();
+            const data = new DataTransfer();
+            data.items.add(new File([await sheet.convertToBlob()], "0.png"));
+            document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
+        }"""
+    )
+    expect_digits(browser, 0)

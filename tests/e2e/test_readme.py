@@ -1,0 +1,77 @@
+"""Every command in the README runs."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from support.program import PROJECT, Command
+from tiny_mnist.cli import app
+from tiny_mnist.runs.folder import RunFolder
+
+README = (PROJECT / "README.md").read_text()
+LINES = [
+    shlex.split(line.removeprefix("$ "), comments=True)
+    for block in re.findall(r"```(?:sh|console)\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if not line.startswith("error:")
+]
+SETUP = [line for line in LINES if line and line[0] == "pip"]
+TRAIN = [
+    line[2:]
+    for line in LINES
+    if line[:2] == ["python", "train.py"] and not line[2].startswith("resume=")
+]
+"""Resuming is shown in reliability/."""
+SHORT = [
+    "trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1",
+    "trainer.limit_test_batches=1",
+]  # fmt: skip
+
+
+def test_the_two_lines_come_first_and_ci_runs_the_second() -> None:
+    assert LINES[:2] == SETUP
+    second = "pip install -e '.[dev]' && pytest"
+    assert second in README
+    assert f"{second} || exit 1" in (PROJECT / ".ci" / "run").read_text().splitlines()
+
+
+def test_no_command_is_of_an_unknown_kind() -> None:
+    known = {"pip", "python", "tensorboard", "tiny-mnist"}
+    assert {line[0] for line in LINES if line} == known
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", TRAIN, ids=" ".join)
+def test_training_commands_run(command: Command, tmp_path: Path, arguments: list[str]) -> None:
+    bad = "optim.max_lr=-1" in arguments
+    short = [] if bad or "debug=batch" in arguments else SHORT
+    done = command(*arguments, *short)
+    assert done.returncode == (1 if bad else 0), done.stderr
+    shown = [line for line in README.splitlines() if line.startswith("error:")] if bad else []
+    assert done.stderr.splitlines() == shown
+    assert bad or list(tmp_path.rglob("summary.json"))
+
+
+@pytest.mark.slow
+def test_the_tools_for_finished_runs_know_the_readmes_commands(
+    small_run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What two short epochs leave undecided, eight bits decide otherwise.
+    monkeypatch.setattr("tiny_mnist.export.export.INT8_TOLERANCE", 100)
+    for line in LINES:
+        # What reads pictures instead of a run has tests of its own.
+        if line[:1] == ["tiny-mnist"] and line[1] not in ("predict", "demo"):
+            done = CliRunner().invoke(app, [line[1], str(small_run.path), *line[3:]])
+            assert done.exit_code == 0, done.output
+
+
+def test_tensorboard_takes_the_readmes_option() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tensorboard.main", "--helpfull"], capture_output=True, check=True
+    )
+    assert b"--logdir" in done.stdout

@@ -1,0 +1,192 @@
+"""What `tiny-mnist evaluate` measures and leaves."""
+
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_calibration_error
+from typer.testing import CliRunner
+
+from support.program import PROJECT
+from tiny_mnist.cli import app
+from tiny_mnist.data.download import Mnist
+from tiny_mnist.evaluation import metrics as evaluation
+from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
+from tiny_mnist.evaluation.label_errors import LABEL_ERRORS
+from tiny_mnist.runs.folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def answers() -> tuple[Tensor, Tensor]:
+    """Random probabilities and labels of 500 images."""
+    generator = torch.Generator().manual_seed(0)
+    probs = (3 * torch.randn(500, 10, generator=generator)).softmax(dim=1)
+    return probs, torch.randint(10, (500,), generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("correct", "images", "low", "high"),
+    # By scipy.stats.binomtest(correct, images).proportion_ci(0.95, "wilson").
+    [
+        (5, 10, 23.6593, 76.3407),
+        (9952, 10000, 99.3642, 99.6378),
+        (0, 10, 0, 27.7533),
+        (10, 10, 72.2467, 100),
+    ],
+)
+def test_wilson_interval(correct: int, images: int, low: float, high: float) -> None:
+    assert evaluation.wilson_interval(correct, images) == pytest.approx((low, high), abs=1e-3)
+
+
+def test_the_bins_hold_every_image_and_give_the_calibration_error(
+    answers: tuple[Tensor, Tensor],
+) -> None:
+    probs, labels = answers
+    bins = evaluation.reliability(probs, labels)
+    assert sum(b.images for b in bins) == len(labels)
+    error = sum(
+        b.images / len(labels) * abs(b.confidence - b.accuracy)
+        for b in bins
+        if b.confidence is not None and b.accuracy is not None
+    )
+    theirs = multiclass_calibration_error(probs, labels, num_classes=10, n_bins=evaluation.BINS)
+    assert error == pytest.approx(100 * float(theirs), abs=1e-3)
+
+
+def test_full_confidence_belongs_to_the_last_bin() -> None:
+    probs = torch.eye(10)
+    assert evaluation.reliability(probs, torch.arange(10))[-1].images == 10
+
+
+def test_mistakes_are_all_there_the_most_confident_first(answers: tuple[Tensor, Tensor]) -> None:
+    probs, labels = answers
+    found = evaluation.mistakes(probs, labels, {3})
+    assert len(found) == int((probs.argmax(dim=1) != labels).sum())
+    assert [m.confidence for m in found] == sorted((m.confidence for m in found), reverse=True)
+    assert all(m.read != m.true == int(labels[m.index]) for m in found)
+    assert {m.index for m in found if m.known_label_error} <= {3}
+
+
+def test_there_are_fifteen_known_label_errors() -> None:
+    assert len(set(LABEL_ERRORS)) == 15
+
+
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_a_corruption_is_repeatable_and_grows_with_its_strength(kind: str, mnist: Mnist) -> None:
+    images = mnist.test_images[:200]
+    before = images.clone()
+    versions = [corrupt(images, kind, level) for level in range(3)]
+    assert torch.equal(images, before), "the images themselves stay as they are"
+    assert torch.equal(versions[1], corrupt(images, kind, 1))
+    distances = [float((v.float() - images.float()).abs().mean()) for v in versions]
+    assert 0 < distances[0] < distances[1] < distances[2]
+
+
+def centre(images: Tensor) -> Tensor:
+    """Centre of mass of each image, in pixels."""
+    weights = images.double()
+    total, pixel = weights.sum(dim=(1, 2)), torch.arange(28.0, dtype=torch.float64)
+    return torch.stack([(weights.sum(dim=d) @ pixel) / total for d in (1, 2)], dim=1)
+
+
+def test_a_shift_is_as_long_as_said(mnist: Mnist) -> None:
+    dot = torch.zeros(50, 28, 28, dtype=torch.uint8)
+    dot[:, 13:15, 13:15] = 255
+    moved = centre(corrupt(dot, "shift", 1)) - centre(dot)
+    torch.testing.assert_close(
+        moved.norm(dim=1), torch.full((50,), 3.0).double(), atol=0.05, rtol=0
+    )
+    assert moved.std(dim=0).min() > 1, "in all directions"
+
+
+@pytest.fixture(scope="module")
+def report(small_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of an evaluation, and what the command said."""
+    folder = tmp_path_factory.mktemp("evaluation") / "new"
+    done = CliRunner().invoke(app, ["evaluate", str(small_run.path), "--out", str(folder)])
+    assert done.exit_code == 0, done.output
+    return folder, done.output
+
+
+def test_the_numbers_agree_with_the_run_and_each_other(
+    report: tuple[Path, str], small_run: RunFolder
+) -> None:
+    folder, said = report
+    record = json.loads((folder / "evaluation.json").read_text())
+    summary = json.loads(small_run.summary.read_text())
+    accuracy = record["accuracy"]
+    assert accuracy["percent"] == pytest.approx(summary["test_accuracy"])
+    assert math.isclose(record["loss"], summary["test_loss"], rel_tol=1e-4)
+    assert accuracy["interval"][0] < accuracy["percent"] < accuracy["interval"][1]
+    confusion = torch.tensor(record["confusion"])
+    assert (int(confusion.sum()), int(confusion.trace())) == (10_000, accuracy["correct"])
+    assert len(record["mistakes"]) == 10_000 - accuracy["correct"]
+    for row in record["classes"]:
+        right = int(confusion[row["digit"], row["digit"]])
+        assert row["recall"] == pytest.approx(100 * right / row["images"], abs=1e-3)
+    assert record["accuracy_without_label_errors"]["images"] == 9985
+    assert record["provenance"]["weights_sha256"] == summary["weights_sha256"]
+    assert f"{accuracy['percent']:.2f} % of the 10,000 test images read right" in said
+
+
+def test_the_page_is_one_file_with_every_mistake(report: tuple[Path, str]) -> None:
+    folder, _ = report
+    page = (folder / "report.html").read_text()
+    record = json.loads((folder / "evaluation.json").read_text())
+    assert page.count("<figure>") == len(record["mistakes"])
+    assert set(re.findall(r'(?:src|href)="([^:"]*:)', page)) == {"data:"}
+    assert {path.name for path in folder.iterdir()} == {"evaluation.json", "report.html"}
+
+
+def test_a_strangers_words_are_shown_as_words(small_run: RunFolder, tmp_path: Path) -> None:
+    from tiny_mnist.evaluation.report import page
+
+    images = torch.zeros(20, 28, 28, dtype=torch.uint8)
+    network = small_run.load_network()
+    measured = evaluation.evaluate(network, images, torch.arange(20) % 10)
+    html = page(measured, images, {"run": "x", "recipe": "<script>alert(1)</script>"})
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_a_folder_that_cannot_be_written_gets_one_line(small_run: RunFolder) -> None:
+    done = CliRunner().invoke(app, ["evaluate", str(small_run.path), "--out", "/proc/nowhere"])
+    assert done.exit_code == 1
+    assert re.fullmatch(r"error: /proc/nowhere/.*: .*\n", done.output)
+
+
+def test_a_summary_of_other_weights_is_not_believed(small_run: RunFolder, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_summary({"weights_sha256": "0", "commit": "abc", "settings": {}})
+    known = run.provenance(small_run.load_network())
+    assert "commit" not in known
+    assert known["parameters"] == 9594
+
+
+@pytest.mark.slow
+def test_the_published_tables_are_made_from_run_folders(
+    small_run: RunFolder, mnist_root: Path, tmp_path: Path
+) -> None:
+    """From runs that nothing has evaluated yet, which are then not evaluated again."""
+    shutil.copytree(small_run.path, tmp_path / "runs" / "0")
+    program = [sys.executable, "-m", "research.results", f"small={tmp_path / 'runs'}"]
+    outputs = [
+        subprocess.run(
+            [*program, "--images", str(tmp_path)], cwd=PROJECT, capture_output=True, text=True,
+            check=True, env={**os.environ, "MNIST_ROOT": str(mnist_root)},
+        ).stdout
+        for _ in range(2)
+    ]  # fmt: skip
+    assert outputs[0] == outputs[1]
+    accuracy = json.loads(small_run.summary.read_text())["test_accuracy"]
+    assert f"| small | 2 | 1 | **{accuracy:.3f}** | {accuracy:.2f} | {accuracy:.2f} |" in outputs[0]
+    assert f"| small | 1 | 9,594 | {accuracy:.2f} |" in outputs[0]
+    assert {"accuracy.png", "mistakes.png"} <= {path.name for path in tmp_path.iterdir()}

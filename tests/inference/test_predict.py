@@ -1,0 +1,234 @@
+"""tiny-mnist predict: every kind of file, what it says, and what it does not import."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tiny_mnist.cli import app
+from tiny_mnist.errors import UserError
+from tiny_mnist.inference.image_io import decode, rgb
+from tiny_mnist.inference.predictor import pretrained_network, read
+from tiny_mnist.inference.segmentation import CENTRE, find_digits
+
+
+def drawn(side: int = 200, width: int = 16, text: str = "7", offset: int = 0) -> np.ndarray:
+    """White on black: a 7, or a 0."""
+    canvas = np.zeros((side, side), np.uint8)
+    unit = side / 200
+    if text == "7":
+        points = np.array([[60, 50], [135, 50], [90, 155]]) * unit + offset
+        cv2.polylines(canvas, [points.astype(np.int32)], False, 255, width, cv2.LINE_AA)
+    else:
+        centre, axes = (side // 2 + offset, side // 2), (int(35 * unit), int(55 * unit))
+        cv2.ellipse(canvas, centre, axes, 10, 0, 360, 255, width, cv2.LINE_AA)
+    return canvas
+
+
+def read_one(picture: Image.Image) -> object:
+    """The digit read, or the status."""
+    (answer,) = read([("test", lambda: rgb(picture))], pretrained_network())
+    return answer.digits[0].digit if len(answer.digits) == 1 else answer.status
+
+
+def run(*arguments: str, stdin: bytes | None = None) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["predict", *arguments], input=stdin)
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture
+def seven(tmp_path: Path) -> Path:
+    path = tmp_path / "seven.png"
+    Image.fromarray(255 - drawn()).save(path)
+    return path
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16", "F"])
+def test_reads_every_mode(mode: str, inverted: bool) -> None:
+    grey = 255 - drawn() if inverted else drawn()
+    if mode == "I;16":
+        picture = Image.fromarray(grey.astype(np.uint16) * 16)
+    elif mode == "F":
+        picture = Image.fromarray(grey.astype(np.float32) / 255)
+    else:
+        picture = Image.fromarray(grey).convert(mode)
+    assert read_one(picture) == 7
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP"])
+def test_reads_every_format(kind: str) -> None:
+    file = io.BytesIO()
+    Image.fromarray(255 - drawn()).convert("RGB").save(file, kind)
+    (answer,) = read([("x", lambda: decode(file.getvalue(), "x"))], pretrained_network())
+    assert [digit.digit for digit in answer.digits] == [7]
+
+
+@pytest.mark.parametrize("ink", [0, 255])
+def test_reads_ink_with_nothing_behind_it(ink: int) -> None:
+    picture = np.full((200, 200, 4), ink, np.uint8)
+    picture[..., 3] = drawn()
+    assert read_one(Image.fromarray(picture)) == 7
+
+
+@pytest.mark.parametrize("side", [8, 12, 28, 100, 1000, 3000])
+def test_reads_every_size(side: int) -> None:
+    large = Image.fromarray(255 - drawn(1600, 140))
+    assert read_one(large.resize((side, side), Image.Resampling.BOX)) == 7
+
+
+def test_turns_the_picture_upright() -> None:
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 90° clockwise to see it upright
+    Image.fromarray(np.rot90(255 - drawn())).save(file, "JPEG", exif=exif)
+    (answer,) = read([("x", lambda: decode(file.getvalue(), "x"))], pretrained_network())
+    assert [digit.digit for digit in answer.digits] == [7]
+
+
+@pytest.mark.parametrize(("width", "name"), [(2, "pencil"), (40, "marker")])
+def test_brings_every_pen_to_the_form_of_mnist(width: int, name: str) -> None:
+    picture = np.repeat((255 - drawn(400, width))[..., None], 3, axis=2)
+    (digit,) = find_digits(picture)
+    rows, columns = np.flatnonzero(digit.image.max(1)), np.flatnonzero(digit.image.max(0))
+    assert 19 <= max(np.ptp(rows), np.ptp(columns)) + 1 <= 22, name
+    mass = digit.image / digit.image.sum()
+    assert abs((mass.sum(1) @ np.arange(28)) - CENTRE) < 0.3
+    assert abs((mass.sum(0) @ np.arange(28)) - CENTRE) < 0.3
+    assert digit.image.max() >= 250
+    assert 0.05 < (digit.image > 127).mean() < 0.3
+
+
+def test_reads_through_shadow_noise_and_squares() -> None:
+    rng = np.random.default_rng(0)
+    cover = drawn(600, 24).astype(np.float64)[..., None] / 255
+    paper = np.ones((600, 600, 3))
+    paper[::40] = paper[:, ::40] = (0.6, 0.75, 0.9)
+    light = (
+        np.linspace(0.9, 0.5, 600)[None, :, None]
+        * np.where(np.arange(600) > 250, 1, 0.6)[:, None, None]
+    )
+    field = (paper * (1 - cover) + 0.15 * cover) * light + rng.normal(0, 0.015, paper.shape)
+    picture = Image.fromarray((field.clip(0, 1) * 255).astype(np.uint8))
+    assert read_one(picture) == 7
+
+
+def squared(step: int = 40) -> np.ndarray:
+    """Squared paper, 600×600, noisy as a photograph is."""
+    paper = np.full((600, 600, 3), 225.0)
+    paper[::step] = paper[1::step] = paper[:, ::step] = paper[:, 1::step] = (120, 150, 190)
+    noise = np.random.default_rng(0).normal(0, 3, paper.shape)
+    return np.asarray((paper + noise).clip(0, 255), np.uint8)
+
+
+def written(paper: np.ndarray, left: int = 200, top: int = 200) -> np.ndarray:
+    """A 7 of some 100 pixels, in dark ink."""
+    result = paper.copy()
+    result[top : top + 200, left : left + 200][drawn(200, 14) > 127] = 40
+    return result
+
+
+def test_finds_the_digit_beside_the_lines_and_the_table() -> None:
+    assert read_one(Image.fromarray(written(squared()))) == 7
+    on_table = squared(step=10_000)
+    for place in np.ndindex(600, 600):
+        if place[1] < 90 + place[0] // 12 or place[0] > 500:
+            on_table[place] //= 4
+    assert read_one(Image.fromarray(written(on_table))) == 7
+
+
+def test_a_frame_and_a_cut_neighbour_are_no_digits() -> None:
+    paper = np.full((200, 260, 3), 240, np.uint8)
+    digit = written(paper, 20, 0)
+    framed = cv2.rectangle(digit.copy(), (12, 12), (240, 188), (40, 40, 40), 3)
+    assert read_one(Image.fromarray(framed)) == 7
+    neighbour = digit.copy()
+    neighbour[40:160, 250:] = 40
+    assert read_one(Image.fromarray(neighbour)) == 7
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_digit_in_the_form_of_mnist_stays_as_it_is(inverted: bool) -> None:
+    image = np.zeros((28, 28), np.uint8)
+    image[4:7, 8:21] = image[7:24, 17:20] = 255
+    image[5:23, 16] = image[7, 8:16] = 120
+    again = find_digits(np.repeat((255 - image if inverted else image)[..., None], 3, axis=2))
+    assert len(again) == 1
+    seen = again[0].image.astype(int)
+    shifted = [np.roll(image, (y, x), (0, 1)) for y in range(-3, 4) for x in range(-3, 4)]
+    assert min(np.abs(seen - one).mean() for one in shifted) < 2
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (3000, 3), (64, 2)])
+def test_odd_shapes_without_ink_are_said_to_be_empty(shape: tuple[int, int]) -> None:
+    assert read_one(Image.new("RGB", shape, "white")) == "no digit"
+
+
+@pytest.mark.parametrize("step", [40, 75])
+def test_squared_paper_alone_is_no_digit(step: int) -> None:
+    assert read_one(Image.fromarray(squared(step))) == "no digit"
+
+
+def test_says_when_there_is_no_digit_or_several(tmp_path: Path) -> None:
+    assert read_one(Image.new("RGB", (300, 200), "white")) == "no digit"
+    two = np.hstack([drawn(), drawn(text="0")])
+    (answer,) = read([("x", lambda: rgb(Image.fromarray(255 - two)))], pretrained_network())
+    assert answer.status == "several digits"
+    assert [digit.digit for digit in answer.digits] == [7, 0]
+    assert answer.digits[0].box.right < 200 <= answer.digits[1].box.left
+    assert answer.as_json()["digit"] is None
+
+
+def test_one_bad_file_does_not_stop_the_others(tmp_path: Path, seven: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "cut.png").write_bytes(seven.read_bytes()[:200])
+    status, out, errors = run(str(tmp_path), str(tmp_path / "absent.png"), "--json")
+    answers = {Path(answer["file"]).name: answer for answer in json.loads(out)}
+    assert status == 1
+    assert answers["seven.png"]["digit"] == 7
+    assert [answers[name]["status"] for name in ("empty.png", "text.png", "cut.png")] == [
+        "error"
+    ] * 3
+    assert len(errors.splitlines()) == 4
+    assert "Traceback" not in errors
+
+
+def test_takes_patterns_standard_input_and_saves_what_was_seen(seven: Path) -> None:
+    sheet = seven.with_name("sheet.webp")
+    status, out, _ = run(str(seven.parent / "*.png"), "--show", str(sheet))
+    assert status == 0
+    assert "7" in out
+    with Image.open(sheet) as picture:
+        assert picture.width > 2 * 140
+    status, out, _ = run("-", "--json", stdin=seven.read_bytes())
+    assert (status, json.loads(out)[0]["digit"]) == (0, 7)
+
+
+def test_refuses_a_bomb_and_an_empty_folder(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(file, "PNG")
+    with pytest.raises(UserError, match="pixels"):
+        decode(file.getvalue(), "bomb.png")
+    status, _, errors = run(str(tmp_path))
+    assert (status, errors.splitlines()) == (1, [f"error: there is no picture in {tmp_path}"])
+
+
+def test_answers_without_loading_pytorch(seven: Path) -> None:
+    code = (
+        "import sys; from tiny_mnist.cli import app\n"
+        f"try: app(['predict', {str(seven)!r}])\n"
+        "except SystemExit: pass\n"
+        "print({'torch', 'lightning', 'torchvision', 'matplotlib'} & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines()[-1] == "set()"

@@ -1,0 +1,194 @@
+"""Several runs as one table."""
+
+import csv
+import json
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from tiny_mnist.errors import UserError
+from tiny_mnist.evaluation.plots import changing_together
+from tiny_mnist.sweeps.ranking import Ranking, compare_scores, find_runs, group_by_settings, spread
+
+
+def finished(
+    folder: Path, seed: int, test: float = 99.5, val: float | None = None, **optim: object
+) -> None:
+    folder.mkdir(parents=True)
+    summary = {"test_accuracy": test, "training_seconds": 1}
+    if val is not None:
+        summary |= {"val_accuracy": val, "val_images": 5000}
+    data = {"root": str(folder), "seed": "${seed}"}
+    config = {"seed": seed, "checkpoint_every": seed, "optim": optim, "data": data}
+    (folder / "summary.json").write_text(json.dumps({**summary, "config": config}))
+
+
+def ranking(folder: Path) -> Ranking:
+    return Ranking(find_runs([folder]))
+
+
+def test_finds_runs_at_any_depth_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished(tmp_path / "sweep" / "0", seed=0)
+    finished(tmp_path / "sweep" / "1", seed=1)
+    (tmp_path / "sweep" / "unfinished").mkdir()
+    monkeypatch.chdir(tmp_path)
+    runs = find_runs([tmp_path, Path("sweep")])
+    assert [summary["seed"] for summary in runs.values()] == [0, 1]
+
+
+def test_only_runs_that_differ_in_the_seed_alone_are_averaged(tmp_path: Path) -> None:
+    finished(tmp_path / "a", seed=0, max_lr=0.75, scheduler={"anneal_strategy": "cos"})
+    finished(tmp_path / "b", seed=1, max_lr=0.75, scheduler={"anneal_strategy": "cos"})
+    finished(tmp_path / "c", seed=0, max_lr=0.5, scheduler={"anneal_strategy": "cos"})
+    finished(tmp_path / "d", seed=2, max_lr=0.5, scheduler={"anneal_strategy": "linear"})
+    found = group_by_settings(find_runs([tmp_path]))
+    assert {each.name: list(each.runs) for each in found} == {
+        "optim.max_lr=0.75 optim.scheduler.anneal_strategy=cos": [0, 1],
+        "optim.max_lr=0.5 optim.scheduler.anneal_strategy=cos": [0],
+        "optim.max_lr=0.5 optim.scheduler.anneal_strategy=linear": [2],
+    }
+
+
+def test_settings_that_only_some_have_are_told_of_those(tmp_path: Path) -> None:
+    finished(tmp_path / "a", seed=0, optimizer={"_target_": "torch.optim.Adagrad"})
+    finished(tmp_path / "b", seed=0, optimizer={"_target_": "torch.optim.SGD", "momentum": 0.9})
+    found = group_by_settings(find_runs([tmp_path]))
+    assert sorted(each.name for each in found) == [
+        "optim.optimizer=Adagrad", "optim.optimizer=SGD optim.optimizer.momentum=0.9",
+    ]  # fmt: skip
+
+
+def test_an_older_summary_is_completed_by_the_configuration_beside_it(tmp_path: Path) -> None:
+    finished(tmp_path / "new", seed=0, max_lr=0.75)
+    finished(tmp_path / "old", seed=1, max_lr=0.75)
+    summary = json.loads((tmp_path / "old" / "summary.json").read_text())
+    config = summary.pop("config")
+    (tmp_path / "old" / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(UserError, match=r"does not tell the configuration of its run"):
+        find_runs([tmp_path])
+    (tmp_path / "old" / ".hydra").mkdir()
+    (tmp_path / "old" / ".hydra" / "config.yaml").write_text(json.dumps(config))
+    (found,) = group_by_settings(find_runs([tmp_path]))
+    assert sorted(found.runs) == [0, 1]
+
+
+def test_a_seed_that_is_repeated_counts_once(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        finished(tmp_path / name, seed=seed)
+    found = ranking(tmp_path)
+    assert len(found.first.runs) == 2
+    assert "1 run(s) that repeat a seed are counted once." in found.notes()
+
+
+def test_ranks_on_held_out_images_where_all_runs_have_them(tmp_path: Path) -> None:
+    for lr, seed in product((0.3, 0.75), (0, 1)):
+        finished(tmp_path / f"{lr}_{seed}", seed, test=99 - lr, val=98 + lr, max_lr=lr)
+    found = ranking(tmp_path)
+    assert [row["optim.max_lr"] for row in found.rows()] == [0.75, 0.3]
+    assert (
+        "nothing was selected on the test images. Test accuracy of the first: 98.250"
+        in (found.notes()[0])
+    )
+    finished(tmp_path / "more", 0, test=99.9, max_lr=1.0)
+    found = ranking(tmp_path)
+    assert [row["optim.max_lr"] for row in found.rows()] == [1.0, 0.3, 0.75]
+    assert "not to choose by" in found.notes()[0]
+    assert "Some runs held images out" in found.notes()[1]
+
+
+def test_few_seeds_are_said_to_show_nothing_and_many_show_a_difference(tmp_path: Path) -> None:
+    for lr, seed in product((0.3, 0.75), range(3)):
+        finished(tmp_path / f"{lr}_{seed}", seed, test=90 + 10 * lr + seed / 100, max_lr=lr)
+    found = ranking(tmp_path)
+    assert found.p == [0.25]
+    assert "Cannot be told from the first (p > 0.05): optim.max_lr=0.3." in found.notes()
+    assert "p cannot fall below 0.25; 6 seeds each can" in found.notes()[-1]
+    for lr, seed in product((0.3, 0.75), range(3, 6)):
+        finished(tmp_path / f"{lr}_{seed}", seed, test=90 + 10 * lr + seed / 100, max_lr=lr)
+    found = ranking(tmp_path)
+    assert found.p == [2 / 64]
+    assert found.notes()[-1] == (
+        "More than noise (p ≤ 0.05): the first is better than optim.max_lr=0.3."
+    )
+
+
+def test_the_winner_is_compared_as_all_pairs_are(tmp_path: Path) -> None:
+    """It was chosen by the runs that it is compared on: of pure noise, some pair looks sure."""
+    for lr, seed in product((0.3, 0.5, 0.75), range(7)):
+        finished(tmp_path / f"{lr}_{seed}", seed, test=90 + 10 * lr + seed / 100, max_lr=lr)
+    found = ranking(tmp_path)
+    assert found.p == [3 * 2 / 128, 3 * 2 / 128], "not twice"
+    assert "Holm-corrected for all 3 pairs, as the first was chosen" in " ".join(found.notes())
+
+
+def test_a_run_not_evaluated_on_what_it_held_out_is_not_ranked(tmp_path: Path) -> None:
+    finished(tmp_path / "a", 0, test=99.9, val=0.0, max_lr=0.3)
+    path = tmp_path / "a" / "summary.json"
+    path.write_text(path.read_text().replace("0.0,", "null,", 1))
+    with pytest.raises(UserError, match="nothing to rank"):
+        ranking(tmp_path)
+    finished(tmp_path / "b", 0, test=99.0, val=99.1, max_lr=0.5)
+    found = ranking(tmp_path)
+    assert (found.split, len(found.configurations)) == ("val", 1)
+    assert "1 run(s) held images out and were not evaluated on them" in " ".join(found.notes())
+
+
+def test_the_first_is_not_called_better_than_what_beats_it_on_common_seeds(tmp_path: Path) -> None:
+    for seed in range(7):  # one seed more, and that a lucky one
+        finished(tmp_path / f"a_{seed}", seed, test=99.0 if seed == 6 else 90.0, max_lr=0.3)
+    for seed in range(6):
+        finished(tmp_path / f"b_{seed}", seed, test=91.0, max_lr=0.75)
+    found = ranking(tmp_path)
+    assert found.first.settings["optim.max_lr"] == 0.3
+    notes = " ".join(found.notes())
+    assert "these are better than the first (p ≤ 0.05): optim.max_lr=0.75" in notes
+    assert "the first is better" not in notes
+
+
+def test_runs_are_paired_by_seed_where_seeds_match() -> None:
+    assert compare_scores({0: 1.0}, {1: 2.0}) is None
+    paired = compare_scores({0: 1.0, 1: 2.0, 2: 9.0}, {0: 0.9, 1: 1.9})
+    assert paired is not None
+    assert ("paired" in paired.test, paired.p, paired.smallest) == (True, 0.5, 0.5)
+    groups = compare_scores({0: 1.0, 1: 2.0}, {2: 3.0, 3: 4.0})
+    assert groups is not None
+    assert ("paired" in groups.test, groups.p) == (False, pytest.approx(1 / 3))
+
+
+def test_the_csv_has_the_rows_of_the_table(tmp_path: Path) -> None:
+    for lr, seed in product((0.3, 0.75), (0, 1)):
+        finished(tmp_path / f"{lr}_{seed}", seed, val=98 + lr + seed, max_lr=lr)
+    ranking(tmp_path).write_csv(tmp_path / "sweep.csv")
+    with (tmp_path / "sweep.csv").open() as file:
+        first, second = csv.DictReader(file)
+    assert (first["rank"], first["optim.max_lr"], first["runs"], first["seeds"]) == (
+        "1", "0.75", "2", "0 1",
+    )  # fmt: skip
+    assert float(first["accuracy_mean"]) == pytest.approx(99.25)
+    assert float(second["accuracy_sd"]) == pytest.approx(0.5**0.5)
+    assert (first["p"], float(second["p"])) == ("", 0.5)
+
+
+def test_spread_is_mean_and_sample_deviation() -> None:
+    assert spread([99.5, 99.7]) == "99.600 ± 0.141"
+    assert spread([99.5]) == "99.500"
+
+
+def test_no_run_and_a_foreign_summary_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no finished run"):
+        find_runs([tmp_path])
+    for content in ("{", "[]", "{}"):
+        (tmp_path / "summary.json").write_text(content)
+        with pytest.raises(UserError, match=r"summary\.json is not the summary of a run"):
+            find_runs([tmp_path])
+
+
+def test_settings_of_a_group_that_change_together_share_a_panel(tmp_path: Path) -> None:
+    for name, rate in product(("Adagrad", "SGD"), (0.3, 0.75)):
+        optimizer: dict[str, object] = {"_target_": f"torch.optim.{name}"}
+        if name == "SGD":
+            optimizer["momentum"] = 0.9
+        finished(tmp_path / f"{name}{rate}", 0, max_lr=rate, optimizer=optimizer)
+    found = changing_together(ranking(tmp_path).configurations)
+    assert found == {"optim.max_lr": [], "optim.optimizer": ["optim.optimizer.momentum"]}

@@ -1,0 +1,94 @@
+"""Schedule and metrics."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor
+
+from tiny_mnist.models.tiny_cnn import TinyCNN
+from tiny_mnist.training.lit_module import Classifier, LossAndAccuracy
+
+# The last column of the original's table.
+ORIGINAL_LEARNING_RATES = [
+    "0.100000", "0.262710", "0.587919", "0.750000", "0.713370",
+    "0.611043", "0.463285", "0.299361", "0.151739", "0.049657",
+]  # fmt: skip
+
+
+def learning_rates(config: DictConfig, steps: int) -> list[float]:
+    """The rate before each step of a run, and after the last."""
+    classifier = Classifier(
+        TinyCNN(), instantiate(config.optim.optimizer), instantiate(config.optim.scheduler)
+    )
+    classifier._trainer = SimpleNamespace(estimated_stepping_batches=steps)
+    made = classifier.configure_optimizers()
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    rates = [optimizer.param_groups[0]["lr"]]
+    for _ in range(steps):
+        optimizer.step()
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    return rates
+
+
+def test_learning_rates_equal_the_originals_to_six_digits(
+    compose: Callable[..., DictConfig],
+) -> None:
+    rates = learning_rates(compose(), steps=4690)
+    assert [f"{rate:.6f}" for rate in rates[:4690:469]] == ORIGINAL_LEARNING_RATES
+
+
+@pytest.mark.parametrize("steps", [10, 705, 14_070])
+def test_a_run_of_any_length_is_one_whole_cycle(
+    compose: Callable[..., DictConfig], steps: int
+) -> None:
+    rates = learning_rates(compose("optim.max_lr=0.3"), steps)
+    assert rates[0] == pytest.approx(0.3 / 7.5)
+    assert max(rates) == pytest.approx(0.3, rel=1e-4)
+    assert rates[-2] == pytest.approx(0.3 / 7.5 / 7.5)
+
+
+def batch(correct: int, images: int) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of which so many are right, and labels."""
+    labels = torch.arange(images) % 10
+    predicted = labels.clone()
+    predicted[correct:] = (predicted[correct:] + 1) % 10
+    return torch.nn.functional.one_hot(predicted, 10).float().log_softmax(dim=1), labels
+
+
+def test_metrics_are_exact_means_over_images_of_uneven_batches() -> None:
+    metrics = LossAndAccuracy()
+    metrics.update(torch.tensor(1.0), *batch(correct=120, images=128))
+    metrics.update(torch.tensor(2.0), *batch(correct=31, images=32))
+    assert metrics.compute() == {"loss": 192 / 160, "accuracy": 100 * 151 / 160, "images": 160}
+
+
+def test_metrics_begin_anew_after_a_reset() -> None:
+    metrics = LossAndAccuracy()
+    metrics.update(torch.tensor(9.0), *batch(correct=0, images=8))
+    metrics.reset()
+    metrics.update(torch.tensor(1.0), *batch(correct=8, images=8))
+    assert metrics.compute() == {"loss": 1.0, "accuracy": 100.0, "images": 8}
+
+
+@pytest.mark.parametrize("anneal", ["cos", "linear"])
+def test_the_last_rate_stays_when_a_run_is_prolonged(
+    compose: Callable[..., DictConfig], anneal: str
+) -> None:
+    config = compose(f"optim.scheduler.anneal_strategy={anneal}")
+    classifier = Classifier(
+        TinyCNN(), instantiate(config.optim.optimizer), instantiate(config.optim.scheduler)
+    )
+    classifier._trainer = SimpleNamespace(estimated_stepping_batches=10)
+    made = classifier.configure_optimizers()
+    made["optimizer"].step()
+    rates = []
+    for _ in range(20):
+        rates += made["lr_scheduler"]["scheduler"].get_last_lr()
+        classifier.lr_scheduler_step(made["lr_scheduler"]["scheduler"], None)
+    assert rates[9] == pytest.approx(0.75 / 7.5 / 7.5)
+    assert set(rates[9:]) == {rates[9]}
