@@ -13,19 +13,24 @@ from torch.nn import functional as F
 
 from benchmarks.contestant import Job, Result, main, seconds_for
 from benchmarks.recipe import adagrad
-from tiny_mnist.data import download as source
-from tiny_mnist.data.transforms import Motions, draw_motions, move, normalize
+from tiny_mnist.data import download
+from tiny_mnist.data.transforms import (
+    RotateShiftParams,
+    normalize,
+    rotate_and_shift,
+    sample_rotate_shift,
+)
 from tiny_mnist.models import tiny_cnn as network
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.system.memory import keep_freed_memory
+from tiny_mnist.system.memory import tune_malloc
 
-Batch = tuple[Tensor, Tensor, Motions]
+Batch = tuple[Tensor, Tensor, RotateShiftParams]
 
 
 def measure(job: Job) -> Result:
     """Train `job.steps` steps."""
     if job.without != "kept memory":
-        keep_freed_memory()
+        tune_malloc()
     torch.manual_seed(0)
     batches = ready_batches(job)
     model = build(job)
@@ -33,9 +38,9 @@ def measure(job: Job) -> Result:
     bfloat16 = torch.autocast("cpu", torch.bfloat16, enabled=job.trying == "bfloat16")
 
     def step(batch: Batch) -> None:
-        images, labels, motions = batch
+        images, labels, params = batch
         if job.augment:
-            images = normalize(move(images, motions))
+            images = normalize(rotate_and_shift(images, params))
         optimizer.zero_grad()
         with bfloat16:
             loss = F.nll_loss(model(images), labels)
@@ -69,15 +74,15 @@ def build(job: Job) -> nn.Module:
 
 def ready_batches(job: Job) -> list[Batch]:
     """All full batches of one shuffled epoch, normalised unless they are to be augmented."""
-    mnist = source.load(source.default_root())
+    mnist = download.load(download.default_root())
     full = len(mnist.train_images) // job.batch * job.batch
     order = torch.randperm(len(mnist.train_images))[:full]
-    motions = draw_motions(full, rotation=15, translation=2, generator=torch.Generator())
+    params = sample_rotate_shift(full, rotation=15, translation=2, generator=torch.Generator())
     images = mnist.train_images[order]
     parts = (
         (images if job.augment else normalize(images)).split(job.batch),
         mnist.train_labels[order].split(job.batch),
-        map(Motions, motions.angles.split(job.batch), motions.shifts.split(job.batch)),
+        map(RotateShiftParams, params.angles.split(job.batch), params.shifts.split(job.batch)),
     )
     return list(zip(*parts, strict=True))
 

@@ -35,14 +35,14 @@ def contestants(run: Path, folder: Path) -> dict[str, Answer]:
     import onnxruntime
     import torch
 
-    from tiny_mnist.data import download as source
+    from tiny_mnist.data import download
     from tiny_mnist.evaluation.metrics import predict
     from tiny_mnist.export.export import INPUT, export
     from tiny_mnist.runs.folder import RunFolder
 
     torch.set_num_threads(1)
     network = RunFolder(run).load_network()
-    mnist = source.load(source.default_root())
+    mnist = download.load(download.default_root())
 
     def session(name: str, int8: bool) -> Answer:
         path = folder / name

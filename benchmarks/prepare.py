@@ -7,16 +7,16 @@ this project.
 import sys
 from pathlib import Path
 
-from tiny_mnist.data import download as source
+from tiny_mnist.data import download
 
 
 def link_mnist(folder: Path) -> None:
     """Fetch and verify MNIST if need be; link its files into `folder`/MNIST/raw."""
-    root = source.default_root().resolve()
-    source.load(root)
+    root = download.default_root().resolve()
+    download.load(root)
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for file in source.FILES:
+    for file in download.FILES:
         (raw / file.name).symlink_to(root / file.name)
 
 

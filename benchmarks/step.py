@@ -20,10 +20,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.bare_loop import build, ready_batches
 from benchmarks.contestant import BATCH, Job
 from benchmarks.recipe import adagrad
-from tiny_mnist.data import download as source
-from tiny_mnist.data.transforms import draw_motions, move, normalize
+from tiny_mnist.data import download
+from tiny_mnist.data.transforms import normalize, rotate_and_shift, sample_rotate_shift
 from tiny_mnist.models import tiny_cnn as network
-from tiny_mnist.system.memory import keep_freed_memory
+from tiny_mnist.system.memory import tune_malloc
 
 WARM_UP, STEPS, REPEATS = 20, 100, 300
 KINDS = {  # parts of the names of PyTorch's operations, the first that fits
@@ -80,23 +80,23 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 def pieces() -> dict[str, float]:
     """Milliseconds of what prepares a batch."""
-    mnist = source.load(source.default_root())
+    mnist = download.load(download.default_root())
     chosen = torch.randperm(len(mnist.train_images))[:BATCH]
-    motions = draw_motions(BATCH, rotation=15, translation=2, generator=torch.Generator())
+    params = sample_rotate_shift(BATCH, rotation=15, translation=2, generator=torch.Generator())
     raw = mnist.train_images[chosen]
     return {
         "copy 128 images by index_select": milliseconds(
             lambda: mnist.train_images.index_select(0, chosen)
         ),
         "… by indexing with brackets": milliseconds(lambda: mnist.train_images[chosen]),
-        "move them": milliseconds(lambda: move(raw, motions)),
+        "move them": milliseconds(lambda: rotate_and_shift(raw, params)),
         "normalise them": milliseconds(lambda: normalize(raw)),
     }
 
 
 def main() -> None:
     """Measure and print."""
-    keep_freed_memory()
+    tune_malloc()
     layouts = ("oneDNN", "channels-last")
     profiles = {
         layout: step_by_kind(layout) for layout in track(layouts, "Profiling", transient=True)

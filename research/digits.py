@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from tiny_mnist.data import download as source
+from tiny_mnist.data import download
 
 Mask = NDArray[np.uint8]
 """Ink 0–255 on black, tightly cropped, some hundred pixels high."""
@@ -358,7 +358,7 @@ def optdigits(table: Points) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 def sources(font_folder: Path | None) -> dict[str, Shape]:
     """Every source of shapes that there is here, by name."""
-    mnist: Any = source.load(source.default_root())
+    mnist: Any = download.load(download.default_root())
     images, labels = mnist.train_images.numpy(), mnist.train_labels.numpy()
     found: dict[str, Shape] = {"strokes": strokes, "MNIST": grey_images(images, labels)}
     if (table := keel("penbased")) is not None:

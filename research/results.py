@@ -21,13 +21,13 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 
-from tiny_mnist.data import download as source
-from tiny_mnist.evaluation import plots as pictures
+from tiny_mnist.data import download
+from tiny_mnist.evaluation import plots
 from tiny_mnist.evaluation.metrics import evaluate, predict, score
 from tiny_mnist.evaluation.report import EvaluationFiles
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.ranking import find_runs
-from tiny_mnist.system.memory import keep_freed_memory
+from tiny_mnist.system.memory import tune_malloc
 
 IMAGES = PROJECT / "docs" / "images"
 COLUMNS, ROWS = 9, 12  # of the sheet of mistakes, at most
@@ -86,7 +86,7 @@ class Recipe:
 
 def read(name: str, folder: Path) -> Recipe:
     """The runs below a folder, evaluating those that are not yet."""
-    mnist = source.load(source.default_root())
+    mnist = download.load(download.default_root())
     runs = sorted(find_runs([folder]), key=lambda run: int(summary_of(run)["seed"]))
     total = torch.zeros(len(mnist.test_labels), 10)
     for run in track(runs, f"Evaluating {name}", console=Console(stderr=True)):
@@ -252,7 +252,7 @@ def mistakes_picture(recipes: list[Recipe]) -> Figure:
             about[mistake["index"]] = mistake
     count = {index: answers.total() for index, answers in read_as.items()}
     chosen = sorted((i for i in count if 2 * count[i] > len(runs)), key=lambda i: (-count[i], i))
-    images = source.load(source.default_root()).test_images
+    images = download.load(download.default_root()).test_images
     rows = min(max(1, -(-len(chosen) // COLUMNS)), ROWS)
     figure = Figure(figsize=(1.45 * COLUMNS, 1.9 * rows + 0.5), layout="constrained")
     figure.suptitle(
@@ -278,13 +278,13 @@ def main() -> None:
     parser.add_argument("recipes", nargs="+", metavar="NAME=FOLDER")
     parser.add_argument("--images", type=Path, default=IMAGES, help="where the pictures go")
     options = parser.parse_args()
-    keep_freed_memory()
+    tune_malloc()
     pairs = [given.partition("=") for given in options.recipes]
     recipes = [read(name, Path(folder)) for name, _, folder in pairs]
     for table in (accuracy_table, ensemble_table, closer_table, digit_table):
         print(table(recipes))
-    pictures.save(accuracy_picture(recipes), options.images / "accuracy.png")
-    pictures.save(mistakes_picture(recipes), options.images / "mistakes.png")
+    plots.save(accuracy_picture(recipes), options.images / "accuracy.png")
+    plots.save(mistakes_picture(recipes), options.images / "mistakes.png")
 
 
 if __name__ == "__main__":

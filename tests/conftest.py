@@ -16,7 +16,7 @@ from hydra import initialize_config_dir
 from omegaconf import DictConfig
 
 from support.program import HELD_OUT, PROJECT, RUN, SMALL, Command, outcome, run_program
-from tiny_mnist.data import download as source
+from tiny_mnist.data import download
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.training.train import train
 
@@ -41,7 +41,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def mirror(mnist_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the four files as mirrors have them."""
     folder = tmp_path_factory.mktemp("mirror")
-    for file in source.FILES:
+    for file in download.FILES:
         content = gzip.compress((mnist_root / file.name).read_bytes(), 1)
         (folder / f"{file.name}.gz").write_bytes(content)
     return folder
@@ -50,15 +50,15 @@ def mirror(mnist_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
     """The folder of the verified MNIST files, fetched when absent."""
-    root = source.default_root()
-    source.load(root)
+    root = download.default_root()
+    download.load(root)
     return root
 
 
 @pytest.fixture(scope="session")
-def mnist(mnist_root: Path) -> source.Mnist:
+def mnist(mnist_root: Path) -> download.Mnist:
     """All of MNIST."""
-    return source.load(mnist_root)
+    return download.load(mnist_root)
 
 
 @pytest.fixture(scope="session")

@@ -36,20 +36,20 @@ def evaluate(
     # Here, not above: torch takes seconds to load, and --help does not need it.
     from rich.console import Console
 
-    from tiny_mnist.data import download as source
+    from tiny_mnist.data import download
     from tiny_mnist.evaluation import report as evaluation_report
     from tiny_mnist.evaluation.metrics import evaluate, steps
     from tiny_mnist.runs.folder import RunFolder
     from tiny_mnist.system.atomic_files import check_can_write
-    from tiny_mnist.system.memory import keep_freed_memory
+    from tiny_mnist.system.memory import tune_malloc
 
-    keep_freed_memory()
+    tune_malloc()
     files = evaluation_report.EvaluationFiles(out or run / "evaluation")
     with one_line_errors():
         network = RunFolder(run).load_network()
         provenance = RunFolder(run).provenance(network)
         check_can_write(files.numbers)
-        mnist = source.load(root or source.default_root())
+        mnist = download.load(root or download.default_root())
         with progress(steps()) as advance:
             evaluation = evaluate(network, mnist.test_images, mnist.test_labels, advance)
         files.write(evaluation, mnist.test_images, provenance)
@@ -86,7 +86,7 @@ def export(
 
     ONNX takes raw images, uint8 [batch, 28, 28], light on dark, and gives log-probabilities.
     """
-    from tiny_mnist.data import download as source
+    from tiny_mnist.data import download
     from tiny_mnist.export import export as exporter
     from tiny_mnist.runs.folder import RunFolder
     from tiny_mnist.system.atomic_files import check_can_write
@@ -98,7 +98,7 @@ def export(
         network = RunFolder(run).load_network()
         provenance = RunFolder(run).provenance(network)
         check_can_write(path)
-        mnist = source.load(root or source.default_root())
+        mnist = download.load(root or download.default_root())
         check = exporter.export(network, path, mnist, provenance, file_format.value, int8)
     typer.echo(
         f"{path}: {path.stat().st_size:,} bytes\n"

@@ -5,7 +5,6 @@ A run is resumed without Hydra, from the configuration that it saved.
 
 import logging
 import os
-import re
 import secrets
 import shlex
 import sys
@@ -17,16 +16,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from tiny_mnist.errors import UserError, one_line, shown
+from tiny_mnist.errors import UserError, format_error, shown
 from tiny_mnist.sweeps import job as sweep
-from tiny_mnist.system.memory import keep_freed_memory
-from tiny_mnist.system.processes import is_first
+from tiny_mnist.system.memory import tune_malloc
+from tiny_mnist.system.processes import is_rank_zero
 
 TRACEBACK = "TINY_MNIST_TRACEBACK"
 
@@ -40,7 +37,7 @@ new_folders: set[Path] = set()
 """The run folders that this process makes, and may remove if nothing comes of them."""
 
 
-class Guard(Callback):
+class PreflightCallback(Callback):
     """Refuses a run before Hydra creates its folder."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -51,11 +48,11 @@ class Guard(Callback):
             from tiny_mnist.runs.folder import RunFolder
 
             run = RunFolder(config.hydra.run.dir)
-            if not is_first():
+            if not is_rank_zero():
                 return
-            if run.busy:
+            if run.is_locked:
                 raise UserError(f"another process is training in {run.path}")
-            if run.holds_run:
+            if run.has_results:
                 raise UserError(
                     f"{run.path} already holds a run; choose another hydra.run.dir, or go on with "
                     f"{shlex.quote(f'resume={run.path}')}"
@@ -83,9 +80,10 @@ def check(config: DictConfig) -> None:
     Raises:
         UserError: a setting that is wrong by itself or with others.
     """
-    from tiny_mnist.config.schema import plain, validate
+    from tiny_mnist.config.loading import resolve_config
+    from tiny_mnist.config.schema import validate
 
-    settings = plain(config)
+    settings = resolve_config(config)
     validate(settings)
     # Only now, for it loads torch: a mistyped number is answered at once.
     from tiny_mnist.training.train import check_optim
@@ -107,7 +105,7 @@ def run(main: Callable[[], None]) -> None:
 
     `HYDRA_FULL_ERROR=1` gives the traceback instead, as everywhere in Hydra.
     """
-    keep_freed_memory()
+    tune_malloc()
     # What the user said; Lightning's processes inherit it.
     os.environ.setdefault(TRACEBACK, os.environ.get("HYDRA_FULL_ERROR", "0"))
     # Hydra would print the error itself; told to give all of it, it raises it for us to explain.
@@ -126,7 +124,7 @@ def run(main: Callable[[], None]) -> None:
         elif sweep.is_sweep(sys.argv[1:]):
             run_sweep(main)
         else:
-            if not is_first():
+            if not is_rank_zero():
                 sys.argv[1:] = beside_the_first(sys.argv[1:])
             main()
     except KeyboardInterrupt:  # before there is anything to save
@@ -165,18 +163,18 @@ def run_job(train: Callable[..., float], config: DictConfig) -> float:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     if hydra.mode == RunMode.MULTIRUN:
-        keep_freed_memory()  # in a process that a launcher may have started
+        tune_malloc()  # in a process that a launcher may have started
         # Jobs side by side share a terminal: there, the sweep shows how they come on.
         aside = "joblib" in hydra.launcher["_target_"]
         with quiet() if aside else nullcontext(), interruption_explained(None):
-            return sweep.run_job(train, config, folder, explain)
+            return sweep.run_job(train, config, folder)
     with interruption_explained(folder):
         try:
             return train(config, folder)
         except Exception as error:
             # A full disk can be mended, and the run is as good as it was; a wrong setting, or a
             # device that is not there, has left nothing to go on with.
-            if folder in new_folders and explain(error) and not isinstance(error, OSError):
+            if folder in new_folders and format_error(error) and not isinstance(error, OSError):
                 RunFolder(folder).remove_untrained()
             stop(error, folder)
 
@@ -188,7 +186,7 @@ def resume_job(arguments: list[str]) -> None:
     if (prepared := prepare(arguments)) is None:
         return
     config, folder = prepared
-    if is_first():
+    if is_rank_zero():
         write_log(folder / "train.log")
 
     from tiny_mnist.training.train import train
@@ -215,7 +213,7 @@ def interruption_explained(folder: Path | None) -> Iterator[None]:
     try:
         yield
     except Interrupted as interrupted:
-        if is_first():
+        if is_rank_zero():
             hint = how_to_go_on(folder) if folder else ""
             print(f"interrupted by {interrupted}{hint}", file=sys.stderr)
         sys.exit(interrupted.status)
@@ -237,7 +235,7 @@ def stop(error: Exception, folder: Path | None = None) -> NoReturn:
     """
     if folder:  # whose log is open by now: below the level that the terminal shows
         logging.getLogger(__name__).info("the run ended early", exc_info=error)
-    message = explain(error)
+    message = format_error(error)
     if message is None or os.environ.get(TRACEBACK) == "1":
         traceback.print_exception(error)
         sys.exit(1)
@@ -249,38 +247,3 @@ def explain_in_thread(failed: threading.ExceptHookArgs) -> None:
     """Leave it to the main thread to tell of a full disk: TensorBoard's hands its errors on."""
     if not issubclass(failed.exc_type, OSError):
         threading.__excepthook__(failed)
-
-
-def explain(error: BaseException) -> str | None:  # noqa: PLR0911 (one for each kind)
-    """One line for errors that the user can mend; None for all others."""
-    if isinstance(error, InstantiationException) and error.__cause__ is not None:
-        return explain(error.__cause__) or one_line(error.__cause__)
-    # Lightning's class is not imported: that would take seconds.
-    if isinstance(error, UserError) or type(error).__name__ == "MisconfigurationException":
-        return one_line(error)
-    if unknown := re.match(r"Could not override '([^']+)'", str(error)):
-        return f"there is no setting {unknown[1]}; python train.py --help lists all"
-    if isinstance(error, OverrideParseException):
-        return (
-            f"{error.override} cannot be read as key=value; a value with special characters needs "
-            """quotes for Hydra within quotes for the shell, as in 'data.root="~/mnist"'"""
-        )
-    if several := re.match(r"Ambiguous value for argument '(.+)'", str(error)):
-        return f"{several[1]} is more than one value; add -m to run one job with each"
-    if "Config group override must be" in str(error):
-        return "a group takes the name of an option, as in optim=adamw; --help lists all"
-    if isinstance(error, HydraException | OmegaConfBaseException):
-        cause = f": {one_line(error.__cause__)}" if error.__cause__ else ""
-        return one_line(error).split("Config search path")[0].strip() + cause
-    if type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool"):  # joblib's
-        return "the process of a job was killed, perhaps for want of memory, and with it the others"
-    if type(error).__module__.startswith("submitit."):
-        lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
-        return f"Slurm: {': '.join(dict.fromkeys([*lines[:1], *lines[-1:]]))}"[:500]
-    if type(error).__name__ == "StorageInternalError":  # Optuna's
-        return f"the database of the search: {str(error.__cause__ or error).splitlines()[0]}"
-    if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
-        return f"out of memory; choose a smaller data.batch_size: {one_line(error)[:200]}"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return None

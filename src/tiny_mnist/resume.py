@@ -10,12 +10,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from tiny_mnist.config.schema import SAFE, plain, validate
+from tiny_mnist.config.loading import load_config, resolve_config
+from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
 from tiny_mnist.errors import UserError
-from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.sweeps.job import FAILURE, PRUNED
-from tiny_mnist.system.atomic_files import whole_file
-from tiny_mnist.system.processes import is_first, started
+from tiny_mnist.runs.folder import RunFolder, latest_unfinished_run
+from tiny_mnist.system.processes import env_world_size, is_rank_zero
 
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"  # Hydra's own
 
@@ -31,22 +30,26 @@ def prepare(arguments: list[str]) -> tuple[DictConfig, Path] | None:
     """
     overrides = [argument for argument in arguments if not argument.startswith("resume=")]
     for override in overrides:
-        if override.partition("=")[0] not in SAFE or "=" not in override:
-            raise UserError(f"{override}: a resumed run takes no setting but {', '.join(SAFE)}")
+        if override.partition("=")[0] not in RESUMABLE_KEYS or "=" not in override:
+            raise UserError(
+                f"{override}: a resumed run takes no setting but {', '.join(RESUMABLE_KEYS)}"
+            )
     name, *others = (a.removeprefix("resume=") for a in arguments if a not in overrides)
     if others or not name:
         raise UserError("resume= takes the folder of one run, or the word latest")
-    if name == "latest" and started() > 1:
+    if name == "latest" and env_world_size() > 1:
         raise UserError("resume=latest may mean another run to each process; name the folder")
-    run = newest_unfinished(Path("runs")) if name == "latest" else RunFolder(folder_of_run(name))
+    run = (
+        latest_unfinished_run(Path("runs")) if name == "latest" else RunFolder(folder_of_run(name))
+    )
     # Lightning starts its other processes with these arguments; none may choose another run.
     sys.argv[1:] = [f"resume={run.path}", *overrides]
 
-    saved = load(run.configuration)
+    saved = load_config(run.configuration)
     config = OmegaConf.unsafe_merge(saved.copy(), OmegaConf.from_dotlist(overrides))
     assert isinstance(config, DictConfig)
-    validate(plain(saved))
-    validate(plain(config))
+    validate(resolve_config(saved))
+    validate(resolve_config(config))
     before, after = saved.trainer.max_epochs, config.trainer.max_epochs
     if after < before:
         raise UserError(f"trainer.max_epochs={after}: the run was begun for {before} epochs")
@@ -55,56 +58,9 @@ def prepare(arguments: list[str]) -> tuple[DictConfig, Path] | None:
             print(f"{run.path} is finished: test accuracy {accuracy:.2f} %")
             return None
         print(f"{run.summary} is damaged: it is written again")
-    if after > before and is_first():
+    if after > before and is_rank_zero():
         print(prolonged(run, before, after))
     return config, run.path
-
-
-def adopt(run: RunFolder, config: DictConfig) -> None:
-    """Make a changed configuration the run's own, and a finished run an unfinished one.
-
-    Only when nothing else can go wrong: what is refused has changed nothing.
-    """
-    if config == load(run.configuration):
-        return
-    run.summary.unlink(missing_ok=True)
-    with whole_file(run.configuration) as file:
-        file.write(OmegaConf.to_yaml(config).encode())
-
-
-def load(path: Path) -> DictConfig:
-    """Read a saved configuration, which may come from a stranger: `validate` it before use.
-
-    Raises:
-        UserError: there is none, or it is something else.
-    """
-    try:
-        config = OmegaConf.load(path)
-    except FileNotFoundError:
-        raise UserError(f"no run to resume: there is no {path}") from None
-    except OSError:
-        raise
-    except Exception as error:  # YAML's, OmegaConf's and Unicode's
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} cannot be read as a configuration: {reason}") from error
-    if not isinstance(config, DictConfig):
-        raise UserError(f"{path} cannot be read as a configuration: it is a list")
-    return config
-
-
-def newest_unfinished(runs: Path) -> RunFolder:
-    """The run below a folder that was begun last, and neither finished nor is being worked on.
-
-    Raises:
-        UserError: there is none.
-    """
-    found = [RunFolder(path.parents[1]) for path in runs.rglob(".hydra/config.yaml")]
-    found.sort(key=lambda run: run.configuration.stat().st_mtime_ns, reverse=True)
-    for run in found:
-        given_up = any((run.path / name).exists() for name in (FAILURE, PRUNED))
-        if not (run.summary.exists() or given_up or run.busy):
-            return run
-    raise UserError(f"no unfinished run below {runs.resolve()}")
 
 
 def folder_of_run(name: str) -> Path:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 from omegaconf import DictConfig
 
-from tiny_mnist.config.schema import plain, validate
+from tiny_mnist.config.loading import resolve_config
+from tiny_mnist.config.schema import validate
 from tiny_mnist.errors import UserError
 
 Compose = Callable[..., DictConfig]
@@ -31,7 +32,7 @@ Compose = Callable[..., DictConfig]
     ],
 )
 def test_every_option_that_ships_is_valid(compose: Compose, overrides: list[str]) -> None:
-    validate(plain(compose(*overrides)))
+    validate(resolve_config(compose(*overrides)))
 
 
 def test_the_defaults_are_the_originals_recipe(compose: Compose) -> None:
@@ -65,7 +66,7 @@ def test_a_bad_value_is_named_as_on_the_command_line(
     compose: Compose, override: str, message: str
 ) -> None:
     with pytest.raises(UserError) as raised:
-        validate(plain(compose(*override.split())))
+        validate(resolve_config(compose(*override.split())))
     assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
 
@@ -88,4 +89,4 @@ def test_a_bad_value_is_named_as_on_the_command_line(
 )
 def test_nothing_but_known_targets_can_be_instantiated(compose: Compose, override: str) -> None:
     with pytest.raises(UserError):
-        validate(plain(compose(override)))
+        validate(resolve_config(compose(override)))

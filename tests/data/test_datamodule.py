@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tiny_mnist.data import MNISTDataModule, Normalized
+from tiny_mnist.data import MNISTDataModule, ModelBatch
 from tiny_mnist.data.download import Mnist
 from tiny_mnist.data.loaders import EvaluationLoader
 from tiny_mnist.data.transforms import move, normalize
@@ -53,7 +53,7 @@ def test_epochs_are_evaluated_on_held_out_images_if_there_are_any(
 ) -> None:
     data = set_up(mnist_root, val_size=2500)
     images, labels = evaluated(data.val_dataloader())
-    assert data.epoch_split == "val"
+    assert data.eval_split == "val"
     assert images.equal(mnist.train_images[data.val_indices])
     assert labels.equal(mnist.train_labels[data.val_indices])
 
@@ -62,7 +62,7 @@ def test_without_held_out_images_all_are_trained_on_and_test_images_evaluated(
     mnist_root: Path, mnist: Mnist
 ) -> None:
     data = set_up(mnist_root, val_size=0)
-    assert data.epoch_split == "test"
+    assert data.eval_split == "test"
     assert data.train_indices.equal(torch.arange(60_000))
     for loader in (data.val_dataloader(), data.test_dataloader()):
         images, labels = evaluated(loader)
@@ -88,8 +88,8 @@ def test_network_is_fed_moved_and_normalised_training_images(mnist_root: Path) -
     assert fed.images.shape == (128, 1, 28, 28)
     assert fed.images.dtype == torch.float32
     assert fed.labels.equal(batch.labels)
-    assert batch.motions is not None
-    assert fed.images.equal(normalize(move(batch.images, batch.motions)))
+    assert batch.params is not None
+    assert fed.images.equal(normalize(move(batch.images, batch.params)))
     assert not fed.images.equal(normalize(batch.images))
 
 
@@ -106,18 +106,18 @@ class Watcher(pl.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.seen: list[list[Normalized]] = []
+        self.seen: list[list[ModelBatch]] = []
 
     def on_train_epoch_start(self) -> None:
         """Begin a new list."""
         self.seen.append([])
 
-    def training_step(self, batch: Normalized) -> Tensor:
+    def training_step(self, batch: ModelBatch) -> Tensor:
         """Keep the batch."""
         self.seen[-1].append(batch)
         return self.weight * 0
 
-    def validation_step(self, batch: Normalized) -> None:
+    def validation_step(self, batch: ModelBatch) -> None:
         """Nothing, but Lightning warns where there is none."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

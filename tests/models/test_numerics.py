@@ -12,7 +12,7 @@ from tiny_mnist.data.download import Mnist
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.models import tiny_cnn as network_module
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.system.memory import keep_freed_memory
+from tiny_mnist.system.memory import tune_malloc
 
 
 def results(mnist: Mnist, memory_format: torch.memory_format) -> list[Tensor]:
@@ -76,6 +76,6 @@ def test_the_fused_optimizer_makes_the_same_updates() -> None:
 
 def test_kept_memory_changes_no_bit(mnist: Mnist) -> None:
     before = results(mnist, torch.channels_last)
-    keep_freed_memory()
+    tune_malloc()
     after = results(mnist, torch.channels_last)
     assert all(torch.equal(x, y) for x, y in zip(before, after, strict=True))

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from support.program import run_program
-from tiny_mnist.config.schema import plain, validate
-from tiny_mnist.launch import explain
-from tiny_mnist.training.lit_module import Classifier
+from tiny_mnist.config.loading import resolve_config
+from tiny_mnist.config.schema import validate
+from tiny_mnist.errors import format_error
+from tiny_mnist.training.lit_module import LitClassifier
 from tiny_mnist.training.train import build_trainer, check_memory
 
 Compose = Callable[..., DictConfig]
@@ -59,7 +60,7 @@ def build(config: dict[str, Any]) -> None:
     network = instantiate(node.model)
     check_memory(network, node.data.batch_size)
     instantiate(node.data)
-    classifier = Classifier(
+    classifier = LitClassifier(
         network,
         instantiate(node.optim.optimizer),
         instantiate(node.optim.scheduler),
@@ -98,7 +99,7 @@ def check_built_or_refused(config: dict[str, Any]) -> None:
     try:
         build(config)
     except Exception as error:
-        message = explain(error)
+        message = format_error(error)
         if message is None:
             raise
         assert "\n" not in message
@@ -108,7 +109,7 @@ def check_built_or_refused(config: dict[str, Any]) -> None:
 @pytest.fixture(scope="module", params=OPTIONS, ids=" ".join)
 def composed(request: pytest.FixtureRequest, compose: Compose) -> dict[str, Any]:
     """The configuration of some options."""
-    return plain(compose(*request.param))
+    return resolve_config(compose(*request.param))
 
 
 @pytest.mark.slow
@@ -154,8 +155,8 @@ def test_what_was_found_by_fuzzing_gets_one_line(compose: Compose) -> None:
     )
     for overrides in found:
         with pytest.raises(Exception) as raised:  # noqa: PT011
-            build(plain(compose(*overrides)))
-        assert explain(raised.value), overrides
+            build(resolve_config(compose(*overrides)))
+        assert format_error(raised.value), overrides
 
 
 @pytest.mark.slow
@@ -164,7 +165,7 @@ def test_the_program_says_it_in_one_line_and_leaves_nothing(
     compose: Compose, tmp_path: Path, number: int, count: Counter[str]
 ) -> None:
     dice = random.Random(number)
-    key = dice.choice([*numbers(plain(compose()))])
+    key = dice.choice([*numbers(resolve_config(compose()))])
     value = dice.choice(["-1", "nan", "inf", "1e300", "many", "[]", "{}", "99999999999999999999"])
     done = run_program(
         "debug=batch", "trainer=cpu", f"{key}={value}", "hydra.run.dir=run", folder=tmp_path

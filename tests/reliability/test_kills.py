@@ -16,9 +16,12 @@ pytestmark = pytest.mark.slow
 
 PLACES = [
     # in a training step: the first, in the middle, in the last epoch, the last of all
-    *(Blow("tiny_mnist.training.lit_module.Classifier.training_step", n) for n in (1, 21, 40, 48)),
+    *(
+        Blow("tiny_mnist.training.lit_module.LitClassifier.training_step", n)
+        for n in (1, 21, 40, 48)
+    ),
     # in the evaluation after the first and after the second epoch
-    *(Blow("tiny_mnist.training.lit_module.Classifier.validation_step", n) for n in (1, 4)),
+    *(Blow("tiny_mnist.training.lit_module.LitClassifier.validation_step", n) for n in (1, 4)),
     # in writing the first checkpoint, and later ones: before, when the bytes are half there …
     *(Blow("tiny_mnist.runs.checkpoint_io.torch.save", n) for n in (1, 2)),
     *(Blow("os.fsync", n) for n in (3, 7, 11)),
@@ -30,8 +33,8 @@ PLACES = [
     Blow("tiny_mnist.runs.folder.RunFolder.write_summary"),
 ]
 PLACES_WITHIN_EPOCHS = [  # with a checkpoint after every third step
-    *(Blow("tiny_mnist.training.lit_module.Classifier.training_step", n) for n in (3, 21, 40)),
-    Blow("tiny_mnist.training.lit_module.Classifier.validation_step", 3),
+    *(Blow("tiny_mnist.training.lit_module.LitClassifier.training_step", n) for n in (3, 21, 40)),
+    Blow("tiny_mnist.training.lit_module.LitClassifier.validation_step", 3),
     *(Blow("tiny_mnist.runs.checkpoint_io.torch.save", n) for n in (3, 9)),
     *(Blow("pathlib.Path.replace", n) for n in (4, 5, 8, 18)),
 ]
@@ -71,7 +74,7 @@ def test_killed_at_a_place(
 def test_killed_in_the_final_evaluation(
     held_out: dict[str, Any], tmp_path: Path, count: Counter[str]
 ) -> None:
-    blow = Blow("tiny_mnist.training.lit_module.Classifier.test_step", 2)
+    blow = Blow("tiny_mnist.training.lit_module.LitClassifier.test_step", 2)
     done = run_program(*HELD_OUT, "hydra.run.dir=run", folder=tmp_path, blow=blow)
     assert done.status == -9, (done.stdout, done.stderr)
     assert resumed(tmp_path) == (held_out, 3 * STEPS)

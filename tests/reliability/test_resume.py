@@ -8,8 +8,7 @@ import pytest
 
 from support.program import RUN, Command, outcome
 from tiny_mnist.errors import UserError
-from tiny_mnist.resume import newest_unfinished
-from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.folder import RunFolder, latest_unfinished_run
 
 
 def begun(path: Path, age: int, finished: bool = False) -> RunFolder:
@@ -26,14 +25,14 @@ def begun(path: Path, age: int, finished: bool = False) -> RunFolder:
 
 def test_latest_is_the_newest_that_is_neither_finished_nor_running(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no unfinished run below"):
-        newest_unfinished(tmp_path)
+        latest_unfinished_run(tmp_path)
     begun(tmp_path / "a", 40)
     wanted = begun(tmp_path / "sweeps" / "b" / "0", 30)
     running = begun(tmp_path / "c", 20)
     begun(tmp_path / "d", 10, finished=True)
     with running.open():
-        assert newest_unfinished(tmp_path).path == wanted.path
-    assert newest_unfinished(tmp_path).path == running.path
+        assert latest_unfinished_run(tmp_path).path == wanted.path
+    assert latest_unfinished_run(tmp_path).path == running.path
 
 
 def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.program import RUN, Program
-from tiny_mnist.data import download as source
+from tiny_mnist.data import download
 
 pytestmark = pytest.mark.slow
 RUNS = 20
@@ -30,4 +30,4 @@ def test_twenty_runs_at_once_share_an_empty_data_folder(
     count["runs at once in one folder"] += RUNS
     assert len({summary["weights_sha256"] for summary in summaries}) == 1, "one seed"
     left = {path.name for path in (tmp_path / "data").iterdir()} - {".lock"}
-    assert left == {file.name for file in source.FILES}
+    assert left == {file.name for file in download.FILES}

@@ -18,14 +18,14 @@ STOPPED = "runs stopped by SIGTERM or Ctrl-C at chosen places, resumed, identica
     ("place", "call", "steps"),
     [
         ("tiny_mnist.data.download.load", 1, None),  # before there is anything to save
-        ("tiny_mnist.training.lit_module.Classifier.training_step", 20, 20),  # finished, saved
+        ("tiny_mnist.training.lit_module.LitClassifier.training_step", 20, 20),  # finished, saved
         (
-            "tiny_mnist.training.lit_module.Classifier.training_step",
+            "tiny_mnist.training.lit_module.LitClassifier.training_step",
             32,
             32,
         ),  # the last of its epoch
         (
-            "tiny_mnist.training.lit_module.Classifier.validation_step",
+            "tiny_mnist.training.lit_module.LitClassifier.validation_step",
             3,
             32,
         ),  # the epoch is finished
@@ -60,7 +60,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
 def test_a_signal_in_the_final_evaluation(
     tmp_path: Path, held_out: dict[str, object], number: int, count: Counter[str]
 ) -> None:
-    blow = Blow("tiny_mnist.training.lit_module.Classifier.test_step", number=number)
+    blow = Blow("tiny_mnist.training.lit_module.LitClassifier.test_step", number=number)
     done = run_program(*HELD_OUT, "hydra.run.dir=run", folder=tmp_path, blow=blow)
     assert done.status == 128 + number
     assert done.stderr.endswith("; go on with: python train.py resume=run\n")
@@ -72,7 +72,10 @@ def test_a_signal_in_the_final_evaluation(
 
 def test_a_second_signal_does_not_wait(tmp_path: Path, small: dict[str, object]) -> None:
     twice = Blow(
-        "tiny_mnist.training.lit_module.Classifier.training_step", 20, number=signal.SIGINT, times=2
+        "tiny_mnist.training.lit_module.LitClassifier.training_step",
+        20,
+        number=signal.SIGINT,
+        times=2,
     )
     done = run_program(*RUN, "hydra.run.dir=run", folder=tmp_path, blow=twice)
     assert done.status == 130

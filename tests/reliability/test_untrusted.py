@@ -12,8 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from support.program import SMALL
-from tiny_mnist.errors import UserError
-from tiny_mnist.launch import explain
+from tiny_mnist.errors import UserError, format_error
 from tiny_mnist.resume import prepare
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.training.train import train
@@ -181,7 +180,7 @@ def test_a_configuration_from_a_stranger_instantiates_nothing_foreign(
         stranger.configuration.write_text(evil)
     with pytest.raises(Exception) as refused:  # noqa: PT011 (explained below)
         resume(stranger)
-    assert (message := explain(refused.value))
+    assert (message := format_error(refused.value))
     assert "\n" not in message
     assert not list(tmp_path.rglob("canary"))
     count[FOREIGN] += 1

@@ -64,16 +64,16 @@ def test_all_processes_find_the_same_checkpoint_while_the_first_moves_a_damaged_
 ) -> None:
     run = RunFolder(tmp_path)
     run.checkpoints.mkdir()
-    assert run.newest_whole_checkpoint() is None
+    assert run.latest_valid_checkpoint() is None
     torch.save({"state_dict": {}}, run.previous_checkpoint)
     run.last_checkpoint.write_bytes(b"damaged")
-    before = run.newest_whole_checkpoint()
+    before = run.latest_valid_checkpoint()
     assert run.last_checkpoint.exists(), "looking changes nothing"
-    first = run.rewind()
+    first = run.roll_back()
     assert not run.last_checkpoint.exists()
-    assert before == first == run.newest_whole_checkpoint() == (
+    assert before == first == run.latest_valid_checkpoint() == (
         run.previous_checkpoint, {"state_dict": {}},
     )  # fmt: skip
     run.previous_checkpoint.write_bytes(b"damaged")
     with pytest.raises(UserError, match="cannot be read"):
-        run.newest_whole_checkpoint()
+        run.latest_valid_checkpoint()

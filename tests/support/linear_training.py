@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from tiny_mnist.data import MNISTDataModule
-from tiny_mnist.training.lit_module import Classifier
+from tiny_mnist.training.lit_module import LitClassifier
 
 
 def main() -> None:
@@ -20,11 +20,11 @@ def main() -> None:
     processes, weights = int(sys.argv[1]), sys.argv[2]
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.LogSoftmax(dim=1))
-    classifier = Classifier(
+    classifier = LitClassifier(
         network,
         functools.partial(torch.optim.SGD, lr=0.1),
         functools.partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.1, cycle_momentum=False),
-        epoch_split="test",
+        eval_split="test",
     )
     trainer = pl.Trainer(
         accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",

@@ -94,10 +94,10 @@ def program(
     if mirror:
         from torchvision.datasets import MNIST
 
-        from tiny_mnist.data import download as source
+        from tiny_mnist.data import download
 
         MNIST.mirrors = [f"{mirror.as_uri()}/"]
-        source.from_npm = lambda root, wanted: False
+        download.from_npm = lambda root, wanted: False
     if blow:
         blow.prepare()
     runpy.run_path(str(TRAIN), run_name="__main__")

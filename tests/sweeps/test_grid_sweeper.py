@@ -16,8 +16,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from support.program import PROJECT, SMALL, WAIT, Command
-from tiny_mnist.errors import UserError
-from tiny_mnist.launch import explain
+from tiny_mnist.errors import UserError, format_error
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps import job as sweep
 from tiny_mnist.sweeps.progress import planned
@@ -206,9 +205,9 @@ def test_what_a_launcher_dies_of_is_told_in_one_line() -> None:
     core = pytest.importorskip("submitit.core.utils", reason="the extra sweep")
     process = pytest.importorskip("joblib.externals.loky.process_executor")
     text = "Job 7 failed\nError stream:\n-----\nslurmstepd: killed\n"
-    assert explain(core.UncompletedJobError(text)) == "Slurm: Job 7 failed: slurmstepd: killed"
-    assert explain(core.FailedSubmissionError("no such account")) == "Slurm: no such account"
-    assert "was killed" in str(explain(process.TerminatedWorkerError("a\nb")))
+    assert format_error(core.UncompletedJobError(text)) == "Slurm: Job 7 failed: slurmstepd: killed"
+    assert format_error(core.FailedSubmissionError("no such account")) == "Slurm: no such account"
+    assert "was killed" in str(format_error(process.TerminatedWorkerError("a\nb")))
 
 
 def test_a_signal_comes_to_a_process_that_was_just_being_started() -> None:

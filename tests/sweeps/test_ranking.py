@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tiny_mnist.errors import UserError
-from tiny_mnist.evaluation.plots import changing_together
+from tiny_mnist.sweeps.plots import changing_together
 from tiny_mnist.sweeps.ranking import Ranking, compare_scores, find_runs, group_by_settings, spread
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tiny_mnist.system.atomic_files import UNFINISHED, remove_unfinished, whole_file
+from tiny_mnist.system.atomic_files import UNFINISHED, atomic_write, remove_unfinished
 
 
 def test_a_failed_write_leaves_the_previous_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(b"first")
-    with pytest.raises(TypeError), whole_file(path) as file:
+    with pytest.raises(TypeError), atomic_write(path) as file:
         file.writelines([b"sec", None])  # type: ignore[list-item]
     assert path.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [path]
@@ -20,7 +20,7 @@ def test_a_failed_write_leaves_the_previous_file_and_no_other(tmp_path: Path) ->
 
 def test_an_unfinished_file_is_not_seen_under_its_name(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(b"content")
         file.flush()
         assert not path.exists()
@@ -30,21 +30,21 @@ def test_an_unfinished_file_is_not_seen_under_its_name(tmp_path: Path) -> None:
 def test_the_file_before_is_kept_if_wanted(tmp_path: Path) -> None:
     path, previous = tmp_path / "file", tmp_path / "previous"
     for content in (b"first", b"second"):
-        with whole_file(path, previous) as file:
+        with atomic_write(path, previous) as file:
             file.write(content)
     assert (path.read_bytes(), previous.read_bytes()) == (b"second", b"first")
 
 
 def test_a_folder_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
     path = tmp_path / "gone" / "file"
-    with pytest.raises(FileNotFoundError, match="gone/file"), whole_file(path):
+    with pytest.raises(FileNotFoundError, match="gone/file"), atomic_write(path):
         pass
     assert not path.parent.exists()
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
-    with suppress(OSError), whole_file(tmp_path / "below" / "file"):
+    with suppress(OSError), atomic_write(tmp_path / "below" / "file"):
         (unfinished,) = (tmp_path / "below").iterdir()
         left = unfinished.with_name(f"{unfinished.name}2{UNFINISHED}")
         left.touch()

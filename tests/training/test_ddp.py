@@ -16,10 +16,10 @@ from torch import nn
 
 from support.program import PROJECT, WAIT, Command
 from tiny_mnist.data import MNISTDataModule
-from tiny_mnist.data.loaders import EvaluationLoader, Share, TrainingLoader
+from tiny_mnist.data.loaders import EvaluationLoader, Shard, TrainingLoader
 from tiny_mnist.data.transforms import Augmentation
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.training.lit_module import Classifier
+from tiny_mnist.training.lit_module import LitClassifier
 
 # 1007 images in batches of 100: the last of 7, which two processes cannot share evenly.
 PART = (
@@ -49,17 +49,19 @@ def test_every_image_is_given_to_one_process_in_one_step(processes: int) -> None
     loaders = [
         TrainingLoader(
             images, labels, labels, batch_size=25, seed=0, augmentation=Augmentation(),
-            share=Share(rank, processes),
+            share=Shard(rank, processes),
         )
         for rank in range(processes)
     ]  # fmt: skip
     seen = []
     for step in zip(*loaders, strict=True):
-        assert {batch.whole for batch in step} == {sum(len(batch.labels) for batch in step)}
+        assert {batch.global_batch_size for batch in step} == {
+            sum(len(batch.labels) for batch in step)
+        }
         seen += [number for batch in step for number in batch.labels.tolist()]
     assert sorted(seen) == list(range(107))
     evaluated = [
-        EvaluationLoader(images, labels, batch_size=25, share=Share(rank, processes))
+        EvaluationLoader(images, labels, batch_size=25, share=Shard(rank, processes))
         for rank in range(processes)
     ]
     seen = [int(n) for loader in evaluated for batch in loader for n in batch.labels]
@@ -76,10 +78,10 @@ def test_uneven_parts_of_a_batch_weigh_as_many_images_as_they_have(mnist_root: P
         class OfMany:
             world_size = processes
 
-        classifier = Classifier(network, torch.optim.SGD, torch.optim.lr_scheduler.OneCycleLR)
+        classifier = LitClassifier(network, torch.optim.SGD, torch.optim.lr_scheduler.OneCycleLR)
         classifier.__dict__["_trainer"] = OfMany()
         loader = data.train_dataloader()
-        loader.share = Share(rank, processes)
+        loader.shard = Shard(rank, processes)
         fed = data.on_after_batch_transfer(next(iter(loader)), 0)
         network.zero_grad()
         classifier.training_step(fed).backward()

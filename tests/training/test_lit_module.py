@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.training.lit_module import Classifier, LossAndAccuracy
+from tiny_mnist.training.lit_module import LitClassifier, LossAndAccuracy
 
 # The last column of the original's table.
 ORIGINAL_LEARNING_RATES = [
@@ -21,7 +21,7 @@ ORIGINAL_LEARNING_RATES = [
 
 def learning_rates(config: DictConfig, steps: int) -> list[float]:
     """The rate before each step of a run, and after the last."""
-    classifier = Classifier(
+    classifier = LitClassifier(
         TinyCNN(), instantiate(config.optim.optimizer), instantiate(config.optim.scheduler)
     )
     classifier._trainer = SimpleNamespace(estimated_stepping_batches=steps)
@@ -80,7 +80,7 @@ def test_the_last_rate_stays_when_a_run_is_prolonged(
     compose: Callable[..., DictConfig], anneal: str
 ) -> None:
     config = compose(f"optim.scheduler.anneal_strategy={anneal}")
-    classifier = Classifier(
+    classifier = LitClassifier(
         TinyCNN(), instantiate(config.optim.optimizer), instantiate(config.optim.scheduler)
     )
     classifier._trainer = SimpleNamespace(estimated_stepping_batches=10)

@@ -1,10 +1,8 @@
 """What a configuration may hold. Checked before anything starts, and before anything is built."""
 
 import math
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
@@ -21,7 +19,7 @@ Batches = Annotated[int, Field(ge=0)] | Fraction
 SomeBatches = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
 """The same, but not none."""
 
-SAFE = ("trainer.max_epochs", "trainer.accelerator", "data.root", "checkpoint_every")
+RESUMABLE_KEYS = ("trainer.max_epochs", "trainer.accelerator", "data.root", "checkpoint_every")
 """What may change when a run is resumed: how long and where it goes on, not what it is."""
 
 
@@ -207,23 +205,6 @@ class Config(Section):
                 f"batch; batch normalisation needs 2 in each of {processes} process(es)"
             )
         return self
-
-
-def plain(config: DictConfig) -> dict[str, Any]:
-    """The configuration of the run as plain, resolved data, without Hydra's own node."""
-    names = [str(name) for name in config if name != "hydra"]
-    resolved = OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=True)
-    assert isinstance(resolved, dict)
-    return {str(name): value for name, value in resolved.items()}
-
-
-def differences(one: Any, other: Any, key: str = "") -> Iterator[str]:
-    """The keys, as on the command line, whose values differ between two configurations."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for name in one.keys() | other.keys():
-            yield from differences(one.get(name), other.get(name), f"{key}.{name}".lstrip("."))
-    elif one != other:
-        yield key
 
 
 def validate(config: dict[str, Any]) -> Config:

@@ -1,5 +1,5 @@
 """MNIST: files → one tensor of images → augmented batches."""
 
-from tiny_mnist.data.datamodule import MNISTDataModule, Normalized
+from tiny_mnist.data.datamodule import MNISTDataModule, ModelBatch
 
-__all__ = ["MNISTDataModule", "Normalized"]
+__all__ = ["MNISTDataModule", "ModelBatch"]

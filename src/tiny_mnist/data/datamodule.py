@@ -8,19 +8,19 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from tiny_mnist.data import download as source
-from tiny_mnist.data.loaders import EVALUATION_BATCH, Batch, EvaluationLoader, Share, TrainingLoader
-from tiny_mnist.data.transforms import Augmentation, generator_of, normalize
+from tiny_mnist.data import download
+from tiny_mnist.data.loaders import EVALUATION_BATCH, Batch, EvaluationLoader, Shard, TrainingLoader
+from tiny_mnist.data.transforms import Augmentation, make_generator, normalize
 
 SPLIT = 2**32  # where an epoch's number stands otherwise: a stream that no epoch draws from
 
 
-class Normalized(NamedTuple):
+class ModelBatch(NamedTuple):
     """What the network is fed."""
 
     images: Float[Tensor, "batch 1 28 28"]
     labels: Int64[Tensor, " batch"]
-    whole: int | None = None
+    global_batch_size: int | None = None
     """Images of this step over all processes; None outside training."""
 
 
@@ -57,16 +57,16 @@ class MNISTDataModule(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.root = Path(root).expanduser() if root else source.default_root()
+        self.root = Path(root).expanduser() if root else download.default_root()
         self.batch_size, self.train_size = batch_size, train_size
         self.val_size, self.val_seed = val_size, val_seed
         self.augmentation = Augmentation(rotation, translation, scale, shear, elastic, sampling)
         self.seed = seed
-        self.begun: dict[str, int] | None = None
+        self.loader_state: dict[str, int] | None = None
         """Where the training loader was left, in a run that is resumed within an epoch."""
 
     @property
-    def epoch_split(self) -> Literal["val", "test"]:
+    def eval_split(self) -> Literal["val", "test"]:
         """Which images every epoch is evaluated on."""
         return "val" if self.val_size else "test"
 
@@ -78,7 +78,7 @@ class MNISTDataModule(pl.LightningDataModule):
         if hasattr(self, "mnist"):
             return
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        mnist = source.load(self.root)
+        mnist = download.load(self.root)
         held_out = stratified_sample(mnist.train_labels, self.val_size, self.val_seed)
         kept = torch.ones(len(mnist.train_labels), dtype=torch.bool)
         kept[held_out] = False
@@ -89,14 +89,14 @@ class MNISTDataModule(pl.LightningDataModule):
             )
             self.train_indices = self.train_indices[chosen]
         self.val_indices = held_out
-        self.mnist = source.Mnist(*(part.to(device) for part in mnist))
+        self.mnist = download.Mnist(*(part.to(device) for part in mnist))
 
     @property
-    def share(self) -> Share:
+    def shard(self) -> Shard:
         """The part of every batch that this process works on."""
         if self.trainer is None:
-            return Share()
-        return Share(self.trainer.global_rank, self.trainer.world_size)
+            return Shard()
+        return Shard(self.trainer.global_rank, self.trainer.world_size)
 
     def train_dataloader(self) -> TrainingLoader:
         """Shuffled training images, each epoch moved anew."""
@@ -107,10 +107,10 @@ class MNISTDataModule(pl.LightningDataModule):
             batch_size=self.batch_size,
             seed=self.seed,
             augmentation=self.augmentation,
-            share=self.share,
+            shard=self.shard,
         )
-        if self.begun:
-            loader.load_state_dict(self.begun)
+        if self.loader_state:
+            loader.load_state_dict(self.loader_state)
         return loader
 
     # Lightning keeps the state of a loader by itself, but forgets to load it once it has been asked
@@ -125,7 +125,7 @@ class MNISTDataModule(pl.LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Let the training loader go on there."""
-        self.begun = state_dict
+        self.loader_state = state_dict
 
     def val_dataloader(self) -> EvaluationLoader:
         """The images that every epoch is evaluated on: held-out ones, or the test images."""
@@ -135,7 +135,7 @@ class MNISTDataModule(pl.LightningDataModule):
             self.mnist.train_images[self.val_indices],
             self.mnist.train_labels[self.val_indices],
             batch_size=EVALUATION_BATCH,
-            share=self.share,
+            shard=self.shard,
         )
 
     def test_dataloader(self) -> EvaluationLoader:
@@ -144,13 +144,13 @@ class MNISTDataModule(pl.LightningDataModule):
             self.mnist.test_images,
             self.mnist.test_labels,
             batch_size=EVALUATION_BATCH,
-            share=self.share,
+            shard=self.shard,
         )
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Normalized:
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> ModelBatch:
         """Augment, if the batch says how, and normalise: on the device, all images at once."""
-        images = batch.motions.apply(batch.images) if batch.motions else batch.images
-        return Normalized(normalize(images), batch.labels, batch.whole)
+        images = batch.params.apply(batch.images) if batch.params else batch.images
+        return ModelBatch(normalize(images), batch.labels, batch.global_batch_size)
 
 
 def stratified_sample(
@@ -160,7 +160,7 @@ def stratified_sample(
 
     Each digit gets its proportion rounded down; the largest remainders get one more.
     """
-    generator = generator_of(seed, SPLIT)
+    generator = make_generator(seed, SPLIT)
     counts = torch.bincount(labels, minlength=10)
     exact = counts.double() * size / len(labels)
     quota = exact.floor().long()

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from tiny_mnist.data.transforms import Augmentation, Motions, Warps, generator_of
+from tiny_mnist.data.transforms import Augmentation, RotateShiftParams, WarpParams, make_generator
 
 EVALUATION_BATCH = 1000  # images; only speed and memory depend on it
 
@@ -18,17 +18,17 @@ class Batch(NamedTuple):
 
     images: UInt8[Tensor, "batch 28 28"]
     labels: Int64[Tensor, " batch"]
-    motions: Motions | Warps | None = None
+    params: RotateShiftParams | WarpParams | None = None
     """None for images that are not to be augmented."""
-    whole: int | None = None
+    global_batch_size: int | None = None
     """Images of this step over all processes; None outside training."""
 
 
-class Share(NamedTuple):
+class Shard(NamedTuple):
     """Which part of every batch a process works on."""
 
     rank: int = 0
-    processes: int = 1
+    world_size: int = 1
 
 
 class TrainingLoader:
@@ -57,13 +57,13 @@ class TrainingLoader:
         batch_size: int,
         seed: int,
         augmentation: Augmentation = Augmentation(),  # noqa: B008 (immutable)
-        share: Share = Share(),  # noqa: B008 (immutable)
+        shard: Shard = Shard(),  # noqa: B008 (immutable)
     ) -> None:
         self.images, self.labels, self.indices = images, labels, indices
-        self.batch_size, self.seed, self.share = batch_size, seed, share
+        self.batch_size, self.seed, self.shard = batch_size, seed, shard
         self.augmentation = augmentation
         self.epoch = 0
-        self.given = self.skipped = 0
+        self.batches_yielded = self.start_batch = 0
 
     @property
     def sampler(self) -> "TrainingLoader":
@@ -76,36 +76,36 @@ class TrainingLoader:
 
     def state_dict(self) -> dict[str, int]:
         """How far the epoch has come, in batches."""
-        return {"batches": self.given}
+        return {"batches": self.batches_yielded}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Let the next iteration go on after that many batches."""
-        self.skipped = state["batches"]
+        self.start_batch = state["batches"]
 
     def __len__(self) -> int:
         return math.ceil(len(self.indices) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        generator = generator_of(self.seed, self.epoch)
+        generator = make_generator(self.seed, self.epoch)
         # Drawn for all images, so that holding some out changes nothing for the others.
-        motions = self.augmentation.draw(len(self.images), generator)
+        params = self.augmentation.draw(len(self.images), generator)
         order = torch.randperm(len(self.images), generator=generator)
         used = torch.zeros(len(self.images), dtype=torch.bool)
         used[self.indices] = True
         order = order[used[order]]
         device = self.images.device  # once an epoch: a transfer a step would make a GPU wait
-        motions = motions and motions.of(order).to(device)
+        params = params and params.of(order).to(device)
         order = order.to(device)
-        self.given, self.skipped = self.skipped, 0
-        first, step = self.share
-        for start in range(self.given * self.batch_size, len(order), self.batch_size):
-            self.given += 1
+        self.batches_yielded, self.start_batch = self.start_batch, 0
+        first, step = self.shard
+        for start in range(self.batches_yielded * self.batch_size, len(order), self.batch_size):
+            self.batches_yielded += 1
             mine = slice(start + first, start + self.batch_size, step)
             chosen = order[mine]
-            whole = min(self.batch_size, len(order) - start)
+            global_batch_size = min(self.batch_size, len(order) - start)
             # Indexing by brackets takes five times as long.
             raw = self.images.index_select(0, chosen)
-            yield Batch(raw, self.labels[chosen], motions and motions.of(mine), whole)
+            yield Batch(raw, self.labels[chosen], params and params.of(mine), global_batch_size)
 
 
 class EvaluationLoader:
@@ -117,16 +117,16 @@ class EvaluationLoader:
         labels: Int64[Tensor, " all"],
         *,
         batch_size: int,
-        share: Share = Share(),  # noqa: B008 (immutable)
+        shard: Shard = Shard(),  # noqa: B008 (immutable)
     ) -> None:
         self.images, self.labels = images, labels
-        self.batch_size, self.share = batch_size, share
+        self.batch_size, self.shard = batch_size, shard
 
     def __len__(self) -> int:
         return math.ceil(len(self.images) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        first, step = self.share
+        first, step = self.shard
         for images, labels in zip(
             self.images.split(self.batch_size), self.labels.split(self.batch_size), strict=True
         ):

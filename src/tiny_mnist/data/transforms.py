@@ -21,7 +21,7 @@ FAR = 1e4  # pixels: beyond the frame, however it is turned
 MEAN, STD = 0.1307, 0.3081  # of the MNIST training pixels on the 0–1 scale
 
 
-class Motions(NamedTuple):
+class RotateShiftParams(NamedTuple):
     """How each image of a batch is moved: turned about its centre, then shifted."""
 
     angles: Float32[Tensor, " batch"]
@@ -29,20 +29,20 @@ class Motions(NamedTuple):
     shifts: Int64[Tensor, "batch 2"]
     """Pixels to the right and down."""
 
-    def of(self, images: Int64[Tensor, " chosen"] | slice) -> "Motions":
+    def of(self, images: Int64[Tensor, " chosen"] | slice) -> "RotateShiftParams":
         """The motions of some of the images, by index."""
-        return Motions(self.angles[images], self.shifts[images])
+        return RotateShiftParams(self.angles[images], self.shifts[images])
 
-    def to(self, device: torch.device) -> "Motions":
+    def to(self, device: torch.device) -> "RotateShiftParams":
         """The motions on another device."""
-        return Motions(self.angles.to(device), self.shifts.to(device))
+        return RotateShiftParams(self.angles.to(device), self.shifts.to(device))
 
     def apply(self, images: UInt8[Tensor, "batch 28 28"]) -> UInt8[Tensor, "batch 28 28"]:
         """The images, moved."""
-        return move(images, self)
+        return rotate_and_shift(images, self)
 
 
-class Warps(NamedTuple):
+class WarpParams(NamedTuple):
     """Where each pixel of a warped image comes from, in pixels from the centre."""
 
     maps: Float32[Tensor, "batch 2 3"]
@@ -50,13 +50,13 @@ class Warps(NamedTuple):
     displacements: Float32[Tensor, "batch 2 knots knots"]
     """To the right and down, added to that, at the knots of a grid over the whole image."""
 
-    def of(self, images: Int64[Tensor, " chosen"] | slice) -> "Warps":
+    def of(self, images: Int64[Tensor, " chosen"] | slice) -> "WarpParams":
         """The warps of some of the images, by index."""
-        return Warps(self.maps[images], self.displacements[images])
+        return WarpParams(self.maps[images], self.displacements[images])
 
-    def to(self, device: torch.device) -> "Warps":
+    def to(self, device: torch.device) -> "WarpParams":
         """The warps on another device."""
-        return Warps(self.maps.to(device), self.displacements.to(device))
+        return WarpParams(self.maps.to(device), self.displacements.to(device))
 
     def apply(self, images: UInt8[Tensor, "batch 28 28"]) -> UInt8[Tensor, "batch 28 28"]:
         """The images, warped."""
@@ -65,7 +65,7 @@ class Warps(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much the training images are varied; see `draw_motions` and `draw_warps`.
+    """How much the training images are varied; see `sample_rotate_shift` and `sample_warp`.
 
     Args:
         rotation: largest angle in degrees.
@@ -83,16 +83,16 @@ class Augmentation:
     elastic: float | int = 0
     sampling: Literal["nearest", "bicubic"] = "nearest"
 
-    def draw(self, count: int, generator: torch.Generator) -> Motions | Warps | None:
+    def draw(self, count: int, generator: torch.Generator) -> RotateShiftParams | WarpParams | None:
         """What is done in one epoch to each of `count` images; None for nothing."""
         if not any((self.rotation, self.translation, self.scale, self.shear, self.elastic)):
             return None
         if self.sampling == "nearest":
-            return draw_motions(count, self.rotation, self.translation, generator)
-        return draw_warps(count, self, generator)
+            return sample_rotate_shift(count, self.rotation, self.translation, generator)
+        return sample_warp(count, self, generator)
 
 
-def generator_of(seed: int, purpose: int) -> torch.Generator:
+def make_generator(seed: int, purpose: int) -> torch.Generator:
     """A generator that depends on (seed, purpose) alone, whatever was drawn before.
 
     The purpose of an epoch is its number. `numpy.random.SeedSequence` mixes the two, so that
@@ -102,9 +102,9 @@ def generator_of(seed: int, purpose: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state))
 
 
-def draw_motions(
+def sample_rotate_shift(
     count: int, rotation: float | int, translation: float | int, generator: torch.Generator
-) -> Motions:
+) -> RotateShiftParams:
     """One motion for each of `count` images.
 
     Args:
@@ -117,10 +117,12 @@ def draw_motions(
     """
     angles = (2 * torch.rand(count, generator=generator) - 1) * math.radians(rotation)
     shifts = (2 * torch.rand(count, 2, generator=generator) - 1) * translation
-    return Motions(angles, shifts.round_().long())
+    return RotateShiftParams(angles, shifts.round_().long())
 
 
-def move(images: UInt8[Tensor, "batch 28 28"], motions: Motions) -> UInt8[Tensor, "batch 28 28"]:
+def rotate_and_shift(
+    images: UInt8[Tensor, "batch 28 28"], params: RotateShiftParams
+) -> UInt8[Tensor, "batch 28 28"]:
     """Rotate, then shift, both with nearest-neighbour sampling and black fill.
 
     A shift by whole pixels needs no sampling of its own, so both become one look-up: each output
@@ -128,9 +130,9 @@ def move(images: UInt8[Tensor, "batch 28 28"], motions: Motions) -> UInt8[Tensor
     outside the frame, and through the rotation to the pixel that it shows.
     """
     pixel = torch.arange(SIDE, device=images.device)
-    x = from_centre(pixel - motions.shifts[:, :1])[:, None, :]
-    y = from_centre(pixel - motions.shifts[:, 1:])[:, :, None]
-    cos, sin = motions.angles.cos()[:, None, None], motions.angles.sin()[:, None, None]
+    x = from_centre(pixel - params.shifts[:, :1])[:, None, :]
+    y = from_centre(pixel - params.shifts[:, 1:])[:, :, None]
+    cos, sin = params.angles.cos()[:, None, None], params.angles.sin()[:, None, None]
     # Black lies around the image, one pixel wide: there ends all that comes from further outside.
     column = (cos * x - sin * y).add_(CENTRE).round_().clamp_(-1, SIDE)
     row = (sin * x + cos * y).add_(CENTRE).round_().clamp_(-1, SIDE)
@@ -151,7 +153,7 @@ def from_centre(coordinate: Int64[Tensor, "batch 28"]) -> Float32[Tensor, "batch
 KNOTS = 7  # on a side of the grid of elastic displacements, 4.5 pixels apart
 
 
-def draw_warps(count: int, most: Augmentation, generator: torch.Generator) -> Warps:
+def sample_warp(count: int, most: Augmentation, generator: torch.Generator) -> WarpParams:
     """One warp for each of `count` images: rotation, shear, scale, shift and elastic displacement.
 
     All are uniform up to their largest values, independent, and not rounded; the displacements
@@ -172,10 +174,10 @@ def draw_warps(count: int, most: Augmentation, generator: torch.Generator) -> Wa
         torch.stack([sin * wide, (sin * slant + cos) * high, down], dim=1),
     ]
     displacements = torch.randn(count, 2, KNOTS, KNOTS, generator=generator) * most.elastic
-    return Warps(torch.stack(rows, dim=1), displacements)
+    return WarpParams(torch.stack(rows, dim=1), displacements)
 
 
-def warp(images: UInt8[Tensor, "batch 28 28"], warps: Warps) -> UInt8[Tensor, "batch 28 28"]:
+def warp(images: UInt8[Tensor, "batch 28 28"], params: WarpParams) -> UInt8[Tensor, "batch 28 28"]:
     """Resample each image once, with bicubic interpolation and black fill.
 
     Bicubic, because bilinear interpolation blurs, and the test images are sharp.
@@ -183,9 +185,9 @@ def warp(images: UInt8[Tensor, "batch 28 28"], warps: Warps) -> UInt8[Tensor, "b
     pixel = torch.arange(SIDE, device=images.device) - (SIDE - 1) / 2
     y, x = torch.meshgrid(pixel, pixel, indexing="ij")
     places = torch.stack([x, y, torch.ones_like(x)])
-    source = (warps.maps @ places.flatten(1)).unflatten(2, (SIDE, SIDE))
-    spread = spline(warps.displacements.shape[-1]).to(images.device)
-    source = source + spread @ warps.displacements @ spread.T
+    source = (params.maps @ places.flatten(1)).unflatten(2, (SIDE, SIDE))
+    spread = spline(params.displacements.shape[-1]).to(images.device)
+    source = source + spread @ params.displacements @ spread.T
     sampled = F.grid_sample(
         images.unsqueeze(1).float(),
         source.permute(0, 2, 3, 1) / (SIDE / 2),  # the image reaches from -1 to 1

@@ -39,14 +39,14 @@ ENVIRONMENT = Environment(
 )
 
 
-def serve(run: Path | None, host: str, port: int | None, announce: Callable[[str], None]) -> None:
+def serve(run: Path | None, host: str, port: int | None, print_fn: Callable[[str], None]) -> None:
     """Serve the page until the program is interrupted.
 
     Args:
         run: folder of the run whose network reads; None is the network of the package.
         host: address to listen on.
         port: None takes the first free one from 7860 on.
-        announce: is told the address of the page.
+        print_fn: is told the address of the page.
 
     Raises:
         UserError: Gradio is not installed, there is no such run, or the address cannot be had.
@@ -70,7 +70,7 @@ def serve(run: Path | None, host: str, port: int | None, announce: Callable[[str
         ssr_mode=False,
         mcp_server=False,
     )
-    announce(address)
+    print_fn(address)
     blocks.block_thread()
 
 

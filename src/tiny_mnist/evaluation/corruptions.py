@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as vision
 
-from tiny_mnist.data.transforms import SIDE, generator_of
+from tiny_mnist.data.transforms import SIDE, make_generator
 
 SEED = 20210  # of all corruptions; each kind and strength draws from a generator of its own
 
@@ -108,7 +108,7 @@ def corrupt(images: UInt8[Tensor, "n 28 28"], kind: str, level: int) -> UInt8[Te
     """Images with one of `CORRUPTIONS` at its level 0, 1 or 2: the same in every call."""
     purpose = 10 * list(CORRUPTIONS).index(kind) + level
     corruption = CORRUPTIONS[kind]
-    return corruption.apply(images, corruption.strengths[level], generator_of(SEED, purpose))
+    return corruption.apply(images, corruption.strengths[level], make_generator(SEED, purpose))
 
 
 def warp(

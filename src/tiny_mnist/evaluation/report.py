@@ -16,10 +16,10 @@ from PIL import Image
 from rich.table import Table
 from torch import Tensor, tensor
 
-from tiny_mnist.evaluation import plots as pictures
+from tiny_mnist.evaluation import plots
 from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.metrics import Accuracy, Evaluation
-from tiny_mnist.system.atomic_files import whole_file
+from tiny_mnist.system.atomic_files import atomic_write
 
 EXAMPLE = 4  # the test image that shows what each corruption does
 
@@ -57,9 +57,9 @@ class EvaluationFiles:
             OSError: the folder cannot be written.
         """
         record = {"provenance": provenance, **evaluation.to_json()}
-        with whole_file(self.numbers) as file:
+        with atomic_write(self.numbers) as file:
             file.write((json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
-        with whole_file(self.page) as file:
+        with atomic_write(self.page) as file:
             file.write(page(evaluation, images, provenance).encode())
 
 
@@ -79,8 +79,8 @@ def page(
         run=provenance["run"],
         evaluation=evaluation,
         interval=interval,
-        confusion=svg(pictures.confusion_matrix(tensor(evaluation.confusion))),
-        reliability=svg(pictures.reliability(evaluation.reliability)),
+        confusion=svg(plots.confusion_matrix(tensor(evaluation.confusion))),
+        reliability=svg(plots.reliability(evaluation.reliability)),
         corruptions=[
             {
                 "kind": kind,

@@ -25,7 +25,7 @@ from tiny_mnist.data.transforms import MEAN, SIDE, STD
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.metrics import predict, score
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.system.atomic_files import whole_file
+from tiny_mnist.system.atomic_files import atomic_write
 
 if TYPE_CHECKING:
     import onnx
@@ -92,7 +92,7 @@ def export(
         if int8:
             model = quantize(model, mnist.train_images[:CALIBRATION_IMAGES])
         content, answer = model.SerializeToString(), answers_of_onnx
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(content)
         file.flush()
         answers = answer(Path(file.name), mnist.test_images)

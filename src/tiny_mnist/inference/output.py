@@ -16,7 +16,7 @@ from rich.table import Table
 from tiny_mnist.errors import UserError
 from tiny_mnist.inference.image_io import decode, expanded, read_picture
 from tiny_mnist.inference.predictor import Answer, Network, Source, read
-from tiny_mnist.system.atomic_files import whole_file
+from tiny_mnist.system.atomic_files import atomic_write
 
 CELL = 140  # pixels: the side of each picture on the sheet of --show
 MOST_SHOWN = 1000
@@ -130,7 +130,7 @@ def save_sheet(cells: list[Image.Image], path: Path) -> None:
     if kind is None:
         raise UserError(f"{path} should end with .png, .jpg or the like")
     try:
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             sheet.save(file, kind)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -21,16 +21,16 @@ class TinyCNN(nn.Sequential):
         super().__init__(
             OrderedDict(
                 block1=nn.Sequential(
-                    conv_unit(1, width, kernel=3),  # 28×28 → 26×26
-                    conv_unit(width, wide, kernel=3, pool=True),  # → 24×24 → 12×12
+                    conv_block(1, width, kernel=3),  # 28×28 → 26×26
+                    conv_block(width, wide, kernel=3, pool=True),  # → 24×24 → 12×12
                 ),
                 block2=nn.Sequential(
-                    conv_unit(wide, wide, kernel=3),  # → 10×10
-                    conv_unit(wide, wide, kernel=3, pool=True),  # → 8×8 → 4×4
+                    conv_block(wide, wide, kernel=3),  # → 10×10
+                    conv_block(wide, wide, kernel=3, pool=True),  # → 8×8 → 4×4
                 ),
                 block3=nn.Sequential(
-                    conv_unit(wide, wide, kernel=3),  # → 2×2
-                    conv_unit(wide, wide, kernel=2),  # → 1×1
+                    conv_block(wide, wide, kernel=3),  # → 2×2
+                    conv_block(wide, wide, kernel=2),  # → 1×1
                 ),
                 head=nn.Sequential(
                     nn.Flatten(),
@@ -69,7 +69,7 @@ def fits_onednn(images: Tensor) -> bool:
     )
 
 
-def conv_unit(
+def conv_block(
     channels_in: int, channels_out: int, kernel: int, pool: bool = False
 ) -> nn.Sequential:
     """Convolution → batch norm → (2×2 max pool) → ReLU.

@@ -1,27 +1,33 @@
 """The run folder: what a run leaves behind, and how to open it again."""
 
 import csv
-import hashlib
 import io
 import json
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from tiny_mnist.config import schema as config
+from tiny_mnist.config.loading import load_config
 from tiny_mnist.errors import UserError
 from tiny_mnist.models.tiny_cnn import TinyCNN, parameter_count
 from tiny_mnist.runs.checkpoint_io import previous, read_checkpoint
-from tiny_mnist.system.atomic_files import remove_unfinished, whole_file
+from tiny_mnist.runs.metadata import weights_sha256
+from tiny_mnist.system.atomic_files import atomic_write, remove_unfinished
 
 log = logging.getLogger(__name__)
+
+FAILURE, PRUNED = "failure.txt", "pruned.txt"
+"""In the folder of a job: the reason of its early end."""
 
 Row = dict[str, float | int | None]
 """One epoch's metrics by column name; None where nothing was measured."""
@@ -48,14 +54,14 @@ class RunFolder:
         self.confusion = self.path / "confusion_matrix.png"
 
     @property
-    def holds_run(self) -> bool:
+    def has_results(self) -> bool:
         """Whether a run has already left results here, finished or not."""
         left = (self.last_checkpoint, self.previous_checkpoint, self.metrics, self.summary)
         return any(path.exists() for path in left)
 
     def remove_untrained(self) -> None:
         """Remove the folder if all that it holds was left by a start that came to nothing."""
-        if self.busy:  # another process has just begun
+        if self.is_locked:  # another process has just begun
             return
         traces = (".hydra/*", "train*.log", "checkpoints/.lock", "events.*", "*/events.*")
         files = [path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file()]
@@ -77,7 +83,7 @@ class RunFolder:
             raise UserError(f"another process is training in {self.path}") from None
 
     @property
-    def busy(self) -> bool:
+    def is_locked(self) -> bool:
         """Whether a process is training here."""
         if not self.lock.exists():  # nor is it made by looking
             return False
@@ -87,7 +93,7 @@ class RunFolder:
         except UserError:
             return True
 
-    def rewind(self) -> tuple[Path, dict[str, Any]] | None:
+    def roll_back(self) -> tuple[Path, dict[str, Any]] | None:
         """Put the folder back to its newest whole checkpoint, as if nothing had followed.
 
         Returns:
@@ -97,10 +103,10 @@ class RunFolder:
             UserError: none of those that there are can be read.
         """
         remove_unfinished(self.path)
-        found = self.newest_whole_checkpoint()
+        found = self.latest_valid_checkpoint()
         if found is None:
             self.metrics.unlink(missing_ok=True)
-            self.cut_curves({})
+            self.truncate_event_files({})
             return None
         path, content = found
         last = self.last_checkpoint
@@ -108,10 +114,10 @@ class RunFolder:
             # Out of the way: else the next checkpoint would make it the previous one.
             last.replace(last.with_name(f"{last.name}.damaged"))
             log.warning("%s is damaged; going on from the one before it", last)
-        self.cut_curves(content.get("curves", {}))
+        self.truncate_event_files(content.get("curves", {}))
         return path, content
 
-    def newest_whole_checkpoint(self) -> tuple[Path, dict[str, Any]] | None:
+    def latest_valid_checkpoint(self) -> tuple[Path, dict[str, Any]] | None:
         """The last checkpoint and its content, or those of the one before it if it is damaged.
 
         The answer is the same while the first of several processes moves a damaged one away.
@@ -141,7 +147,7 @@ class RunFolder:
         files = self.path.rglob("events.out.tfevents.*")
         return {path.relative_to(self.path).as_posix(): path.stat().st_size for path in files}
 
-    def cut_curves(self, sizes: dict[str, int]) -> None:
+    def truncate_event_files(self, sizes: dict[str, int]) -> None:
         """Remove from the TensorBoard files what came after they had these sizes."""
         for name, now in self.curve_sizes().items():
             size = sizes.get(name, 0)
@@ -156,7 +162,7 @@ class RunFolder:
         table = csv.DictWriter(text, list(columns), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-        with whole_file(self.metrics) as file:
+        with atomic_write(self.metrics) as file:
             file.write(text.getvalue().encode())
 
     def read_metrics(self) -> list[Row]:
@@ -179,7 +185,7 @@ class RunFolder:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, the last file of a run: where it is, the run is finished."""
-        with whole_file(self.summary) as file:
+        with atomic_write(self.summary) as file:
             file.write((json.dumps(summary, indent=2) + "\n").encode())
 
     def provenance(self, network: nn.Module) -> dict[str, str | int | float]:
@@ -239,10 +245,34 @@ def is_at(file: Path, pattern: str) -> bool:
     return file.match(pattern) and len(file.parts) == len(Path(pattern).parts)
 
 
-def weights_sha256(network: nn.Module) -> str:
-    """SHA-256 over the names and bytes of all weights and buffers, for bit-exact comparison."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def job_number(path: Path) -> int:
+    """The number of the job that a file of its folder belongs to; the last for other folders."""
+    number = path.parent.name.partition("_")[0]
+    return int(number) if number.isdecimal() else sys.maxsize
+
+
+def latest_unfinished_run(runs: Path) -> RunFolder:
+    """The run below a folder that was begun last, and neither finished nor is being worked on.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [RunFolder(path.parents[1]) for path in runs.rglob(".hydra/config.yaml")]
+    found.sort(key=lambda run: run.configuration.stat().st_mtime_ns, reverse=True)
+    for run in found:
+        given_up = any((run.path / name).exists() for name in (FAILURE, PRUNED))
+        if not (run.summary.exists() or given_up or run.is_locked):
+            return run
+    raise UserError(f"no unfinished run below {runs.resolve()}")
+
+
+def save_overridden_config(run: RunFolder, config: DictConfig) -> None:
+    """Make a changed configuration the run's own, and a finished run an unfinished one.
+
+    Only when nothing else can go wrong: what is refused has changed nothing.
+    """
+    if config == load_config(run.configuration):
+        return
+    run.summary.unlink(missing_ok=True)
+    with atomic_write(run.configuration) as file:
+        file.write(OmegaConf.to_yaml(config).encode())

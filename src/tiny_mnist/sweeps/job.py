@@ -21,16 +21,15 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from tiny_mnist.errors import UserError, shown
-from tiny_mnist.system.atomic_files import whole_file
-from tiny_mnist.system.processes import started
+from tiny_mnist.errors import UserError, format_error, shown
+from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.processes import env_world_size
 
 log = logging.getLogger(__name__)
 
 HELD_OUT = 5000  # images, in a sweep that chooses anything
 COMMAND = "sweep.json"
 N_JOBS = "hydra.launcher.n_jobs="
-FAILURE, PRUNED = "failure.txt", "pruned.txt"  # in a job's folder: why it came to an early end
 LONGEST_NAME = 120  # characters of a folder's name, of the 255 bytes that file systems take
 LAUNCHERS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher"}
 """Options of hydra/launcher, and the plugins that they need."""
@@ -78,7 +77,7 @@ class Sweep:
                 f"{how_to_go_on(folder)}"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(command) as file:
+        with atomic_write(command) as file:
             file.write((json.dumps({"overrides": self.overrides}, indent=2) + "\n").encode())
         self.folder = folder
         if parallel:
@@ -91,6 +90,8 @@ class Sweep:
         """Why jobs failed, by the names of their folders."""
         if self.folder is None:
             return {}
+        from tiny_mnist.runs.folder import FAILURE, job_number
+
         return {
             path.parent.name: path.read_text().strip()
             for path in sorted(self.folder.glob(f"*/{FAILURE}"), key=job_number)
@@ -129,11 +130,12 @@ class Sweep:
 
     def draw(self, ranking: Any) -> None:
         """Write the picture."""
-        from tiny_mnist.evaluation import plots as pictures
+        from tiny_mnist.evaluation.plots import save
+        from tiny_mnist.sweeps.plots import plot_sweep
 
         assert self.folder is not None
-        figure = pictures.sweep(ranking.configurations, ranking.split)
-        pictures.save(figure, self.folder / "sweep.png")
+        figure = plot_sweep(ranking.configurations, ranking.split)
+        save(figure, self.folder / "sweep.png")
 
 
 current: Sweep | None = None
@@ -156,7 +158,7 @@ def prepare(arguments: list[str]) -> list[str]:
         UserError: it cannot be run as asked.
     """
     global current  # noqa: PLW0603 (a process runs one command)
-    if started() > 1:
+    if env_world_size() > 1:
         raise UserError(
             "-m inside torchrun or srun would run the whole sweep in every process; sweep with "
             "trainer=ddp on one machine, or start the runs one by one"
@@ -302,25 +304,18 @@ def job_folder(number: int, overrides: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
-def job_number(path: Path) -> int:
-    """The number of the job that a file of its folder belongs to; the last for other folders."""
-    number = path.parent.name.partition("_")[0]
-    return int(number) if number.isdecimal() else sys.maxsize
-
-
 def output_subdir(folder: str) -> str | None:
     """Where Hydra writes the configuration of a job: nowhere, if one that was begun has its own."""
     from tiny_mnist.runs.folder import RunFolder
 
     run = RunFolder(folder)
-    return None if run.holds_run or run.busy else ".hydra"
+    return None if run.has_results or run.is_locked else ".hydra"
 
 
 def run_job(
     train: Callable[..., float],
     config: DictConfig,
     folder: Path,
-    explain: Callable[..., str | None],
 ) -> float:
     """Run one job of a sweep: skip it when it is finished, go on with it when it was begun.
 
@@ -328,48 +323,47 @@ def run_job(
         train: trains in a folder, as in `tiny_mnist.training.train`.
         config: of the job.
         folder: of the job.
-        explain: one line about an error, None when there is none.
 
     Returns:
         As `train`; NaN when the job failed, which the folder tells of, so that others go on.
     """
-    from tiny_mnist.runs.folder import RunFolder
-    from tiny_mnist.system.signals import LEAVE, Interrupted
+    from tiny_mnist.runs.folder import FAILURE, RunFolder, job_number
+    from tiny_mnist.system.signals import PREEMPT_SIGNAL, Interrupted
 
     run, failure = RunFolder(folder), folder / FAILURE
     if run.summary.exists():
         failure.unlink(missing_ok=True)  # of an earlier try
         return score(run.summary)
-    if run.busy:
+    if run.is_locked:
         print(f"\nJob {folder.name}: another process is training there")
         return math.nan
     failure.unlink(missing_ok=True)
     of = f" of {current.jobs}" if current and current.jobs else ""
     print(f"\nJob {job_number(failure) + 1}{of}: {folder.name}")
     try:
-        if run.holds_run:
-            config = begun_with(run.configuration, config)
+        if run.has_results:
+            config = load_job_config(run.configuration, config)
         if config.trainer.strategy == "ddp":
             if current is None:  # in a process that a launcher has started
                 raise UserError(f"trainer=ddp {NOT_LAUNCHED}")
             return run_apart(folder)
-        return train(config, folder, resume=run.holds_run)
+        return train(config, folder, resume=run.has_results)
     except Interrupted as interrupted:
         handler = signal.getsignal(interrupted.number)
-        if interrupted.number == LEAVE and callable(handler):
+        if interrupted.number == PREEMPT_SIGNAL and callable(handler):
             handler(interrupted.number, None)  # submitit's: puts the job back into the queue
         raise
     except Exception as error:
         log.info("the job failed", exc_info=error)
-        reason = explain(error) or f"{type(error).__name__}, see train.log"
-        with whole_file(failure) as file:
+        reason = format_error(error) or f"{type(error).__name__}, see train.log"
+        with atomic_write(failure) as file:
             file.write(f"{reason}\n".encode())
         if current:  # in a process of its own, the folder is watched
             print(f"job {folder.name}: {reason}", file=sys.stderr)
         return math.nan
 
 
-def begun_with(saved: Path, config: DictConfig) -> DictConfig:
+def load_job_config(saved: Path, config: DictConfig) -> DictConfig:
     """The configuration that a job goes on with: its own, whatever has been changed since.
 
     Args:
@@ -379,11 +373,10 @@ def begun_with(saved: Path, config: DictConfig) -> DictConfig:
     Raises:
         UserError: it cannot be read.
     """
-    from tiny_mnist.config.schema import differences, plain
-    from tiny_mnist.resume import load
+    from tiny_mnist.config.loading import differences, load_config, resolve_config
 
-    own = load(saved)
-    if changed := sorted(differences(plain(own), plain(config))):
+    own = load_config(saved)
+    if changed := sorted(differences(resolve_config(own), resolve_config(config))):
         print(f"Going on as it was begun, whatever else is said today of {', '.join(changed)}")
     return own
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tiny_mnist.sweeps.job import FAILURE, PRUNED, job_number
+from tiny_mnist.runs.folder import FAILURE, PRUNED, job_number
 
 INTERVAL = 1.0  # seconds between two looks
 LINES = 16  # jobs shown at once
@@ -21,7 +21,7 @@ LINES = 16  # jobs shown at once
 def watch(folder: Path, jobs: int | None) -> Callable[[], None]:
     """Show how the jobs of a sweep come on, until the function that this returns is called."""
     stop = threading.Event()
-    thread = threading.Thread(target=Watch(folder, jobs).follow, args=(stop,), daemon=True)
+    thread = threading.Thread(target=SweepProgress(folder, jobs).follow, args=(stop,), daemon=True)
     thread.start()
 
     def end() -> None:
@@ -31,7 +31,7 @@ def watch(folder: Path, jobs: int | None) -> Callable[[], None]:
     return end
 
 
-class Watch:
+class SweepProgress:
     """A bar for the sweep and a line for each running job; a line that stays for each that ended.
 
     Args:
@@ -49,7 +49,7 @@ class Watch:
             TimeElapsedColumn(),
         )
         self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self.whole = self.bar.add_task("Jobs", total=jobs)
+        self.global_batch_size = self.bar.add_task("Jobs", total=jobs)
         self.running: dict[Path, Any] = {}
         self.told = {job: ended for job in self.jobs_begun() if (ended := self.ending(job))}
 
@@ -97,7 +97,7 @@ class Watch:
             if job in self.running:
                 self.bar.update(self.running[job], completed=rows)
         finished = sum(not ended.startswith("failed") for ended in self.told.values())
-        self.bar.update(self.whole, completed=finished)
+        self.bar.update(self.global_batch_size, completed=finished)
 
 
 def planned(job: Path) -> int | None:

@@ -15,12 +15,12 @@ from rich.table import Table
 
 from tiny_mnist.errors import UserError
 from tiny_mnist.sweeps.statistics import holm, permutation_test, sign_flip_test
-from tiny_mnist.system.atomic_files import whole_file
+from tiny_mnist.system.atomic_files import atomic_write
 
 Summary = dict[str, Any]
 """The content of a summary.json, its configuration by keys as on the command line."""
 NEEDED = ("test_accuracy", "training_seconds")
-NO_SETTINGS = (
+GROUP_EXCLUDES = (
     "seed",  # which runs of one configuration are told apart by
     "data.root", "checkpoint_every",
     "trainer.profiler", "trainer.log_every_n_steps", "trainer.detect_anomaly",
@@ -66,12 +66,12 @@ def saved_configuration(summary: Path) -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
 
-    from tiny_mnist.resume import load
+    from tiny_mnist.config.loading import load_config
 
     saved = summary.parent / ".hydra" / "config.yaml"
     if not saved.exists():
         raise UserError(f"{summary} does not tell the configuration of its run, nor does {saved}")
-    config = OmegaConf.to_container(load(saved))
+    config = OmegaConf.to_container(load_config(saved))
     assert isinstance(config, dict)
     return {str(key): value for key, value in config.items()}
 
@@ -88,7 +88,7 @@ def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Configuration:
+class RunGroup:
     """Runs that differ in the seed alone.
 
     Args:
@@ -114,21 +114,20 @@ class Configuration:
         return mean(self.scores(split).values())
 
 
-def group_by_settings(runs: dict[Path, Summary]) -> list[Configuration]:
+def group_by_settings(runs: dict[Path, Summary]) -> list[RunGroup]:
     """Runs grouped over their seeds; of two of one configuration and seed, the later name counts.
 
     What follows from other settings is compared as it is written, `${seed}`, not as it comes out.
     """
     configs = [summary["config"] for summary in runs.values()]
-    keys = dict.fromkeys(key for config in configs for key in config if key not in NO_SETTINGS)
+    keys = dict.fromkeys(key for config in configs for key in config if key not in GROUP_EXCLUDES)
     varied = [key for key in keys if len({config.get(key) for config in configs}) > 1]
     groups: dict[tuple[Any, ...], dict[int, Summary]] = {}
     for summary in runs.values():
         values = tuple(summary["config"].get(key) for key in varied)
         groups.setdefault(values, {})[summary["seed"]] = summary
     return [
-        Configuration(dict(zip(varied, values, strict=True)), found)
-        for values, found in groups.items()
+        RunGroup(dict(zip(varied, values, strict=True)), found) for values, found in groups.items()
     ]
 
 
@@ -176,7 +175,7 @@ class Ranking:
         self.p = [corrected.get(pair) for pair in of_first]
 
     @property
-    def first(self) -> Configuration:
+    def first(self) -> RunGroup:
         """The best one."""
         return self.configurations[0]
 
@@ -295,7 +294,7 @@ class Ranking:
         table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             file.write(text.getvalue().encode())
 
 

@@ -31,11 +31,13 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from tiny_mnist.config.schema import plain, validate
-from tiny_mnist.errors import DataError, UserError, shown
-from tiny_mnist.sweeps.job import FAILURE, HELD_OUT, PRUNED, all_hold_out, config_folder, is_hydras
+from tiny_mnist.config.loading import load_config, resolve_config
+from tiny_mnist.config.schema import validate
+from tiny_mnist.errors import DataError, UserError, format_error, shown
+from tiny_mnist.runs.folder import FAILURE, PRUNED
+from tiny_mnist.sweeps.job import HELD_OUT, all_hold_out, config_folder, is_hydras
 from tiny_mnist.sweeps.progress import watch
-from tiny_mnist.system.atomic_files import whole_file
+from tiny_mnist.system.atomic_files import atomic_write
 from tiny_mnist.system.signals import Children, Interrupted
 
 if TYPE_CHECKING:
@@ -194,7 +196,7 @@ class Search:
         chosen = [f"{key}={value}" for key, value in parameters.items()]
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             config = compose("train", [*self.constant, *chosen])
-        validate(plain(config))
+        validate(resolve_config(config))
         return config
 
     def work(self) -> None:
@@ -248,8 +250,7 @@ class Search:
         """
         import optuna
 
-        from tiny_mnist.launch import explain
-        from tiny_mnist.resume import load, write_log
+        from tiny_mnist.resume import write_log
         from tiny_mnist.runs.folder import Row, RunFolder
         from tiny_mnist.training.train import train
 
@@ -267,15 +268,15 @@ class Search:
 
         print(f"\nTrial {trial.number}: {texts(trial.params)}")
         try:
-            if run.holds_run:  # it goes on as it was begun
-                config = load(run.configuration)
+            if run.has_results:  # it goes on as it was begun
+                config = load_config(run.configuration)
             else:
                 config = self.compose(trial.params)
                 run.configuration.parent.mkdir(parents=True, exist_ok=True)
-                with whole_file(run.configuration) as file:
+                with atomic_write(run.configuration) as file:
                     file.write(OmegaConf.to_yaml(config).encode())
             write_log(run.path / "train.log")
-            score = train(config, run.path, resume=run.holds_run, after_epoch=after_epoch)
+            score = train(config, run.path, resume=run.has_results, after_epoch=after_epoch)
         except optuna.TrialPruned as pruned:
             self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             self.note(run.path / PRUNED, f"pruned at {pruned}")
@@ -284,14 +285,14 @@ class Search:
         except Exception as error:
             log.info("the trial failed", exc_info=error)
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            reason = explain(error) or f"{type(error).__name__}, see train.log"
+            reason = format_error(error) or f"{type(error).__name__}, see train.log"
             self.note(run.path / FAILURE, reason)
         else:
             self.study.tell(trial, score)
 
     def note(self, path: Path, text: str) -> None:
         """Leave a line in the folder of a trial, and show it."""
-        with whole_file(path) as file:
+        with atomic_write(path) as file:
             file.write(f"{text}\n".encode())
         print(f"trial {path.parent.name}: {text}")
 
@@ -382,7 +383,7 @@ class Search:
             row = {"trial": trial.number, "state": trial.state.name.lower()}
             row |= {"val_accuracy": trial.value, "epochs": trial.last_step}
             table.writerow(row | trial.params)
-        with whole_file(self.folder / "search.csv") as file:
+        with atomic_write(self.folder / "search.csv") as file:
             file.write(text.getvalue().encode())
 
     def draw(self, done: int) -> None:
@@ -412,7 +413,7 @@ class Search:
                     axes.xaxis.get_major_locator().set_params(integer=True)
                     if legend := axes.get_legend():
                         legend.remove()  # a line for each trial would cover the curves
-                with whole_file(self.folder / f"{name}.png") as file:
+                with atomic_write(self.folder / f"{name}.png") as file:
                     figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
 
 

@@ -24,9 +24,9 @@ def sign_flip_test(differences: Sequence[float]) -> float:
     """
     values = np.asarray(differences, dtype=float)
     if len(values) <= COUNTED:
-        return share_as_large(all_signs(len(values)) @ values, values.sum())
+        return two_sided_p(all_signs(len(values)) @ values, values.sum())
     signs = np.random.default_rng(0).choice((1, -1), size=(SAMPLE, len(values)))
-    return share_as_large(np.append(signs @ values, values.sum()), values.sum())
+    return two_sided_p(np.append(signs @ values, values.sum()), values.sum())
 
 
 @functools.cache  # a table compares many pairs of as many seeds
@@ -47,13 +47,13 @@ def permutation_test(one: Sequence[float], other: Sequence[float]) -> float:
         sums = [
             values[list(chosen)].sum() for chosen in itertools.combinations(range(len(values)), n)
         ]
-        return share_as_large(np.array(sums), values[:n].sum())
+        return two_sided_p(np.array(sums), values[:n].sum())
     random = np.random.default_rng(0)
     sums = [random.permutation(values)[:n].sum() for _ in range(SAMPLE)]
-    return share_as_large(np.array([*sums, values[:n].sum()]), values[:n].sum())
+    return two_sided_p(np.array([*sums, values[:n].sum()]), values[:n].sum())
 
 
-def share_as_large(found: np.ndarray, observed: float) -> float:
+def two_sided_p(found: np.ndarray, observed: float) -> float:
     """The share of rearrangements at least as far from none as what was observed."""
     return float(np.mean(np.abs(found) >= abs(observed) - 1e-9))  # equal ones may round apart
 

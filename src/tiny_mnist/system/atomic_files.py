@@ -12,7 +12,7 @@ UNFINISHED = ".part"  # ends the name of a file that is being written
 
 
 @contextmanager
-def whole_file(path: Path, previous: Path | None = None) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, previous: Path | None = None) -> Iterator[IO[bytes]]:
     """Open a file for writing under a temporary name; flush it and move it into place at the end.
 
     Until then the previous file of that name stays as it was, also when writing fails.

@@ -7,7 +7,7 @@ M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 
 
-def keep_freed_memory() -> None:
+def tune_malloc() -> None:
     """Tell glibc not to hand freed activations back to the kernel after every step.
 
     By default each of them is mapped and unmapped anew, and a third of a step goes into page

@@ -7,7 +7,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-LEAVE: int | None = getattr(signal, "SIGUSR2", None)  # not on Windows
+PREEMPT_SIGNAL: int | None = getattr(signal, "SIGUSR2", None)  # not on Windows
 
 
 class Interrupted(BaseException):
@@ -23,7 +23,7 @@ class Interrupted(BaseException):
         self.status = 128 + number  # what a shell makes of a process that a signal ended
 
 
-class Signals:
+class DeferredInterrupt:
     """While entered, SIGINT and SIGTERM raise `Interrupted`: at once, or held back until asked.
 
     The second signal is not held back. SIGUSR2 is taken, too, from one who listens to it: submitit
@@ -33,10 +33,12 @@ class Signals:
     def __init__(self) -> None:
         self.held = False
         self.received: int | None = None
-        listens = LEAVE is not None and callable(signal.getsignal(LEAVE))
-        self.numbers = (*SIGNALS, LEAVE) if LEAVE is not None and listens else SIGNALS
+        listens = PREEMPT_SIGNAL is not None and callable(signal.getsignal(PREEMPT_SIGNAL))
+        self.numbers = (
+            (*SIGNALS, PREEMPT_SIGNAL) if PREEMPT_SIGNAL is not None and listens else SIGNALS
+        )
 
-    def __enter__(self) -> "Signals":
+    def __enter__(self) -> "DeferredInterrupt":
         self.before = {number: signal.getsignal(number) for number in self.numbers}
         self.listen()
         return self

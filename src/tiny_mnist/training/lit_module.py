@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from tiny_mnist.data import Normalized
+from tiny_mnist.data import ModelBatch
 from tiny_mnist.errors import UserError
 
 Split = Literal["train", "val", "test"]
@@ -67,7 +67,7 @@ class LossAndAccuracy(Metric):
         }
 
 
-class Classifier(pl.LightningModule):
+class LitClassifier(pl.LightningModule):
     """Trains a network of log-probabilities with the negative log-likelihood.
 
     Args:
@@ -75,7 +75,7 @@ class Classifier(pl.LightningModule):
         optimizer: makes the optimizer of the parameters.
         scheduler: makes the learning-rate schedule of (optimizer, total_steps=…).
         interval: when the schedule advances: every "step" or every "epoch".
-        epoch_split: whose images the per-epoch evaluation looks at; names its metrics.
+        eval_split: whose images the per-epoch evaluation looks at; names its metrics.
         hyper_parameters: plain scalars for the checkpoint, enough to rebuild the network.
     """
 
@@ -85,13 +85,13 @@ class Classifier(pl.LightningModule):
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LRScheduler],
         interval: Literal["step", "epoch"] = "step",
-        epoch_split: Split = "val",
+        eval_split: Split = "val",
         hyper_parameters: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.optimizer, self.scheduler, self.interval = optimizer, scheduler, interval
-        self.epoch_split = epoch_split
+        self.eval_split = eval_split
         self.hyper_parameters = hyper_parameters or {}
         self.train_metrics = LossAndAccuracy()
         self.val_metrics = LossAndAccuracy()
@@ -104,48 +104,52 @@ class Classifier(pl.LightningModule):
         log_probs: Tensor = self.network(images)
         return log_probs
 
-    def shared_step(self, batch: Normalized, split: Split) -> Float[Tensor, ""]:
+    def shared_step(self, batch: ModelBatch, split: Split) -> Float[Tensor, ""]:
         """Mean loss of a batch, counted into the metrics of its split."""
         log_probs = self(batch.images)
         loss = F.nll_loss(log_probs, batch.labels)
         self.split_metrics(split).update(loss.detach(), log_probs.detach(), batch.labels)
         return loss
 
-    def training_step(self, batch: Normalized) -> Tensor:
+    def training_step(self, batch: ModelBatch) -> Tensor:
         """One step on augmented images, whose metrics are taken as they pass."""
         loss = self.shared_step(batch, "train")
         # Gradients are averaged over processes, of which some may have one image more of the tail.
-        mine = len(batch.labels) * self.trainer.world_size
-        return loss if batch.whole in (None, mine) else loss * (mine / batch.whole)
+        local_size = len(batch.labels) * self.trainer.world_size
+        return (
+            loss
+            if batch.global_batch_size in (None, local_size)
+            else loss * (local_size / batch.global_batch_size)
+        )
 
-    def validation_step(self, batch: Normalized) -> None:
+    def validation_step(self, batch: ModelBatch) -> None:
         """One batch of the evaluation after each epoch."""
-        self.shared_step(batch, self.epoch_split)
+        self.shared_step(batch, self.eval_split)
 
-    def test_step(self, batch: Normalized) -> None:
+    def test_step(self, batch: ModelBatch) -> None:
         """One batch of the final evaluation."""
         self.shared_step(batch, "test")
 
     def on_train_epoch_end(self) -> None:
         """Report the metrics of the training images."""
-        self.conclude("train")
+        self.log_epoch_metrics("train")
         if not math.isfinite(self.results["train_loss"]):
             raise UserError("the training loss is not finite any more; try a smaller optim.max_lr")
 
     def on_validation_epoch_end(self) -> None:
         """Report the metrics of the epoch's evaluation."""
-        self.conclude(self.epoch_split)
+        self.log_epoch_metrics(self.eval_split)
 
     def on_test_epoch_end(self) -> None:
         """Report the metrics of the final evaluation."""
-        self.conclude("test")
+        self.log_epoch_metrics("test")
 
     def split_metrics(self, split: Split) -> LossAndAccuracy:
         """The running metrics of one split."""
         metrics: LossAndAccuracy = getattr(self, f"{split}_metrics")
         return metrics
 
-    def conclude(self, split: Split) -> None:
+    def log_epoch_metrics(self, split: Split) -> None:
         """Make the metrics of a split final, for Lightning's monitors too, and begin anew.
 
         They are reduced over processes here, so every process must call this.

@@ -2,7 +2,6 @@
 
 import logging
 import platform
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,14 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from tiny_mnist.data import MNISTDataModule
 from tiny_mnist.errors import shown
-from tiny_mnist.evaluation import plots as pictures
+from tiny_mnist.evaluation import plots
 from tiny_mnist.evaluation.metrics import predict
 from tiny_mnist.models.tiny_cnn import parameter_count
-from tiny_mnist.runs.folder import Row, RunFolder, weights_sha256
+from tiny_mnist.runs.folder import Row, RunFolder
+from tiny_mnist.runs.metadata import commit, device_name, weights_sha256
 from tiny_mnist.training.callbacks.recorder import ACCURACY_TAG, LOSS_TAG, Recorder
-from tiny_mnist.training.lit_module import Classifier
+from tiny_mnist.training.lit_module import LitClassifier
+from tiny_mnist.training.plots import curves
 from tiny_mnist.training.tables import summary_table
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "
 TRAINER_HPARAMS = {"precision": "32-true", "gradient_clip_val": None, "limit_train_batches": 1.0}
 
 # Where the data are, how fast a step is, and what follows from other settings.
-NO_HPARAMS = (
+HPARAM_EXCLUDES = (
     "root", "checkpoint_every", "compile",
     "fused", "lr", "interval", "anneal_strategy", "cycle_momentum",
     "val_seed",
@@ -43,7 +44,7 @@ NO_HPARAMS = (
 def report(
     console: Console,
     trainer: pl.Trainer,
-    classifier: Classifier,
+    classifier: LitClassifier,
     data: MNISTDataModule,
     recorder: Recorder,
     config: DictConfig,
@@ -60,7 +61,7 @@ def report(
     logger = trainer.logger
     assert isinstance(logger, TensorBoardLogger)
     for path, figure in figures.items():
-        picture = pictures.save(figure, path)
+        picture = plots.save(figure, path)
         logger.experiment.add_image(path.stem, picture, summary["epochs"], dataformats="HWC")
     # Fills the HPARAMS tab: what was set, and what came out on the test images at the end. The
     # tags are those of the curves, where each result is one point on a chart that exists anyway.
@@ -71,14 +72,14 @@ def report(
     logger.save()
     run.write_summary(summary)
 
-    table = summary_table(recorder.rows, recorder.epoch_split)
+    table = summary_table(recorder.rows, recorder.eval_split)
     text = "\n".join([table, *closing_lines(summary, recorder.rows, run, data)])
     log.info("\n%s", text)
     console.print(text, soft_wrap=True)
 
 
 def summarize(
-    trainer: pl.Trainer, classifier: Classifier, data: MNISTDataModule, recorder: Recorder
+    trainer: pl.Trainer, classifier: LitClassifier, data: MNISTDataModule, recorder: Recorder
 ) -> dict[str, Any]:
     """The content of summary.json; accuracies in percent."""
     device = trainer.strategy.root_device  # where it ran: the network is back on the CPU
@@ -91,7 +92,7 @@ def summarize(
         "weights_sha256": weights_sha256(classifier.network),
         "training_images": len(data.train_indices),
         "val_images": data.val_size,
-        "test_images": recorder.tested,
+        "test_images": recorder.num_test_images,
         "training_seconds": round(recorder.seconds, 3),
         "images_per_second": round(recorder.images / recorder.seconds, 1),
         "device": f"{device.type}: {device_name(device)}",
@@ -104,24 +105,16 @@ def summarize(
     }
 
 
-def device_name(device: torch.device) -> str:
-    """The model of a GPU or CPU, as far as the system tells."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
 def closing_lines(
     summary: dict[str, Any], rows: list[Row], run: RunFolder, data: MNISTDataModule
 ) -> list[str]:
     """One line each: the result and what it is about, the time, where things are."""
-    tested = summary["test_images"]
-    images = "the 10,000 test images" if tested == 10_000 else f"{tested:,} of the test images"
+    num_test_images = summary["test_images"]
+    images = (
+        "the 10,000 test images"
+        if num_test_images == 10_000
+        else f"{num_test_images:,} of the test images"
+    )
     measured = [row["test_accuracy"] is not None for row in rows]
     seen = "after every epoch" if all(measured) else f"{sum(measured)} time(s)"
     seconds, speed = summary["training_seconds"], summary["images_per_second"]
@@ -139,28 +132,18 @@ def closing_lines(
     return lines
 
 
-def commit() -> str | None:
-    """The commit of this source tree, marked when it has changes; None outside a repository."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    try:
-        done = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
-
-
-def draw(classifier: Classifier, data: MNISTDataModule, recorder: Recorder) -> dict[Path, Figure]:
+def draw(
+    classifier: LitClassifier, data: MNISTDataModule, recorder: Recorder
+) -> dict[Path, Figure]:
     """The three pictures of a run folder, from all test images."""
     run, mnist = recorder.run, data.mnist
     labels = mnist.test_labels.cpu()
     log_probs = predict(classifier.network, mnist.test_images)
     counts = multiclass_confusion_matrix(log_probs, labels, num_classes=10)
     return {
-        run.curves: pictures.curves(recorder.rows, recorder.epoch_split),
-        run.predictions: pictures.predictions(mnist.test_images.cpu(), labels, log_probs),
-        run.confusion: pictures.confusion_matrix(counts),
+        run.curves: curves(recorder.rows, recorder.eval_split),
+        run.predictions: plots.predictions(mnist.test_images.cpu(), labels, log_probs),
+        run.confusion: plots.confusion_matrix(counts),
     }
 
 
@@ -181,6 +164,6 @@ def flatten(settings: dict[str, Any]) -> dict[str, bool | int | float | str]:
             if "_partial_" in value:
                 flat[name] = value["_target_"].rpartition(".")[2]
             flat = flatten(value) | flat
-        elif not name.startswith("_") and name not in NO_HPARAMS:
+        elif not name.startswith("_") and name not in HPARAM_EXCLUDES:
             flat[name] = value if isinstance(value, bool | int | float) else str(value)
     return flat

@@ -18,19 +18,21 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor, nn
 
-from tiny_mnist.config.schema import SAFE, differences, plain, validate
+from tiny_mnist.config.loading import differences, resolve_config
+from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
 from tiny_mnist.data import MNISTDataModule
 from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.resume import adopt
-from tiny_mnist.runs.checkpoint_io import Saver, WholeCheckpointIO
-from tiny_mnist.runs.folder import Row, RunFolder
-from tiny_mnist.system.processes import started
-from tiny_mnist.system.signals import Signals
+from tiny_mnist.runs.checkpoint_io import AtomicCheckpointIO
+from tiny_mnist.runs.folder import Row, RunFolder, save_overridden_config
+from tiny_mnist.system.processes import env_world_size
+from tiny_mnist.system.signals import DeferredInterrupt
+from tiny_mnist.training.callbacks.checkpoint import StepCheckpoint
+from tiny_mnist.training.callbacks.progress_bar import ProgressBar
 from tiny_mnist.training.callbacks.recorder import CurveLogger, Recorder
-from tiny_mnist.training.lit_module import Classifier
+from tiny_mnist.training.lit_module import LitClassifier
 from tiny_mnist.training.summary import report
-from tiny_mnist.training.tables import ProgressBar, make_console, network_table
+from tiny_mnist.training.tables import make_console, network_table
 
 log = logging.getLogger(__name__)
 
@@ -57,35 +59,35 @@ def train(
         UserError: a setting or a surrounding that the user can mend.
         Interrupted: Ctrl-C or SIGTERM; what was done until then is saved.
     """
-    settings, as_given = plain(config), config
+    settings, as_given = resolve_config(config), config
     validate(settings)
     config = OmegaConf.create(settings)  # what is built is what was checked
     check_optim(config)
     quieten_lightning()
     pl.seed_everything(config.seed, verbose=False)
 
-    run, console, signals = RunFolder(folder), make_console(), Signals()
+    run, console, signals = RunFolder(folder), make_console(), DeferredInterrupt()
     data: MNISTDataModule = instantiate(config.data)
-    classifier = Classifier(
+    classifier = LitClassifier(
         network=instantiate(config.model),
         optimizer=instantiate(config.optim.optimizer),
         scheduler=instantiate(config.optim.scheduler),
         interval=config.optim.interval,
-        epoch_split=data.epoch_split,
+        eval_split=data.eval_split,
         hyper_parameters=settings,
     )
-    recorder = Recorder(run, data.epoch_split, console.print, after_epoch)
-    saver = Saver(run.last_checkpoint, settings.get("checkpoint_every"), signals)
-    bar = [ProgressBar(data.epoch_split)] if console.is_terminal else []
+    recorder = Recorder(run, data.eval_split, console.print, after_epoch)
+    saver = StepCheckpoint(run.last_checkpoint, settings.get("checkpoint_every"), signals)
+    bar = [ProgressBar(data.eval_split)] if console.is_terminal else []
     trainer = build_trainer(
         config,
         default_root_dir=run.path,
         logger=CurveLogger(run),
-        plugins=[WholeCheckpointIO()],
+        plugins=[AtomicCheckpointIO()],
         enable_progress_bar=bool(bar),
         callbacks=[*bar, recorder, saver],
     )
-    atexit.register(leave_group)
+    atexit.register(destroy_process_group)
     on_cpu = trainer.strategy.root_device.type == "cpu"
     if on_cpu:
         if config.trainer.get("sync_batchnorm"):
@@ -102,7 +104,7 @@ def train(
         data.setup("fit")  # before anything is changed: it may not be there
         checkpoint = checkpoint_to_resume(run, trainer, settings, console) if resume else None
         if resume and trainer.is_global_zero:
-            adopt(run, as_given)
+            save_overridden_config(run, as_given)
         if trainer.is_global_zero:
             console.print(network_table(classifier.network), "", sep="\n")
         try:
@@ -114,10 +116,10 @@ def train(
             raise UserError(f"{checkpoint} does not fit this run: {reason}") from error
         if data.val_size and recorder.rows[-1]["val_accuracy"] is None:  # seen after some epochs
             trainer.validate(classifier, datamodule=data, verbose=False)
-        if not recorder.tested:
+        if not recorder.num_test_images:
             trainer.test(classifier, datamodule=data, verbose=False)
             recorder.add_final(classifier.results)
-        score = recorder.rows[-1][f"{data.epoch_split}_accuracy"]
+        score = recorder.rows[-1][f"{data.eval_split}_accuracy"]
         if trainer.is_global_zero:
             report(console, trainer, classifier, data, recorder, as_given)
     return math.nan if score is None else score
@@ -132,14 +134,14 @@ def checkpoint_to_resume(
         UserError: it belongs to another configuration than the one in the folder.
     """
     if not trainer.is_global_zero:  # which leaves all as it is: the first process cleans up
-        found = run.newest_whole_checkpoint()
+        found = run.latest_valid_checkpoint()
         return found[0] if found else None
-    found = run.rewind()
+    found = run.roll_back()
     if found is None:
         console.print("No checkpoint yet: beginning anew")
         return None
     path, content = found
-    changed = {*differences(content.get("hyper_parameters"), settings)} - {*SAFE}
+    changed = {*differences(content.get("hyper_parameters"), settings)} - {*RESUMABLE_KEYS}
     if changed:
         raise UserError(f"{path} is of another configuration: {', '.join(sorted(changed))}")
     line = f"Going on after step {content.get('global_step')}, from {path}"
@@ -181,7 +183,7 @@ def build_trainer(config: DictConfig, **fixed: Any) -> pl.Trainer:
     except InstantiationException as error:
         wanted = f"accelerator={config.trainer.accelerator} devices={config.trainer.devices}"
         raise UserError(f"no trainer with {wanted}: {error.__cause__ or error}") from error
-    needed, there = trainer.num_devices * trainer.num_nodes, started()
+    needed, there = trainer.num_devices * trainer.num_nodes, env_world_size()
     if there not in (1, needed) or (trainer.num_nodes > there and "NODE_RANK" not in os.environ):
         raise UserError(
             f"trainer.devices={config.trainer.devices} trainer.num_nodes={trainer.num_nodes} needs "
@@ -217,7 +219,7 @@ def check_memory(network: nn.Module, images: int) -> None:
         )
 
 
-def leave_group() -> None:
+def destroy_process_group() -> None:
     """Leave the group of processes, whose threads would abort a process that ends with them.
 
     Lightning does so for NCCL alone. Source: PyTorch's documentation of distributed shutdown.

@@ -1,4 +1,4 @@
-"""The network that comes with the package; `ship.py` writes it from a run folder."""
+"""The network that comes with the package; see `research/ship_pretrained.py`."""
 
 from pathlib import Path
 

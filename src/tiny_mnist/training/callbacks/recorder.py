@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
 from tiny_mnist.runs.folder import Row, RunFolder
-from tiny_mnist.training.lit_module import Classifier
+from tiny_mnist.training.lit_module import LitClassifier
 
 log = logging.getLogger(__name__)
 
@@ -39,28 +39,28 @@ class Recorder(Checkpoint):
 
     Args:
         run: where to write.
-        epoch_split: whose images every epoch is evaluated on, "test" or "val".
-        announce: shows one line to the person who is watching.
+        eval_split: whose images every epoch is evaluated on, "test" or "val".
+        print_fn: shows one line to the person who is watching.
         after_epoch: is given each epoch's row, and may end the run by an exception.
     """
 
     def __init__(
         self,
         run: RunFolder,
-        epoch_split: str,
-        announce: Callable[[str], None],
+        eval_split: str,
+        print_fn: Callable[[str], None],
         after_epoch: Callable[[Row], None] | None = None,
     ) -> None:
-        self.run, self.epoch_split = run, epoch_split
-        self.announce, self.after_epoch = announce, after_epoch
-        self.columns = COLUMNS if epoch_split == "test" else (*COLUMNS, *VAL_COLUMNS)
+        self.run, self.eval_split = run, eval_split
+        self.print_fn, self.after_epoch = print_fn, after_epoch
+        self.columns = COLUMNS if eval_split == "test" else (*COLUMNS, *VAL_COLUMNS)
         self.rows: list[Row] = []
         self.seconds = 0.0
         """Spent in training steps, before `running_since`."""
         self.running_since: float | None = None
         self.images = 0
         """Seen in training, over all processes."""
-        self.tested = 0
+        self.num_test_images = 0
         """Test images that the test figures of the last row are about."""
         self.writers: dict[str, SummaryWriter] = {}
         self.rates: list[tuple[float, int, float]] = []
@@ -71,7 +71,7 @@ class Recorder(Checkpoint):
         self.running_since = self.epoch_started = perf_counter()  # in the middle of it, if resumed
         if trainer.is_global_zero:
             self.writers = {
-                split: SummaryWriter(self.run.path / split) for split in ("train", self.epoch_split)
+                split: SummaryWriter(self.run.path / split) for split in ("train", self.eval_split)
             }
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -94,7 +94,7 @@ class Recorder(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Count images and time."""
-        self.images += batch.whole
+        self.images += batch.global_batch_size
         if trainer.is_last_batch:
             self.seconds, self.running_since = self.seconds_so_far, None
 
@@ -111,14 +111,14 @@ class Recorder(Checkpoint):
             "seconds": self.seconds_so_far,
             "images": self.images,
             "learning_rate": self.learning_rate,
-            "tested": self.tested,
+            "num_test_images": self.num_test_images,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.rows, self.seconds = state_dict["rows"], state_dict["seconds"]
         self.images, self.learning_rate = state_dict["images"], state_dict["learning_rate"]
-        self.tested = state_dict["tested"]
+        self.num_test_images = state_dict["num_test_images"]
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -135,9 +135,9 @@ class Recorder(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the row of the epoch."""
         epoch = trainer.current_epoch + 1
-        assert isinstance(pl_module, Classifier)
+        assert isinstance(pl_module, LitClassifier)
         metrics, pl_module.results = pl_module.results, {}  # the next epoch may measure less
-        self.tested = round(metrics.get("test_images", 0))
+        self.num_test_images = round(metrics.get("test_images", 0))
         row: Row = {column: metrics.get(column) for column in self.columns}
         row |= {"epoch": epoch, "learning_rate": self.learning_rate}
         self.rows.append(row)
@@ -156,7 +156,7 @@ class Recorder(Checkpoint):
         parts.append(f"{perf_counter() - self.epoch_started:.1f} s")
         line = "  ".join(parts)
         log.info(line)
-        self.announce(line)
+        self.print_fn(line)
         if self.after_epoch:
             self.after_epoch(row)
 
@@ -170,7 +170,7 @@ class Recorder(Checkpoint):
 
     def add_final(self, metrics: dict[str, float]) -> None:
         """Fill the columns of the last epoch, which may not have looked at these images itself."""
-        self.tested = round(metrics["test_images"])
+        self.num_test_images = round(metrics["test_images"])
         self.rows[-1] |= {column: metrics[column] for column in self.columns if column in metrics}
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -1,6 +1,6 @@
 """Put the network of a finished run into the package, as `tiny-mnist predict` uses it.
 
-python -m tiny_mnist.inference.pretrained.ship RUN
+python -m research.ship_pretrained RUN
 """
 
 import argparse
@@ -8,12 +8,12 @@ import json
 import sys
 from pathlib import Path
 
-from tiny_mnist.data import download as source
+from tiny_mnist.data import download
 from tiny_mnist.errors import UserError
 from tiny_mnist.export.export import export
 from tiny_mnist.inference import pretrained
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.system.atomic_files import whole_file
+from tiny_mnist.system.atomic_files import atomic_write
 
 
 def ship(run: RunFolder) -> None:
@@ -23,12 +23,12 @@ def ship(run: RunFolder) -> None:
         UserError: the run cannot be read, or a file would answer otherwise.
     """
     network = run.load_network()
-    mnist = source.load(source.default_root())
+    mnist = download.load(download.default_root())
     provenance = run.provenance(network)
     export(network, pretrained.WEIGHTS, mnist, provenance, "safetensors")
     check = export(network, pretrained.GRAPH, mnist, provenance, "onnx")
     card = {**provenance, "test_accuracy": check.accuracy, "test_images": len(mnist.test_labels)}
-    with whole_file(pretrained.CARD) as file:
+    with atomic_write(pretrained.CARD) as file:
         file.write((json.dumps(card, indent=2) + "\n").encode())
 
 

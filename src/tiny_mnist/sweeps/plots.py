@@ -1,0 +1,78 @@
+"""The picture of a sweep."""
+
+import math
+from statistics import mean
+
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from tiny_mnist.sweeps.ranking import RunGroup, shortened
+
+PANELS = 3  # settings of a sweep in a row
+TICKS = 36  # characters below one of them
+SEEDS, LEGEND = colormaps["tab10"], 10
+
+
+def plot_sweep(configurations: list[RunGroup], split: str) -> Figure:
+    """Final accuracy against each setting that differs: a point a run, a line through the means.
+
+    Seeds are told apart by colour. Points above one another on a panel may differ in the settings
+    of the other panels; settings that change together share one.
+    """
+    alike = changing_together(configurations) or {"seed": []}
+    keys = list(alike)
+    seeds = sorted({seed for each in configurations for seed in each.runs})
+    columns = min(len(keys), PANELS)
+    rows = math.ceil(len(keys) / columns)
+    figure = Figure(figsize=(max(4.2 * columns, 5.5), 3.8 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
+    for axes in grid[len(keys) :]:
+        axes.axis("off")
+    for axes, key in zip(grid, keys, strict=False):
+        points = [
+            (seed if key == "seed" else each.settings[key], seed, score)
+            for each in configurations
+            for seed, score in each.scores(split).items()
+        ]
+        values = list(dict.fromkeys(value for value, _, _ in points))
+        numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        values.sort(key=(lambda value: value) if numeric else str)
+        places = [values.index(value) for value, _, _ in points]  # evenly: whatever the scale
+        colours = [SEEDS(seeds.index(seed) % SEEDS.N) for _, seed, _ in points]
+        axes.scatter(places, [score for *_, score in points], c=colours, s=22, zorder=2)
+        if key != "seed":
+            means = [mean(score for v, _, score in points if v == value) for value in values]
+            axes.plot(range(len(values)), means, "-", color="0.6", zorder=1)
+        more = f", and with it {len(alike[key])} more" if alike[key] else ""
+        axes.set(xlabel=key + more, xticks=range(len(values)), xmargin=0.15)
+        labels = ["–" if value is None else shortened(value) for value in values]
+        slant = {"rotation": 30, "ha": "right"} if len("".join(labels)) > TICKS else {}
+        axes.set_xticklabels(labels, **slant)
+        axes.grid(alpha=0.3)
+    figure.supylabel(f"final {'validation' if split == 'val' else split} accuracy (%)", fontsize=10)
+    figure.legend(
+        handles=[
+            Line2D([], [], marker="o", ls="", color=SEEDS(at % SEEDS.N), label=f"seed {seed}")
+            for at, seed in enumerate(seeds[:LEGEND])
+        ],
+        loc="outside lower center",
+        ncols=min(len(seeds), 5),
+        frameon=False,
+        fontsize=8,
+    )
+    return figure
+
+
+def changing_together(configurations: list[RunGroup]) -> dict[str, list[str]]:
+    """The settings that differ, each with those of its group that tell the same runs apart."""
+    found: dict[tuple[str | int, ...], list[str]] = {}
+    for key in configurations[0].settings:
+        values = [each.settings[key] for each in configurations]
+        found.setdefault((key.partition(".")[0], *map(values.index, values)), []).append(key)
+    # A class says more than the numbers that come with it.
+    telling = [
+        sorted(keys, key=lambda key: not isinstance(configurations[0].settings[key], str))
+        for keys in found.values()
+    ]
+    return {first: others for first, *others in telling}
