@@ -11,7 +11,7 @@ from torch import Tensor
 from tiny_mnist.data import MNISTDataModule, ModelBatch
 from tiny_mnist.data.download import Mnist
 from tiny_mnist.data.loaders import EvaluationLoader
-from tiny_mnist.data.transforms import move, normalize
+from tiny_mnist.data.transforms import normalize, rotate_and_shift
 
 
 def set_up(root: Path, **settings: Any) -> MNISTDataModule:
@@ -89,7 +89,7 @@ def test_network_is_fed_moved_and_normalised_training_images(mnist_root: Path) -
     assert fed.images.dtype == torch.float32
     assert fed.labels.equal(batch.labels)
     assert batch.params is not None
-    assert fed.images.equal(normalize(move(batch.images, batch.params)))
+    assert fed.images.equal(normalize(rotate_and_shift(batch.images, batch.params)))
     assert not fed.images.equal(normalize(batch.images))
 
 

@@ -116,7 +116,7 @@ def test_held_out_images_change_nothing_for_the_others() -> None:
     assert equal(epoch(training_loader(indices=EVERY_THIRD)), picked(everything, kept))
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("world_size", [2, 3])
 @pytest.mark.parametrize("augmentation", [Augmentation(), WARPING], ids=["moved", "warped"])
 def test_processes_together_work_on_the_batches_of_one(
     world_size: int, augmentation: Augmentation

@@ -49,7 +49,7 @@ def test_every_image_is_given_to_one_process_in_one_step(processes: int) -> None
     loaders = [
         TrainingLoader(
             images, labels, labels, batch_size=25, seed=0, augmentation=Augmentation(),
-            share=Shard(rank, processes),
+            shard=Shard(rank, processes),
         )
         for rank in range(processes)
     ]  # fmt: skip
@@ -61,7 +61,7 @@ def test_every_image_is_given_to_one_process_in_one_step(processes: int) -> None
         seen += [number for batch in step for number in batch.labels.tolist()]
     assert sorted(seen) == list(range(107))
     evaluated = [
-        EvaluationLoader(images, labels, batch_size=25, share=Shard(rank, processes))
+        EvaluationLoader(images, labels, batch_size=25, shard=Shard(rank, processes))
         for rank in range(processes)
     ]
     seen = [int(n) for loader in evaluated for batch in loader for n in batch.labels]
