@@ -110,9 +110,9 @@ def network_of(run: Path) -> Network:
     Raises:
         UserError: there is none.
     """
-    from tiny_mnist.runs.folder import RunFolder
+    from tiny_mnist.runs import load_network
 
-    return in_pytorch(RunFolder(run).load_network())
+    return in_pytorch(load_network(run))
 
 
 def in_pytorch(trained: "tiny_mnist.models.tiny_cnn.TinyCNN") -> Network:
