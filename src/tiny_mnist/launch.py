@@ -86,9 +86,10 @@ def check(config: DictConfig) -> None:
     settings = resolve_config(config)
     validate(settings)
     # Only now, for it loads torch: a mistyped number is answered at once.
-    from tiny_mnist.training.train import check_optim
+    from tiny_mnist.training.checks import check_classes, check_optim
 
-    check_optim(OmegaConf.create(settings))
+    check_classes(settings)
+    check_optim(settings)
 
 
 @contextmanager
