@@ -106,6 +106,11 @@ def export(
         f"%; {check.agreement:.2f} % read alike\n"
         f"Largest difference of a log-probability: {check.largest_difference:.2g}"
     )
+    if check.agreement < 99.9:
+        typer.echo(
+            "warning: less than 99.9 % of the test images are read alike; measure whether that is "
+            "enough before you use the file"
+        )
 
 
 @app.command()
