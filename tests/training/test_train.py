@@ -15,7 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from support.program import SMALL
 from tiny_mnist.data.download import Mnist
-from tiny_mnist.evaluation.metrics import predict, score
+from tiny_mnist.evaluation.metrics import score
+from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.runs import RunFolder, load_network, weights_sha256
 from tiny_mnist.training.summary import flatten
 from tiny_mnist.training.train import train

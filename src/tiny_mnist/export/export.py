@@ -23,7 +23,8 @@ from tiny_mnist.data.download import Mnist
 from tiny_mnist.data.loaders import EVALUATION_BATCH
 from tiny_mnist.data.transforms import MEAN, SIDE, STD
 from tiny_mnist.errors import UserError
-from tiny_mnist.evaluation.metrics import predict, score
+from tiny_mnist.evaluation.metrics import score
+from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.models.tiny_cnn import TinyCNN
 from tiny_mnist.system.atomic_files import atomic_write
 

@@ -120,7 +120,7 @@ def in_pytorch(trained: "tiny_mnist.models.tiny_cnn.TinyCNN") -> Network:
     """A network as it was trained, to read with."""
     import torch
 
-    from tiny_mnist.evaluation.metrics import predict
+    from tiny_mnist.evaluation.predict import predict
 
     def network(images: UInt8[ndarray, "n 28 28"]) -> Float32[ndarray, "n 10"]:
         return predict(trained, torch.from_numpy(images)).numpy()
