@@ -179,5 +179,5 @@ def test_a_checkpoint_of_another_network_is_named(small_run: RunFolder, tmp_path
     torch.save(checkpoint, other.last_checkpoint)
     from tiny_mnist.errors import UserError
 
-    with pytest.raises(UserError, match="does not hold a network of this project"):
+    with pytest.raises(UserError, match="does not fit its class TinyCNN"):
         load_network(other)
