@@ -38,10 +38,10 @@ def contestants(run: Path, folder: Path) -> dict[str, Answer]:
     from tiny_mnist.data import download
     from tiny_mnist.evaluation.metrics import predict
     from tiny_mnist.export.export import INPUT, export
-    from tiny_mnist.runs.folder import RunFolder
+    from tiny_mnist.runs import load_network
 
     torch.set_num_threads(1)
-    network = RunFolder(run).load_network()
+    network = load_network(run)
     mnist = download.load(download.default_root())
 
     def session(name: str, int8: bool) -> Answer:

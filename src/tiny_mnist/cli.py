@@ -39,20 +39,20 @@ def evaluate(
     from tiny_mnist.data import download
     from tiny_mnist.evaluation import report as evaluation_report
     from tiny_mnist.evaluation.metrics import evaluate, steps
-    from tiny_mnist.runs.folder import RunFolder
+    from tiny_mnist.runs import RunFolder, load_network, provenance
     from tiny_mnist.system.atomic_files import check_can_write
     from tiny_mnist.system.memory import tune_malloc
 
     tune_malloc()
     files = evaluation_report.EvaluationFiles(out or run / "evaluation")
     with one_line_errors():
-        network = RunFolder(run).load_network()
-        provenance = RunFolder(run).provenance(network)
+        network = load_network(run)
+        origin = provenance(RunFolder(run), network)
         check_can_write(files.numbers)
         mnist = download.load(root or download.default_root())
         with progress(steps()) as advance:
             evaluation = evaluate(network, mnist.test_images, mnist.test_labels, advance)
-        files.write(evaluation, mnist.test_images, provenance)
+        files.write(evaluation, mnist.test_images, origin)
     typer.echo("\n".join([*evaluation_report.closing_lines(evaluation), ""]))
     Console(highlight=False).print(evaluation_report.corruption_table(evaluation))
     typer.echo(f"\nReport: {files.page}\nNumbers: {files.numbers}")
@@ -88,18 +88,18 @@ def export(
     """
     from tiny_mnist.data import download
     from tiny_mnist.export import export as exporter
-    from tiny_mnist.runs.folder import RunFolder
+    from tiny_mnist.runs import RunFolder, load_network, provenance
     from tiny_mnist.system.atomic_files import check_can_write
 
     if int8 and file_format is Format.safetensors:
         raise typer.BadParameter("is for --format onnx only", param_hint="--int8")
     path = out or run / f"tiny-mnist{'-int8' if int8 else ''}.{file_format.value}"
     with one_line_errors():
-        network = RunFolder(run).load_network()
-        provenance = RunFolder(run).provenance(network)
+        network = load_network(run)
+        origin = provenance(RunFolder(run), network)
         check_can_write(path)
         mnist = download.load(root or download.default_root())
-        check = exporter.export(network, path, mnist, provenance, file_format.value, int8)
+        check = exporter.export(network, path, mnist, origin, file_format.value, int8)
     typer.echo(
         f"{path}: {path.stat().st_size:,} bytes\n"
         f"{check.accuracy:.2f} % of the test images read right, PyTorch {check.torch_accuracy:.2f} "

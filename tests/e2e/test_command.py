@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.program import PROJECT, SMALL, Command
-from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs import load_network
 
 
 def test_a_run_prints_the_originals_table_and_nothing_foreign(
@@ -186,4 +186,4 @@ def test_on_a_terminal_a_bar_is_drawn_and_taken_away_and_each_epoch_keeps_its_li
 def test_a_compiled_run_leaves_a_plain_checkpoint(command: Command, tmp_path: Path) -> None:
     done = command(*SMALL, "compile=default", "trainer.max_epochs=1", "hydra.run.dir=run")
     assert done.returncode == 0, done.stderr
-    assert RunFolder(tmp_path / "run").load_network() is not None
+    assert load_network(tmp_path / "run") is not None

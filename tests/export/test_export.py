@@ -18,7 +18,7 @@ from tiny_mnist.export import export as exporter
 from tiny_mnist.export.export import export, load_safetensors
 from tiny_mnist.inference import pretrained
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs import RunFolder, load_network
 
 SHIPPED = Path(pretrained.__file__).with_name("tiny_mnist.safetensors")
 
@@ -51,7 +51,7 @@ def test_the_onnx_file_is_small_described_and_exact(
     for count in (1, 7):
         batch = mnist.train_images[:count]
         (found,) = session.run(None, {"images": batch.numpy()})
-        expected = predict(small_run.load_network(), batch).numpy()
+        expected = predict(load_network(small_run), batch).numpy()
         np.testing.assert_allclose(found, expected, atol=1e-4)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -86,10 +86,10 @@ def test_safetensors_hold_the_network_itself(
     small_run: RunFolder, mnist: Mnist, tmp_path: Path
 ) -> None:
     path = tmp_path / "out.safetensors"
-    check = export(small_run.load_network(), path, few(mnist), {"seed": 7}, "safetensors")
+    check = export(load_network(small_run), path, few(mnist), {"seed": 7}, "safetensors")
     assert check.largest_difference == 0
     network = load_safetensors(path)
-    for name, tensor in small_run.load_network().state_dict().items():
+    for name, tensor in load_network(small_run).state_dict().items():
         assert torch.equal(network.state_dict()[name], tensor)
     with safe_open(path, "pt") as file:
         assert file.metadata()["seed"] == "7"

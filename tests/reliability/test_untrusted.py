@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from support.program import SMALL
 from tiny_mnist.errors import UserError, format_error
 from tiny_mnist.resume import prepare
-from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs import RunFolder, load_network
 from tiny_mnist.training.train import train
 
 Compose = Callable[..., DictConfig]
@@ -104,7 +104,7 @@ def test_without_one_before_it_is_refused(
         resume(stranger)
     assert "\n" not in str(refused.value)
     with pytest.raises(UserError, match=r"last\.ckpt"):
-        stranger.load_network()
+        load_network(stranger)
     assert not list(stranger.path.rglob("canary"))
     count[BAD] += 1
 

@@ -9,6 +9,7 @@ import torch
 from tiny_mnist.errors import UserError
 from tiny_mnist.runs.checkpoint_io import read_checkpoint
 from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.recovery import latest_valid_checkpoint, roll_back
 
 
 class Canary:
@@ -64,16 +65,16 @@ def test_all_processes_find_the_same_checkpoint_while_the_first_moves_a_damaged_
 ) -> None:
     run = RunFolder(tmp_path)
     run.checkpoints.mkdir()
-    assert run.latest_valid_checkpoint() is None
+    assert latest_valid_checkpoint(run) is None
     torch.save({"state_dict": {}}, run.previous_checkpoint)
     run.last_checkpoint.write_bytes(b"damaged")
-    before = run.latest_valid_checkpoint()
+    before = latest_valid_checkpoint(run)
     assert run.last_checkpoint.exists(), "looking changes nothing"
-    first = run.roll_back()
+    first = roll_back(run)
     assert not run.last_checkpoint.exists()
-    assert before == first == run.latest_valid_checkpoint() == (
+    assert before == first == latest_valid_checkpoint(run) == (
         run.previous_checkpoint, {"state_dict": {}},
     )  # fmt: skip
     run.previous_checkpoint.write_bytes(b"damaged")
     with pytest.raises(UserError, match="cannot be read"):
-        run.latest_valid_checkpoint()
+        latest_valid_checkpoint(run)

@@ -27,7 +27,7 @@ from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.image_io import decode
 from tiny_mnist.inference.predictor import in_pytorch, read
 from tiny_mnist.models.tiny_cnn import TinyCNN, parameter_count
-from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs import load_network
 
 if TYPE_CHECKING:
     import gradio
@@ -54,7 +54,7 @@ def serve(run: Path | None, host: str, port: int | None, print_fn: Callable[[str
     stay_local(host)
     with needs("demo", "gradio"):
         from gradio import themes
-    network = RunFolder(run).load_network() if run else load_safetensors(pretrained.WEIGHTS)
+    network = load_network(run) if run else load_safetensors(pretrained.WEIGHTS)
     check_free(host, port)
     blocks = page(network, f"of {run}" if run else "that comes with tiny-mnist")
     _, address, _ = blocks.launch(

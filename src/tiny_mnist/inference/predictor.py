@@ -13,7 +13,8 @@ from numpy import ndarray
 from tiny_mnist.errors import UserError
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.image_io import Pixels
-from tiny_mnist.inference.segmentation import Box, Digit, find_digits
+from tiny_mnist.inference.detect import Digit, find_digits
+from tiny_mnist.inference.mnist_format import Box
 
 if TYPE_CHECKING:
     import tiny_mnist.models.tiny_cnn
@@ -110,9 +111,9 @@ def network_of(run: Path) -> Network:
     Raises:
         UserError: there is none.
     """
-    from tiny_mnist.runs.folder import RunFolder
+    from tiny_mnist.runs import load_network
 
-    return in_pytorch(RunFolder(run).load_network())
+    return in_pytorch(load_network(run))
 
 
 def in_pytorch(trained: "tiny_mnist.models.tiny_cnn.TinyCNN") -> Network:

@@ -1,10 +1,8 @@
-"""The run folder: what a run leaves behind, and how to open it again."""
+"""The run folder: its paths, its lock, and the small files in it. Free of torch."""
 
 import csv
 import io
 import json
-import logging
-import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,17 +12,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
-from tiny_mnist.config import schema as config
 from tiny_mnist.config.loading import load_config
 from tiny_mnist.errors import UserError
-from tiny_mnist.models.tiny_cnn import TinyCNN, parameter_count
-from tiny_mnist.runs.checkpoint_io import previous, read_checkpoint
-from tiny_mnist.runs.metadata import weights_sha256
-from tiny_mnist.system.atomic_files import atomic_write, remove_unfinished
-
-log = logging.getLogger(__name__)
+from tiny_mnist.system.atomic_files import atomic_write
 
 FAILURE, PRUNED = "failure.txt", "pruned.txt"
 """In the folder of a job: the reason of its early end."""
@@ -45,7 +36,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.lock = self.checkpoints / ".lock"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
-        self.previous_checkpoint = previous(self.last_checkpoint)
+        self.previous_checkpoint = self.checkpoints / "previous.ckpt"
         self.configuration = self.path / ".hydra" / "config.yaml"
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
@@ -93,68 +84,11 @@ class RunFolder:
         except UserError:
             return True
 
-    def roll_back(self) -> tuple[Path, dict[str, Any]] | None:
-        """Put the folder back to its newest whole checkpoint, as if nothing had followed.
-
-        Returns:
-            That checkpoint and its content; None when there is none yet.
-
-        Raises:
-            UserError: none of those that there are can be read.
-        """
-        remove_unfinished(self.path)
-        found = self.latest_valid_checkpoint()
-        if found is None:
-            self.metrics.unlink(missing_ok=True)
-            self.truncate_event_files({})
-            return None
-        path, content = found
-        last = self.last_checkpoint
-        if path != last and last.exists():
-            # Out of the way: else the next checkpoint would make it the previous one.
-            last.replace(last.with_name(f"{last.name}.damaged"))
-            log.warning("%s is damaged; going on from the one before it", last)
-        self.truncate_event_files(content.get("curves", {}))
-        return path, content
-
-    def latest_valid_checkpoint(self) -> tuple[Path, dict[str, Any]] | None:
-        """The last checkpoint and its content, or those of the one before it if it is damaged.
-
-        The answer is the same while the first of several processes moves a damaged one away.
-
-        Raises:
-            UserError: none of those that there are can be read.
-        """
-        fault = None
-        for path in (self.last_checkpoint, self.previous_checkpoint):
-            try:
-                if path.exists():
-                    return path, read_checkpoint(path)
-            except UserError as error:
-                fault = fault or error
-        if fault:
-            raise fault
-        return None
-
     @property
     def newest_checkpoint(self) -> Path | None:
         """The last checkpoint, or the one before it if it was about to be replaced."""
         paths = (self.last_checkpoint, self.previous_checkpoint)
         return next((path for path in paths if path.exists()), None)
-
-    def curve_sizes(self) -> dict[str, int]:
-        """The TensorBoard files and their length in bytes."""
-        files = self.path.rglob("events.out.tfevents.*")
-        return {path.relative_to(self.path).as_posix(): path.stat().st_size for path in files}
-
-    def truncate_event_files(self, sizes: dict[str, int]) -> None:
-        """Remove from the TensorBoard files what came after they had these sizes."""
-        for name, now in self.curve_sizes().items():
-            size = sizes.get(name, 0)
-            if not size:
-                (self.path / name).unlink()
-            elif size < now:
-                os.truncate(self.path / name, size)
 
     def write_metrics(self, columns: Iterable[str], rows: Iterable[Row]) -> None:
         """Write `metrics.csv`, one row an epoch, whole each time: a kill leaves no half row."""
@@ -187,57 +121,6 @@ class RunFolder:
         """Write `summary.json`, the last file of a run: where it is, the run is finished."""
         with atomic_write(self.summary) as file:
             file.write((json.dumps(summary, indent=2) + "\n").encode())
-
-    def provenance(self, network: nn.Module) -> dict[str, str | int | float]:
-        """Whose network this is, in plain values: for the metadata of what is made of it.
-
-        What `summary.json` says of the run that made it is left out when its weights are others.
-
-        Raises:
-            UserError: there is a summary, but not of a run.
-        """
-        sha256 = weights_sha256(network)
-        known: dict[str, str | int | float] = {"run": self.path.resolve().name}
-        if self.summary.exists():
-            try:
-                summary = json.loads(self.summary.read_text())
-                if summary["weights_sha256"] == sha256:
-                    settings = " ".join(f"{k}={v}" for k, v in summary["settings"].items())
-                    told = {key: summary.get(key) for key in ("seed", "epochs", "commit")}
-                    known |= {
-                        "recipe": settings,
-                        **{k: v for k, v in told.items() if v is not None},
-                    }
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise UserError(f"{self.summary} is not the summary of a run: {error!r}") from error
-        return {**known, "parameters": parameter_count(network), "weights_sha256": sha256}
-
-    def load_network(self) -> TinyCNN:
-        """Rebuild the trained network, in evaluation mode, from the checkpoint alone.
-
-        Raises:
-            UserError: no checkpoint, a damaged one, or one of another architecture.
-        """
-        if not self.path.is_dir():
-            raise UserError(f"{self.path} is no run folder, such as runs/2026-…")
-        checkpoint = read_checkpoint(self.last_checkpoint)
-        try:
-            model = config.Model.model_validate(checkpoint["hyper_parameters"]["model"])
-            network = TinyCNN(width=model.width)
-            prefix = "network."
-            network.load_state_dict(
-                {
-                    name.removeprefix(prefix): tensor
-                    for name, tensor in checkpoint["state_dict"].items()
-                    if name.startswith(prefix)
-                }
-            )
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"{self.last_checkpoint} does not hold a network of this project: {reason}"
-            ) from error
-        return network.eval()
 
 
 def is_at(file: Path, pattern: str) -> bool:

@@ -1,12 +1,17 @@
 """Where a run comes from: commit, device and a hash of its weights."""
 
 import hashlib
+import json
 import platform
 import subprocess
 from pathlib import Path
 
 import torch
 from torch import nn
+
+from tiny_mnist.errors import UserError
+from tiny_mnist.models.tiny_cnn import parameter_count
+from tiny_mnist.runs.folder import RunFolder
 
 
 def weights_sha256(network: nn.Module) -> str:
@@ -40,3 +45,28 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+def provenance(run: RunFolder, network: nn.Module) -> dict[str, str | int | float]:
+    """Whose network this is, in plain values: for the metadata of what is made of it.
+
+    What `summary.json` says of the run that made it is left out when its weights are others.
+
+    Raises:
+        UserError: there is a summary, but not of a run.
+    """
+    sha256 = weights_sha256(network)
+    known: dict[str, str | int | float] = {"run": run.path.resolve().name}
+    if run.summary.exists():
+        try:
+            summary = json.loads(run.summary.read_text())
+            if summary["weights_sha256"] == sha256:
+                settings = " ".join(f"{k}={v}" for k, v in summary["settings"].items())
+                told = {key: summary.get(key) for key in ("seed", "epochs", "commit")}
+                known |= {
+                    "recipe": settings,
+                    **{k: v for k, v in told.items() if v is not None},
+                }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{run.summary} is not the summary of a run: {error!r}") from error
+    return {**known, "parameters": parameter_count(network), "weights_sha256": sha256}

@@ -25,6 +25,7 @@ from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.models.tiny_cnn import TinyCNN
 from tiny_mnist.runs.checkpoint_io import AtomicCheckpointIO
 from tiny_mnist.runs.folder import Row, RunFolder, save_overridden_config
+from tiny_mnist.runs.recovery import latest_valid_checkpoint, roll_back
 from tiny_mnist.system.processes import env_world_size
 from tiny_mnist.system.signals import DeferredInterrupt
 from tiny_mnist.training.callbacks.checkpoint import StepCheckpoint
@@ -134,9 +135,9 @@ def checkpoint_to_resume(
         UserError: it belongs to another configuration than the one in the folder.
     """
     if not trainer.is_global_zero:  # which leaves all as it is: the first process cleans up
-        found = run.latest_valid_checkpoint()
+        found = latest_valid_checkpoint(run)
         return found[0] if found else None
-    found = run.roll_back()
+    found = roll_back(run)
     if found is None:
         console.print("No checkpoint yet: beginning anew")
         return None

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
 from tiny_mnist.runs.folder import Row, RunFolder
+from tiny_mnist.runs.recovery import event_file_sizes
 from tiny_mnist.training.lit_module import LitClassifier
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class Recorder(Checkpoint):
                 writer.flush()
             for logger in trainer.loggers:
                 logger.save()
-            checkpoint["curves"] = self.run.curve_sizes()
+            checkpoint["curves"] = event_file_sizes(self.run)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the row of the epoch."""
