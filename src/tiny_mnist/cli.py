@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -23,7 +22,7 @@ class Commands(TyperGroup):
         use_lenient_streams()
         return super().main(*args, **kwargs)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run one command.
 
         Raises:
@@ -45,7 +44,7 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=F
 
 RunArgument = Annotated[
     Path,
-    typer.Argument(metavar="RUN", help="A run folder, such as runs/2026-…, or latest."),
+    typer.Argument(help="A run folder, such as runs/2026-…, or latest."),
 ]
 RunOption = Annotated[
     Path | None,
@@ -132,13 +131,20 @@ class Format(str, Enum):
 
     onnx = "onnx"
     safetensors = "safetensors"
+    html = "html"
+    c = "c"
 
 
 @app.command()
 def export(
     run: RunArgument,
     file_format: Annotated[
-        Format, typer.Option("--format", help="onnx: the network; safetensors: its weights.")
+        Format,
+        typer.Option(
+            "--format",
+            help="onnx: the network; safetensors: its weights; html: a page to draw on; "
+            "c: integer C99 for microcontrollers.",
+        ),
     ] = Format.onnx,
     int8: Annotated[
         bool, typer.Option("--int8", help="ONNX of eight bits, calibrated on training images.")
@@ -157,31 +163,24 @@ def export(
     from tiny_mnist.runs.folder import resolve_trained_run
     from tiny_mnist.system.atomic_files import check_can_write
 
-    if int8 and file_format is Format.safetensors:
+    if int8 and file_format is not Format.onnx:
         raise typer.BadParameter("is for --format onnx only", param_hint="--int8")
     folder = resolve_trained_run(run)
     path = out or folder.path / f"tiny-mnist{'-int8' if int8 else ''}.{file_format.value}"
     check_can_write(path)
 
     from tiny_mnist.data import download
-    from tiny_mnist.export import export as exporter
+    from tiny_mnist.export.export import FORMATS
+    from tiny_mnist.export.export import export as write
     from tiny_mnist.runs import load_network, provenance
 
+    chosen = FORMATS["onnx-int8" if int8 else file_format.value]
     network = load_network(folder, trust)
     origin = provenance(folder, network)
     mnist = download.load(root or download.default_root())
-    check = exporter.export(network, path, mnist, origin, file_format.value, int8)
-    typer.echo(
-        f"{printable(path)}: {path.stat().st_size:,} bytes\n"
-        f"{check.accuracy:.2f} % of the test images read right, PyTorch {check.torch_accuracy:.2f} "
-        f"%; {check.agreement:.2f} % read alike\n"
-        f"Largest difference of a log-probability: {check.largest_difference:.2g}"
-    )
-    if check.agreement < 99.9:
-        typer.echo(
-            "warning: less than 99.9 % of the test images are read alike; measure whether that is "
-            "enough before you use the file"
-        )
+    result = write(network, path, mnist, origin, chosen)
+    typer.echo(f"{printable(path)}: {path.stat().st_size:,} bytes")
+    typer.echo("\n".join(result.describe()))
 
 
 @app.command()
@@ -258,9 +257,10 @@ def demo(
 
     from tiny_mnist.demo.app import serve
 
-    serve(
-        folder, host, port, lambda at: typer.echo(f"Open {at} in a browser; Ctrl+C ends it."), trust
-    )
+    def announce(address: str) -> None:
+        typer.echo(f"Open {address} in a browser; Ctrl+C ends it.")
+
+    serve(folder, host, port, announce, trust)
 
 
 @contextmanager

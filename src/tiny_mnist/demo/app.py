@@ -53,6 +53,7 @@ def serve(
         host: address to listen on.
         port: None takes the first free one from 7860 on.
         print_fn: is told the address of the page.
+        trust: whether the run may name classes outside this project.
 
     Raises:
         UserError: Gradio is not installed, there is no such run, or the address cannot be had.

@@ -1,4 +1,4 @@
-"""The files of `tiny-mnist evaluate`: `evaluation.json`, and `report.html` with all figures inside."""
+"""The files of `tiny-mnist evaluate`: `evaluation.json`, and `report.html` with all figures."""
 
 import base64
 import io
