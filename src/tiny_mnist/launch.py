@@ -20,7 +20,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from tiny_mnist.errors import UserError, format_error, shown
+from tiny_mnist.errors import UserError, display_path, format_error
 from tiny_mnist.sweeps import job as sweep
 from tiny_mnist.system.memory import tune_malloc
 from tiny_mnist.system.processes import is_rank_zero
@@ -224,7 +224,7 @@ def how_to_go_on(folder: Path) -> str:
     """The end of a message about a run that came to an early end."""
     if not (folder / ".hydra" / "config.yaml").exists():
         return ""
-    return f"; go on with: python train.py {shlex.quote(f'resume={shown(folder)}')}"
+    return f"; go on with: python train.py {shlex.quote(f'resume={display_path(folder)}')}"
 
 
 def stop(error: Exception, folder: Path | None = None) -> NoReturn:

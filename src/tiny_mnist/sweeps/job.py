@@ -21,7 +21,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from tiny_mnist.errors import UserError, format_error, shown
+from tiny_mnist.errors import UserError, display_path, format_error
 from tiny_mnist.system.atomic_files import atomic_write
 from tiny_mnist.system.processes import env_world_size
 
@@ -118,7 +118,7 @@ class Sweep:
             self.draw(ranking)
             console.print("", ranking.table(), sep="\n")
             console.print(*ranking.notes(), sep="\n", soft_wrap=True)
-        console.print(f"\nSweep folder: {shown(self.folder)}", soft_wrap=True)
+        console.print(f"\nSweep folder: {display_path(self.folder)}", soft_wrap=True)
         failures = self.failures
         if self.jobs is None or finished < self.jobs:
             done = f"{finished} of {self.jobs}" if self.jobs else str(finished)
@@ -414,4 +414,4 @@ def score(summary: Path) -> float:
 
 def how_to_go_on(folder: Path) -> str:
     """The command that resumes a sweep."""
-    return f"python train.py -m {shlex.quote(f'resume_sweep={shown(folder)}')}"
+    return f"python train.py -m {shlex.quote(f'resume_sweep={display_path(folder)}')}"

@@ -33,7 +33,7 @@ from rich.table import Table
 
 from tiny_mnist.config.loading import load_config, resolve_config
 from tiny_mnist.config.schema import validate
-from tiny_mnist.errors import DataError, UserError, format_error, shown
+from tiny_mnist.errors import DataError, UserError, display_path, format_error
 from tiny_mnist.runs.folder import FAILURE, PRUNED
 from tiny_mnist.sweeps.job import HELD_OUT, all_hold_out, config_folder, is_hydras
 from tiny_mnist.sweeps.progress import watch
@@ -335,7 +335,7 @@ class Search:
     @property
     def command(self) -> str:
         """What goes on with the search."""
-        return f"python train.py {shlex.quote(f'search={shown(self.folder)}')}"
+        return f"python train.py {shlex.quote(f'search={display_path(self.folder)}')}"
 
     def report(self) -> None:
         """Print and write down what has come out so far."""
@@ -369,7 +369,7 @@ class Search:
             again = shlex.join(["python", "train.py", "-m", *constant, *chosen, "seed=1,2,3,4,5"])
             console.print(f"  {again}", markup=False)
             self.draw(len(done))
-        console.print(f"Search folder: {shown(self.folder)}")
+        console.print(f"Search folder: {display_path(self.folder)}")
         if len(trials) < self.options.trials or counts["running"]:
             console.print(f"Go on with: {self.command}", markup=False)
 

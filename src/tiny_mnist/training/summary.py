@@ -14,9 +14,9 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from tiny_mnist.config.loading import NOT_OF_THE_RUN
 from tiny_mnist.data import MNISTDataModule
-from tiny_mnist.errors import shown
+from tiny_mnist.errors import display_path
 from tiny_mnist.evaluation import plots
-from tiny_mnist.evaluation.metrics import predict
+from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.models.tiny_cnn import parameter_count
 from tiny_mnist.runs.metadata import commit, device_name, weights_sha256
 from tiny_mnist.training.builders import Records
@@ -135,7 +135,7 @@ def closing_lines(
     summary: Mapping[str, Any], records: Records, data: pl.LightningDataModule
 ) -> list[str]:
     """One line each: the result and what it is about, the time, where things are."""
-    folder = shown(records.metrics.run.path)
+    folder = display_path(records.metrics.run.path)
     lines = []
     if summary.get("val_accuracy") is not None:
         lines.append(

@@ -8,6 +8,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
 
+from tiny_mnist.runs.folder import EVENT_SUFFIX
+
 TAGS = {"loss": "loss", "accuracy": "accuracy (%)"}
 EPOCH_METRIC = re.compile(r"(train|val|test)_(loss|accuracy|images)")
 
@@ -24,7 +26,9 @@ class CurveLogger(TensorBoardLogger):
     """
 
     def __init__(self, save_dir: str | Path) -> None:
-        super().__init__(save_dir, name="", version="", default_hp_metric=False)
+        super().__init__(
+            save_dir, name="", version="", default_hp_metric=False, filename_suffix=EVENT_SUFFIX
+        )
         self.writers: dict[str, SummaryWriter] = {}
         self.pending: dict[str, float] = {}
 
@@ -44,7 +48,9 @@ class CurveLogger(TensorBoardLogger):
             split, _, quantity = name.partition("_")
             if quantity in TAGS:
                 if split not in self.writers:
-                    self.writers[split] = SummaryWriter(Path(self.save_dir) / split)
+                    self.writers[split] = SummaryWriter(
+                        Path(self.save_dir) / split, filename_suffix=EVENT_SUFFIX
+                    )
                 self.writers[split].add_scalar(TAGS[quantity], value, epoch)
         self.pending = {}
 
