@@ -68,7 +68,7 @@ class RunFolder:
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.lock, timeout=0):
+            with FileLock(self.lock, timeout=0, is_singleton=True):  # one process may open it twice
                 yield
         except Timeout:
             raise UserError(f"another process is training in {self.path}") from None
