@@ -38,7 +38,7 @@ def evaluate(
 
     from tiny_mnist.data import download
     from tiny_mnist.evaluation import report as evaluation_report
-    from tiny_mnist.evaluation.metrics import evaluate, steps
+    from tiny_mnist.evaluation.metrics import PASSES, evaluate
     from tiny_mnist.runs import RunFolder, load_network, provenance
     from tiny_mnist.system.atomic_files import check_can_write
     from tiny_mnist.system.memory import tune_malloc
@@ -50,7 +50,7 @@ def evaluate(
         origin = provenance(RunFolder(run), network)
         check_can_write(files.numbers)
         mnist = download.load(root or download.default_root())
-        with progress(steps()) as advance:
+        with progress(PASSES) as advance:
             evaluation = evaluate(network, mnist.test_images, mnist.test_labels, advance)
         files.write(evaluation, mnist.test_images, origin)
     typer.echo("\n".join([*evaluation_report.closing_lines(evaluation), ""]))
@@ -106,6 +106,11 @@ def export(
         f"%; {check.agreement:.2f} % read alike\n"
         f"Largest difference of a log-probability: {check.largest_difference:.2g}"
     )
+    if check.agreement < 99.9:
+        typer.echo(
+            "warning: less than 99.9 % of the test images are read alike; measure whether that is "
+            "enough before you use the file"
+        )
 
 
 @app.command()

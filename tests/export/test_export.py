@@ -62,9 +62,24 @@ def test_eight_bits_of_the_shipped_network_read_as_well(mnist: Mnist, tmp_path: 
     check = export(network, path, few(mnist), {"seed": 0, "test_accuracy": 99.5}, int8=True)
     assert path.stat().st_size <= 30_000
     assert check.accuracy == pytest.approx(check.torch_accuracy, abs=0.2)
+    assert check.agreement >= 99.7
     model = onnx.load(path)
     assert sum(node.op_type == "QLinearConv" for node in model.graph.node) == 6
     assert {"seed", "test_accuracy", "quantization"} <= {p.key for p in model.metadata_props}
+
+
+def test_eight_bit_file_gives_the_same_result_with_and_without_vnni(
+    mnist: Mnist, tmp_path: Path
+) -> None:
+    path = tmp_path / "int8.onnx"
+    export(load_safetensors(SHIPPED), path, few(mnist), {}, int8=True)
+    results = []
+    for precise in ("0", "1"):  # 1: 32-bit sums, as VNNI computes them
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.x64quantprecision", precise)
+        session = onnxruntime.InferenceSession(path, options)
+        results.append(session.run(None, {"images": mnist.test_images[:1000].numpy()})[0])
+    np.testing.assert_allclose(results[0], results[1], atol=1e-4)
 
 
 def test_safetensors_hold_the_network_itself(

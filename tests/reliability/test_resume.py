@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from support.program import RUN, Command, outcome
+from support.outcomes import outcome
+from support.program import RUN, Command
 from tiny_mnist.errors import UserError
 from tiny_mnist.runs.folder import RunFolder, latest_unfinished_run
 

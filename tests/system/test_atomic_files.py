@@ -1,11 +1,10 @@
 """Files are whole or absent."""
 
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tiny_mnist.system.atomic_files import UNFINISHED, atomic_write, remove_unfinished
+from tiny_mnist.system.atomic_files import atomic_write
 
 
 def test_a_failed_write_leaves_the_previous_file_and_no_other(tmp_path: Path) -> None:
@@ -40,14 +39,3 @@ def test_a_folder_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="gone/file"), atomic_write(path):
         pass
     assert not path.parent.exists()
-
-
-def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    (tmp_path / "below").mkdir()
-    with suppress(OSError), atomic_write(tmp_path / "below" / "file"):
-        (unfinished,) = (tmp_path / "below").iterdir()
-        left = unfinished.with_name(f"{unfinished.name}2{UNFINISHED}")
-        left.touch()
-    (tmp_path / "mine").touch()
-    remove_unfinished(tmp_path)
-    assert {path.name for path in tmp_path.rglob("*")} == {"below", "file", "mine"}

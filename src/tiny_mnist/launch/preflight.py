@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.config.schema import validate
-from tiny_mnist.errors import UserError, shown
+from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.launch.resume import check_log
 from tiny_mnist.launch.stop import stopping
 from tiny_mnist.runs.folder import RunFolder
@@ -35,7 +35,7 @@ class PreflightCallback(Callback):
                 if is_rank_zero():
                     check_new_folder(RunFolder(folder))
             if is_rank_zero():  # loading PyTorch takes seconds
-                print(f"Run folder: {shown(folder)}", flush=True)
+                print(f"Run folder: {display_path(folder)}", flush=True)
             if config.get("resume") is None:
                 from tiny_mnist.training.train import check_optim
 

@@ -9,7 +9,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from tiny_mnist.errors import UserError, shown
+from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.runs.folder import FAILURE, job_number
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
 from tiny_mnist.sweeps.plan import HELD_OUT, HELD_OUT_NOTE, MULTIRUN, Job, Plan, hold_out
@@ -83,7 +83,7 @@ class GridSweeper(BasicSweeper):
             raise UserError(f"{plan.folder} is a search with Optuna; add hydra/sweeper=optuna")
         plan.prepare_jobs()
         jobs = self.split_arguments(plan.parse(plan.overrides), None)[0]
-        print(f"Sweep folder: {shown(plan.folder)} ({len(jobs)} jobs)", flush=True)
+        print(f"Sweep folder: {display_path(plan.folder)} ({len(jobs)} jobs)", flush=True)
         configs = [plan.compose(job) for job in jobs]
         if hold_out(plan, configs):
             print(HELD_OUT_NOTE)
@@ -136,7 +136,7 @@ def report(plan: Plan, jobs: int) -> None:
         save(plot_sweep(ranking.configurations, ranking.split), plan.folder / "sweep.png")
         console.print("", ranking.table(), sep="\n")
         console.print(*ranking.notes(), sep="\n", soft_wrap=True, markup=False)
-    console.print(f"\nSweep folder: {shown(plan.folder)}", soft_wrap=True, markup=False)
+    console.print(f"\nSweep folder: {display_path(plan.folder)}", soft_wrap=True, markup=False)
     if finished < jobs:
         failed = failures(plan.folder)
         told = f", {len(failed)} failed" if failed else ""

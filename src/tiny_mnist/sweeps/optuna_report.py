@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tiny_mnist.errors import shown
+from tiny_mnist.errors import display_path
 from tiny_mnist.sweeps.optuna_study import check_params, complete
 from tiny_mnist.sweeps.plan import Job, Plan
 from tiny_mnist.system.atomic_files import atomic_write
@@ -70,7 +70,7 @@ def report(
         again = shlex.join(["python", "train.py", "-m", *fixed, *chosen, "seed=1,2,3,4,5"])
         console.print(f"  {again}")
         draw(plan, study, space, len(done))
-    console.print(f"Sweep folder: {shown(plan.folder)}")
+    console.print(f"Sweep folder: {display_path(plan.folder)}")
     if len(trials) < total or counts["running"]:
         console.print(f"Go on with: {plan.resuming_command}")
 

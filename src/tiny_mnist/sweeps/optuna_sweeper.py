@@ -16,7 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from tiny_mnist.errors import UserError, shown
+from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.runs.folder import FAILURE, PRUNED
 from tiny_mnist.sweeps.grid_sweeper import check_components_of
 from tiny_mnist.sweeps.job import job_folder
@@ -96,7 +96,7 @@ class OptunaSweeper(Sweeper):
 
         self.space, self.constant = search_space(plan)
         plan.prepare_jobs()
-        print(f"Sweep folder: {shown(plan.folder)} ({self.n_trials} trials)", flush=True)
+        print(f"Sweep folder: {display_path(plan.folder)} ({self.n_trials} trials)", flush=True)
         corners = [overrides_of(each) for each in corner_jobs(self.space)]
         configs = [plan.compose([*self.constant, *corner]) for corner in corners]
         if "data.val_size" not in plan.keys and not all(

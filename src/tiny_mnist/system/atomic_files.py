@@ -68,9 +68,3 @@ def flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed process had begun to write, here and in the folders below."""
-    for path in folder.rglob(f".*{UNFINISHED}"):
-        path.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from rich.console import Console
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from tiny_mnist.data import MNISTDataModule
-from tiny_mnist.errors import shown
+from tiny_mnist.errors import display_path
 from tiny_mnist.evaluation import plots
 from tiny_mnist.evaluation.metrics import predict
 from tiny_mnist.models.tiny_cnn import parameter_count
@@ -118,7 +118,7 @@ def closing_lines(
     measured = [row["test_accuracy"] is not None for row in rows]
     seen = "after every epoch" if all(measured) else f"{sum(measured)} time(s)"
     seconds, speed = summary["training_seconds"], summary["images_per_second"]
-    folder = shown(run.path)
+    folder = display_path(run.path)
     lines = [
         f"Test accuracy: {summary['test_accuracy']:.2f} % after the last epoch, "
         f"on {images} (looked at {seen}; nothing was selected on them)",

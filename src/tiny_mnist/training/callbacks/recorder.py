@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
-from tiny_mnist.runs.folder import Row, RunFolder
+from tiny_mnist.runs.folder import EVENT_SUFFIX, Row, RunFolder
 from tiny_mnist.runs.recovery import event_file_sizes
 from tiny_mnist.training.lit_module import LitClassifier
 
@@ -27,7 +27,9 @@ class CurveLogger(TensorBoardLogger):
     """TensorBoard files directly in the run folder."""
 
     def __init__(self, run: RunFolder) -> None:
-        super().__init__(run.path, name="", version="", default_hp_metric=False)
+        super().__init__(
+            run.path, name="", version="", default_hp_metric=False, filename_suffix=EVENT_SUFFIX
+        )
 
     def save(self) -> None:
         """Flush. No hparams.yaml: `.hydra/` holds the configuration."""
@@ -72,7 +74,8 @@ class Recorder(Checkpoint):
         self.running_since = self.epoch_started = perf_counter()  # in the middle of it, if resumed
         if trainer.is_global_zero:
             self.writers = {
-                split: SummaryWriter(self.run.path / split) for split in ("train", self.eval_split)
+                split: SummaryWriter(self.run.path / split, filename_suffix=EVENT_SUFFIX)
+                for split in ("train", self.eval_split)
             }
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
