@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from omegaconf.errors import OmegaConfBaseException
 
-from tiny_mnist.errors import UserError, format_error, display_path
+from tiny_mnist.errors import UserError, display_path, format_error
 from tiny_mnist.sweeps.job import resume_override
 from tiny_mnist.system.processes import is_rank_zero
 from tiny_mnist.system.signals import Interrupted

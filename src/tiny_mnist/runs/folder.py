@@ -142,7 +142,7 @@ class RunFolder:
         self.check_no_links()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         try:
-            # A singleton: one process may open the folder twice, to write its configuration and to train.
+            # A singleton: one process may open the folder twice, as a launch and its training do.
             lock = FileLock(
                 self.lock, timeout=LOCK_TIMEOUT, poll_interval=LOCK_POLL, is_singleton=True
             )

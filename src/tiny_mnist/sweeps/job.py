@@ -1,4 +1,4 @@
-"""One job of a sweep: skip it when it is finished, resume it when it was begun, record a failure."""
+"""One job of a sweep: skip a finished one, resume a begun one, record a failure."""
 
 import errno
 import json
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -65,11 +66,10 @@ def save_config(run: RunFolder, config: DictConfig) -> None:
         run: the run, which this process has opened.
         config: of the run.
     """
-    hydra = HydraConfig.instance().cfg
-    files = {"config.yaml": config}
-    if hydra is not None:
-        files["hydra.yaml"] = hydra
-        files["overrides.yaml"] = hydra.hydra.overrides.task
+    files: dict[str, Any] = {"config.yaml": config}
+    if HydraConfig.initialized():
+        files["hydra.yaml"] = HydraConfig.instance().cfg
+        files["overrides.yaml"] = HydraConfig.get().overrides.task
     run.configuration.parent.mkdir(exist_ok=True)
     for name, content in files.items():
         with atomic_write(run.configuration.with_name(name)) as file:

@@ -55,10 +55,8 @@ def load_study(sweeper: DictConfig, folder: Path) -> "optuna.Study":
         AttributeError, optuna.exceptions.OptunaError,
     ) as error:  # fmt: skip
         cause = getattr(error, "orig", None) or error.__cause__ or error
-        raise UserError(
-            f"the study in {(sweeper.storage and 'hydra.sweeper.storage') or folder / STUDY} cannot "
-            f"be used: {one_line(cause)[:200]}"
-        ) from error
+        place = "hydra.sweeper.storage" if sweeper.storage else folder / STUDY
+        raise UserError(f"{place} cannot be used as a study: {one_line(cause)[:200]}") from error
     study.pruner = (
         quiet_instantiate(sweeper.pruner) if sweeper.pruner else optuna.pruners.NopPruner()
     )

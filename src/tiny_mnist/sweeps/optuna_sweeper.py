@@ -47,8 +47,7 @@ class OptunaSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Keep what the launcher will need."""
-        self.hydra_context, self.task_function = hydra_context, task_function
-        self.config = config
+        self.context, self.task_function, self.settings = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> None:
         """Run trials until there are enough.
@@ -68,16 +67,16 @@ class OptunaSweeper(Sweeper):
                 raise UserError(f"hydra.sweeper.{name} should be a whole number of at least 1")
         if self.study_options.get("direction") != "maximize":
             raise UserError("hydra.sweeper.direction: an accuracy can only be maximized")
-        plan = Plan(self.config, self.hydra_context.config_loader, arguments, self.params)
+        plan = Plan(self.settings, self.context.config_loader, arguments, self.params)
         self.prepare(plan)
         plan.begin()
-        study = load_study(self.config.hydra.sweeper, plan.folder)
+        study = load_study(self.settings.hydra.sweeper, plan.folder)
         trials = Trials(
-            study, self.space, plan.folder, self.config.hydra.sweeper.sampler, self.n_trials
+            study, self.space, plan.folder, self.settings.hydra.sweeper.sampler, self.n_trials
         )
-        launcher = make_launcher(self.config, self.hydra_context, self.task_function, self.n_jobs)
+        launcher = make_launcher(self.settings, self.context, self.task_function, self.n_jobs)
         try:
-            with running(self.config, plan.folder, self.n_trials):
+            with running(self.settings, plan.folder, self.n_trials):
                 while claimed := trials.claim(self.n_jobs):
                     try:
                         self.run_batch(plan, study, launcher, claimed)
@@ -118,7 +117,7 @@ class OptunaSweeper(Sweeper):
         if path.exists() and not plan.resumed:
             from tiny_mnist.sweeps.plan import saved_overrides
 
-            known = saved_overrides(path, self.config, plan.loader)
+            known = saved_overrides(path, self.settings, plan.loader)
             if known != plan.overrides:
                 raise UserError(
                     f"{plan.folder} holds a sweep of {' '.join(known)}; choose another "
