@@ -148,10 +148,10 @@ def predict(
     The exit status is 1 if any file could not be read as a picture.
     """
     from tiny_mnist.inference.output import report
-    from tiny_mnist.inference.predictor import network_of, pretrained_network
+    from tiny_mnist.inference.predictor import pretrained_network, run_network
 
     with one_line_errors():
-        report(pictures, network_of(run) if run else pretrained_network(), as_json, show)
+        report(pictures, run_network(run) if run else pretrained_network(), as_json, show)
 
 
 @app.command()

@@ -12,11 +12,14 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from tiny_mnist.inference.ink import find_ink, ink_contrast
 from tiny_mnist.inference.mnist_format import (
+    CENTRE,
+    DIGIT_SIDE,
+    SIDE,
     Box,
     bounding_box,
     draw_greys,
@@ -31,7 +34,8 @@ from tiny_mnist.inference.paper import (
     remove_printed_lines,
     shrink,
 )
-from tiny_mnist.inference.segmentation import group_strokes
+from tiny_mnist.inference.row_reading import find_row_digits, verify_images
+from tiny_mnist.inference.segmentation import frame_mask, largest_group
 
 LARGE_SIDE = 800  # pixels: longer side of the picture from which digits are drawn
 MIN_SIDE = 160  # smaller pictures are enlarged to this
@@ -53,6 +57,10 @@ class Digit(NamedTuple):
     """In pixels of the picture."""
     image: UInt8[ndarray, "28 28"]
     """As in MNIST, light on black."""
+    row: int
+    """From the top, starting at 0."""
+    verifier: Float32[ndarray, "11"]
+    """Log-probabilities of the ten digits and of anything else, by the network that judges them."""
 
 
 class Hypothesis(NamedTuple):
@@ -84,29 +92,50 @@ def find_digits(picture: Colours) -> list[Digit]:
     Args:
         picture: RGB, of any size.
     """
+    if (already := find_mnist_image(picture)) is not None:
+        return [already]
     large, scale = resize(picture, LARGE_SIDE)
     coarse, _ = resize(large, SEARCH_SIDE)
     small = max(picture.shape[:2]) <= SCREEN_SIDE
     scored = [item for item in score_hypotheses(coarse, small) if item[0] >= MIN_SCORE]
     for _score, hypothesis in sorted(scored, key=lambda item: -item[0]):
         segmentation = apply_hypothesis(large, hypothesis)
-        groups = group_strokes(
-            find_ink(segmentation.contrast), segmentation.rim, hypothesis.cut
-        )
-        if groups:
+        mask = find_ink(segmentation.contrast)
+        if found := find_row_digits(mask, segmentation.rim, hypothesis.cut):
             break
     else:
         return []
     digits = []
-    for group in groups:
-        box = rescale(bounding_box(group), 1 / scale, picture.shape[:2])
+    for one in found:
+        box = rescale(one.box, 1 / scale, picture.shape[:2])
         if box.size > GREY_SIZE:
-            image = draw_mask(group)
+            image = draw_mask(one.mask)
         else:
             original = apply_hypothesis(picture, hypothesis) if scale > 1 else segmentation
-            image = draw_greys(group, original.contrast)
-        digits.append(Digit(box, image))
-    return sorted(digits, key=lambda digit: digit.box.left)
+            whole = np.zeros(mask.shape, bool)
+            whole[one.box.top : one.box.bottom, one.box.left : one.box.right] = one.mask
+            image = draw_greys(whole, original.contrast)
+        digits.append(Digit(box, image, one.row, one.verifier))
+    return digits
+
+
+def find_mnist_image(picture: Colours) -> Digit | None:
+    """The digit of a picture that is in MNIST's format already; None for any other picture.
+
+    Such a picture is 28×28 and grey, its digit light on black, 20 pixels high or wide, its centre
+    of mass in the middle, and it looks like a digit.
+    """
+    grey = picture[..., 0]
+    if grey.shape != (SIDE, SIDE) or (picture != grey[..., None]).any() or not grey.any():
+        return None
+    box = bounding_box(grey > 0)
+    rows, columns = (grey.sum(axis, dtype=float) / grey.sum(dtype=float) for axis in (1, 0))
+    centre = [float(part @ np.arange(SIDE)) for part in (rows, columns)]
+    centred = all(abs(place - CENTRE) <= 1 for place in centre)
+    if not centred or not DIGIT_SIDE - 1 <= box.size <= DIGIT_SIDE:
+        return None
+    scores = verify_images(grey[None])[0]
+    return Digit(box, grey, 0, scores) if scores[:10].max() > np.log(0.5) else None
 
 
 def score_hypotheses(picture: Colours, small: bool) -> Iterator[tuple[float, Hypothesis]]:
@@ -125,12 +154,14 @@ def score_hypotheses(picture: Colours, small: bool) -> Iterator[tuple[float, Hyp
             segmentation = apply_hypothesis(picture, hypothesis)
             mask = find_ink(segmentation.contrast)
             penalty = OFF_SHEET_PENALTY if sheet is not None and not on_sheet else 0.0
-            if inner := group_strokes(mask, segmentation.rim, cut=False):
-                yield digit_score(inner[0], mask, segmentation) - penalty, hypothesis
+            inner = largest_group(mask, segmentation.rim, cut=False)
+            if inner is not None:
+                yield digit_score(inner, mask, segmentation) - penalty, hypothesis
             if not on_sheet and (mask & segmentation.rim).any():
-                touching = group_strokes(mask, segmentation.rim, cut=True)[0]
-                score = digit_score(touching, mask, segmentation) - penalty
-                yield score, hypothesis._replace(cut=True)
+                touching = largest_group(mask, segmentation.rim, cut=True)
+                if touching is not None:
+                    score = digit_score(touching, mask, segmentation) - penalty
+                    yield score, hypothesis._replace(cut=True)
 
 
 def apply_hypothesis(picture: Colours, hypothesis: Hypothesis) -> Segmentation:
@@ -144,10 +175,20 @@ def apply_hypothesis(picture: Colours, hypothesis: Hypothesis) -> Segmentation:
         light[~sheet] = np.median(light[sheet], axis=0)
     contrast = ink_contrast(light, hypothesis.stroke_reach)
     if hypothesis.stroke_reach is not None:
-        contrast = remove_printed_lines(contrast)
+        contrast = remove_printed_lines(remove_frames(contrast))
     contrast[~sheet] = 0
     inner = cv2.erode(np.pad(sheet, 1).astype(np.uint8), np.ones((3, 3), np.uint8))[1:-1, 1:-1]
     return Segmentation(contrast, light, sheet & (inner == 0))
+
+
+def remove_frames(contrast: Contrast) -> Contrast:
+    """The contrast without the printed boxes of a form."""
+    mask = find_ink(contrast)
+    frames = frame_mask(mask)
+    if not frames.any():
+        return contrast
+    near = cv2.dilate(frames.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return np.where(near & ~(mask & ~frames), np.minimum(contrast, 0), contrast)
 
 
 def digit_score(mask: Mask, ink: Mask, segmentation: Segmentation) -> float:
