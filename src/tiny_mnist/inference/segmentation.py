@@ -13,6 +13,8 @@ from tiny_mnist.inference.paper import Mask
 MAX_COMPONENTS = 80  # the largest ones are looked at; more are noise
 MAX_ROWS_OF_CUT = 64  # cuts are searched in a component shrunk to this height
 MAX_CUTS = 24  # of one component
+CUT_DISTANCE = 0.1  # between cuts, in heights of the component
+MAX_CROSSING = 3.0  # widths of the stroke that a cut may go through
 
 Labels = Int32[ndarray, "height width"]
 
@@ -219,13 +221,14 @@ def find_cuts(mask: Bool[ndarray, "height width"]) -> list[Cut]:
     middle = rows // 2
     total = down[middle] + up[rows - 1 - middle] - ink[middle]
     cuts: list[Cut] = []
-    order = np.argsort(total + 0.02 * np.abs(np.arange(columns) - columns / 2) / columns)
+    apart = max(2, round(CUT_DISTANCE * rows))
     taken: list[int] = []
-    apart = max(2, round(0.08 * rows))
-    for column in order.tolist():
-        if len(cuts) == MAX_CUTS or total[column] > 3 * stroke:
+    for column in np.argsort(total, kind="stable").tolist():
+        if len(cuts) == MAX_CUTS or total[column] > MAX_CROSSING * stroke:
             break
-        if column < 2 or column > columns - 3 or any(abs(column - c) < apart for c in taken):
+        lowest = total[max(0, column - apart) : column + apart + 1].min()
+        near = any(abs(column - other) <= apart for other in taken)
+        if column < 2 or column > columns - 3 or near or total[column] > lowest:
             continue
         taken.append(column)
         way = np.zeros(rows)
