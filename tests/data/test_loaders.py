@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tiny_mnist.data.loaders import Batch, EvaluationLoader, Shard, TrainingLoader
 from tiny_mnist.data.transforms import Augmentation
-from tiny_mnist.training.lit_module import LossAndAccuracy
+from tiny_mnist.training.metrics import LossAndAccuracy
 
 ALL = 1000
 IMAGES = torch.randint(256, (ALL, 28, 28), generator=torch.Generator().manual_seed(0)).byte()
