@@ -63,13 +63,20 @@ class Format(str, Enum):
 
     onnx = "onnx"
     safetensors = "safetensors"
+    html = "html"
+    c = "c"
 
 
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder, such as runs/2026-…")],
     file_format: Annotated[
-        Format, typer.Option("--format", help="onnx: the network; safetensors: its weights.")
+        Format,
+        typer.Option(
+            "--format",
+            help="onnx: the network; safetensors: its weights; html: a page to draw on; "
+            "c: integer C99 for microcontrollers.",
+        ),
     ] = Format.onnx,
     int8: Annotated[
         bool, typer.Option("--int8", help="ONNX of eight bits, calibrated on training images.")
@@ -87,30 +94,22 @@ def export(
     ONNX takes raw images, uint8 [batch, 28, 28], light on dark, and gives log-probabilities.
     """
     from tiny_mnist.data import download
-    from tiny_mnist.export import export as exporter
+    from tiny_mnist.export.export import FORMATS, export
     from tiny_mnist.runs import RunFolder, load_network, provenance
     from tiny_mnist.system.atomic_files import check_can_write
 
-    if int8 and file_format is Format.safetensors:
+    if int8 and file_format is not Format.onnx:
         raise typer.BadParameter("is for --format onnx only", param_hint="--int8")
-    path = out or run / f"tiny-mnist{'-int8' if int8 else ''}.{file_format.value}"
+    chosen = FORMATS["onnx-int8" if int8 else file_format.value]
+    path = out or run / chosen.file_name
     with one_line_errors():
         network = load_network(run)
         origin = provenance(RunFolder(run), network)
         check_can_write(path)
         mnist = download.load(root or download.default_root())
-        check = exporter.export(network, path, mnist, origin, file_format.value, int8)
-    typer.echo(
-        f"{path}: {path.stat().st_size:,} bytes\n"
-        f"{check.accuracy:.2f} % of the test images read right, PyTorch {check.torch_accuracy:.2f} "
-        f"%; {check.agreement:.2f} % read alike\n"
-        f"Largest difference of a log-probability: {check.largest_difference:.2g}"
-    )
-    if check.agreement < 99.9:
-        typer.echo(
-            "warning: less than 99.9 % of the test images are read alike; measure whether that is "
-            "enough before you use the file"
-        )
+        result = export(network, path, mnist, origin, chosen)
+    typer.echo(f"{path}: {path.stat().st_size:,} bytes")
+    typer.echo("\n".join(result.describe()))
 
 
 @app.command()

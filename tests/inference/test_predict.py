@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from tiny_mnist.cli import app
 from tiny_mnist.errors import UserError
-from tiny_mnist.inference.image_io import decode, rgb
-from tiny_mnist.inference.predictor import pretrained_network, read
 from tiny_mnist.inference.detect import find_digits
+from tiny_mnist.inference.image_io import decode, rgb
 from tiny_mnist.inference.mnist_format import CENTRE
+from tiny_mnist.inference.predictor import pretrained_network, read
 
 
 def drawn(side: int = 200, width: int = 16, text: str = "7", offset: int = 0) -> np.ndarray:

@@ -26,7 +26,7 @@ from tiny_mnist.export.folding import FoldedNetwork, fold
 from tiny_mnist.export.format import CheckUnavailableError, ExportedFile, Tolerance
 from tiny_mnist.models.tiny_cnn import parameter_count
 
-TOLERANCE = Tolerance(log_probs=1e-4, agreement=100)
+TOLERANCE = Tolerance(log_probs=1e-4, agreement=100.0)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PATIENCE = 900  # seconds for all test images, on a busy machine
 STYLES = ("page.css", "sheet.css", "result.css")

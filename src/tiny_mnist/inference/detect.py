@@ -90,9 +90,7 @@ def find_digits(picture: Colours) -> list[Digit]:
     scored = [item for item in score_hypotheses(coarse, small) if item[0] >= MIN_SCORE]
     for _score, hypothesis in sorted(scored, key=lambda item: -item[0]):
         segmentation = apply_hypothesis(large, hypothesis)
-        groups = group_strokes(
-            find_ink(segmentation.contrast), segmentation.rim, hypothesis.cut
-        )
+        groups = group_strokes(find_ink(segmentation.contrast), segmentation.rim, hypothesis.cut)
         if groups:
             break
     else:

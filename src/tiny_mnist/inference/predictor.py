@@ -12,8 +12,8 @@ from numpy import ndarray
 
 from tiny_mnist.errors import UserError
 from tiny_mnist.inference import pretrained
-from tiny_mnist.inference.image_io import Pixels
 from tiny_mnist.inference.detect import Digit, find_digits
+from tiny_mnist.inference.image_io import Pixels
 from tiny_mnist.inference.mnist_format import Box
 
 if TYPE_CHECKING:
