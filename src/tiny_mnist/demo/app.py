@@ -176,9 +176,8 @@ def render_result(picture: str, network: nn.Module) -> str:
     template = ENVIRONMENT.get_template("answer.html")
     if not picture:
         return template.render(answer=None, shown=[])
-    (answer,) = read(
-        [("", lambda: decode(data_content(picture), "this file"))], in_pytorch(network)
-    )
+    source = "", lambda: decode(data_content(picture), "this file")
+    (answer,) = read([source], in_pytorch(network))  # type: ignore[arg-type]
     shown = [
         (
             digit,

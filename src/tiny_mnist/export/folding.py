@@ -54,6 +54,11 @@ class FoldedNetwork:
             sides.append(conv.output_side(sides[-1]))
         return sides
 
+    def channels_last_weight(self) -> Float[Tensor, "10 features"]:
+        """The weights of the linear layer for an input [row, column, channel]."""
+        side = self.sides[-1]
+        return self.weight.reshape(10, -1, side, side).permute(0, 2, 3, 1).flatten(1)
+
 
 def fold(network: nn.Module) -> FoldedNetwork:
     """Fold a sequence of convolutions, batch norms, ReLUs, max pools and one linear layer.

@@ -74,8 +74,9 @@ def render(folded: FoldedNetwork, parameters: int, metadata: dict[str, str]) -> 
         }
         for conv, side in zip(folded.convs, folded.sides, strict=False)
     ]
-    tensors = [tensor for conv in folded.convs for tensor in (conv.weight, conv.bias)]
-    numbers = [tensor.flatten() for tensor in (*tensors, folded.weight, folded.bias)]
+    # The page has channels innermost, PyTorch outermost.
+    tensors = [t for conv in folded.convs for t in (conv.weight.permute(0, 2, 3, 1), conv.bias)]
+    numbers = [t.flatten() for t in (*tensors, folded.channels_last_weight(), folded.bias)]
     weights = torch.cat(numbers).numpy().astype("<f4").tobytes()
     environment = Environment(
         loader=PackageLoader("tiny_mnist.export", "page"), autoescape=True,
