@@ -24,6 +24,7 @@ from tiny_mnist.errors import UserError, display_path, format_error
 from tiny_mnist.sweeps import job as sweep
 from tiny_mnist.system.memory import tune_malloc
 from tiny_mnist.system.processes import is_rank_zero
+from tiny_mnist.system.threads import configure_openmp
 
 TRACEBACK = "TINY_MNIST_TRACEBACK"
 
@@ -105,6 +106,7 @@ def run(main: Callable[[], None]) -> None:
 
     `HYDRA_FULL_ERROR=1` gives the traceback instead, as everywhere in Hydra.
     """
+    configure_openmp()
     tune_malloc()
     # What the user said; Lightning's processes inherit it.
     os.environ.setdefault(TRACEBACK, os.environ.get("HYDRA_FULL_ERROR", "0"))

@@ -390,10 +390,10 @@ def run_apart(folder: Path) -> float:
         UserError: it failed.
         Interrupted: it was told to stop, and has saved.
     """
-    from tiny_mnist.system.signals import Children, Interrupted
+    from tiny_mnist.system.signals import ChildProcesses, Interrupted
 
     command = [sys.executable, str(Path(sys.argv[0]).resolve()), f"resume={folder}"]
-    with Children() as children:
+    with ChildProcesses() as children:
         status = children.start(command).wait()
     if children.received:
         raise Interrupted(children.received[0])

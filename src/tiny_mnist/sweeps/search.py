@@ -38,7 +38,7 @@ from tiny_mnist.runs.folder import FAILURE, PRUNED
 from tiny_mnist.sweeps.job import HELD_OUT, all_hold_out, config_folder, is_hydras
 from tiny_mnist.sweeps.progress import watch
 from tiny_mnist.system.atomic_files import atomic_write
-from tiny_mnist.system.signals import Children, Interrupted
+from tiny_mnist.system.signals import ChildProcesses, Interrupted
 
 if TYPE_CHECKING:
     import optuna
@@ -312,7 +312,7 @@ class Search:
         command.append(f"search.trials={self.options.trials}")
         if self.options.storage:
             command.append(f"search.storage={self.options.storage}")
-        with Children() as children:
+        with ChildProcesses() as children:
             workers = [
                 children.start(
                     command, env=environment | {WORKER: "1"}, stdout=subprocess.DEVNULL,
