@@ -34,9 +34,9 @@ def test_training_needs_no_extra(tmp_path: Path, mnist_root: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "program"),
     [
-        ("predict", ("-m", "tiny_mnist.cli", "predict", "photo.png")),
-        ("export", ("-m", "tiny_mnist.cli", "export", "RUN")),
-        ("demo", ("-m", "tiny_mnist.cli", "demo")),
+        ("predict", ("tiny_mnist.cli:app", "predict", "photo.png")),
+        ("export", ("tiny_mnist.cli:app", "export", "RUN")),
+        ("demo", ("tiny_mnist.cli:app", "demo")),
         ("sweep", (str(TRAIN), "-m", "hydra/sweeper=optuna", "optim.max_lr=interval(0.1,1)")),
     ],
 )
