@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tiny_mnist.cli import app
 from tiny_mnist.data.download import Mnist
 from tiny_mnist.errors import UserError
-from tiny_mnist.evaluation.metrics import predict
+from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.export import export as exporter
 from tiny_mnist.export.export import export, load_safetensors
 from tiny_mnist.inference import pretrained

@@ -39,7 +39,13 @@ ENVIRONMENT = Environment(
 )
 
 
-def serve(run: Path | None, host: str, port: int | None, print_fn: Callable[[str], None]) -> None:
+def serve(
+    run: Path | None,
+    host: str,
+    port: int | None,
+    print_fn: Callable[[str], None],
+    trust: bool = False,
+) -> None:
     """Serve the page until the program is interrupted.
 
     Args:
@@ -47,6 +53,7 @@ def serve(run: Path | None, host: str, port: int | None, print_fn: Callable[[str
         host: address to listen on.
         port: None takes the first free one from 7860 on.
         print_fn: is told the address of the page.
+        trust: whether the run may name classes outside this project.
 
     Raises:
         UserError: Gradio is not installed, there is no such run, or the address cannot be had.
@@ -54,7 +61,7 @@ def serve(run: Path | None, host: str, port: int | None, print_fn: Callable[[str
     stay_local(host)
     with needs("demo", "gradio"):
         from gradio import themes
-    network = load_network(run) if run else load_safetensors(pretrained.WEIGHTS)
+    network = load_network(run, trust) if run else load_safetensors(pretrained.WEIGHTS)
     check_free(host, port)
     blocks = page(network, f"of {run}" if run else "that comes with tiny-mnist")
     _, address, _ = blocks.launch(

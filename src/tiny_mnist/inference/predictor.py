@@ -105,7 +105,7 @@ def pretrained_network() -> Network:
     return network
 
 
-def network_of(run: Path) -> Network:
+def network_of(run: Path, trust: bool = False) -> Network:
     """The network of a run folder, in PyTorch.
 
     Raises:
@@ -113,14 +113,14 @@ def network_of(run: Path) -> Network:
     """
     from tiny_mnist.runs import load_network
 
-    return in_pytorch(load_network(run))
+    return in_pytorch(load_network(run, trust))
 
 
 def in_pytorch(trained: "tiny_mnist.models.tiny_cnn.TinyCNN") -> Network:
     """A network as it was trained, to read with."""
     import torch
 
-    from tiny_mnist.evaluation.metrics import predict
+    from tiny_mnist.evaluation.predict import predict
 
     def network(images: UInt8[ndarray, "n 28 28"]) -> Float32[ndarray, "n 10"]:
         return predict(trained, torch.from_numpy(images)).numpy()
