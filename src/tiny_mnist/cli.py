@@ -232,9 +232,9 @@ def predict(
     folder = resolve_trained_run(run) if run else None
 
     from tiny_mnist.inference.output import report
-    from tiny_mnist.inference.predictor import network_of, pretrained_network
+    from tiny_mnist.inference.predictor import pretrained_network, run_network
 
-    network = network_of(folder.path, trust) if folder else pretrained_network()
+    network = run_network(folder.path, trust) if folder else pretrained_network()
     report(pictures, network, as_json, show)
 
 
