@@ -105,7 +105,9 @@ def fold(network: nn.Module) -> FoldedNetwork:
         weight=weight / (255 * STD),
         bias=bias - weight.sum(dim=(1, 2, 3)) * (MEAN / STD),
     )
-    convs = [replace(c, weight=c.weight.detach().cpu(), bias=c.bias.detach().cpu()) for c in convs]
+    convs = [
+        replace(c, weight=c.weight.detach().cpu(), bias=c.bias.detach().cpu()) for c in convs
+    ]
     linear_bias = zeros(10) if linear.bias is None else linear.bias.detach().cpu()
     return FoldedNetwork(tuple(convs), linear.weight.detach().cpu(), linear_bias)
 

@@ -43,7 +43,9 @@ def encode_int8(network: nn.Module, mnist: Mnist, metadata: dict[str, str]) -> E
     return ExportedFile(model.SerializeToString(), predict_onnx, INT8_TOLERANCE)
 
 
-def predict_onnx(model: Path | bytes, images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 10"]:
+def predict_onnx(
+    model: Path | bytes, images: UInt8[Tensor, "n 28 28"]
+) -> Float[Tensor, "n 10"]:
     """Log-probabilities of an exported ONNX file or its bytes, by ONNX Runtime on the CPU."""
     import onnxruntime
 
