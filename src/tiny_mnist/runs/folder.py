@@ -142,7 +142,11 @@ class RunFolder:
         self.check_no_links()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.lock, timeout=LOCK_TIMEOUT, poll_interval=LOCK_POLL):
+            # A singleton: one process may open the folder twice, as a launch and its training do.
+            lock = FileLock(
+                self.lock, timeout=LOCK_TIMEOUT, poll_interval=LOCK_POLL, is_singleton=True
+            )
+            with lock:
                 yield
         except Timeout:
             raise UserError(f"another process is training in {self.path}") from None
@@ -244,6 +248,18 @@ def resolve_run(name: str | Path) -> RunFolder:
     if not path.is_dir():
         raise UserError(f"{name} is no run folder, such as runs/2026-…")
     return RunFolder(path)
+
+
+def resolve_trained_run(name: str | Path) -> RunFolder:
+    """As `resolve_run`, for a run that has a checkpoint.
+
+    Raises:
+        UserError: there is no such folder, or no checkpoint in it.
+    """
+    run = resolve_run(name)
+    if run.newest_checkpoint is None:
+        raise UserError(f"there is no checkpoint {run.last_checkpoint}")
+    return run
 
 
 def latest_unfinished_run(runs: Path) -> RunFolder:
