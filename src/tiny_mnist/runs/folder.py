@@ -142,7 +142,11 @@ class RunFolder:
         self.check_no_links()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.lock, timeout=LOCK_TIMEOUT, poll_interval=LOCK_POLL):
+            # A singleton: one process may open the folder twice, as a launch and its training do.
+            lock = FileLock(
+                self.lock, timeout=LOCK_TIMEOUT, poll_interval=LOCK_POLL, is_singleton=True
+            )
+            with lock:
                 yield
         except Timeout:
             raise UserError(f"another process is training in {self.path}") from None
