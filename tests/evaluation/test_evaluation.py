@@ -83,6 +83,7 @@ class Constant(nn.Module):
         self.log_probs, self.calls = nn.Parameter(log_probs), 0
 
     def forward(self, images: Tensor) -> Tensor:
+        """Log-probabilities of shape (n, classes)."""
         self.calls += 1
         return self.log_probs.expand(len(images), -1)
 
