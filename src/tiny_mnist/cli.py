@@ -60,11 +60,12 @@ RootOption = Annotated[
 ]
 
 
-def print_version(wanted: bool) -> None:
+def print_version(wanted: bool) -> bool:
     """Print the version and end the program, if wanted."""
     if wanted:
         typer.echo(f"tiny-mnist {version('tiny-mnist')}")
         raise typer.Exit
+    return False
 
 
 @app.callback()

@@ -29,6 +29,7 @@ class PreflightCallback(Callback):
                 config.hydra.run.dir = str(folder)
             if config.get("resume") is not None:
                 check_log(folder / "train.log")
+                RunFolder(folder).check_no_links()
             else:
                 settings = resolve_config(run_settings(config))
                 validate(settings)
