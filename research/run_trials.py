@@ -125,7 +125,15 @@ def main() -> None:
                 continue
             arguments = [*overrides, f"trainer.max_epochs={epochs}", *options.extra]
             changed = ["--set", *options.extra, "--as", name] if options.extra else []
-            command = ["python", "-m", "research.run_trials", recipe, "--seeds", str(seed), *changed]
+            command = [
+                "python",
+                "-m",
+                "research.run_trials",
+                recipe,
+                "--seeds",
+                str(seed),
+                *changed,
+            ]
             append(TRIALS, run_trial(name, arguments, seed, shlex.join(command)))
 
 

@@ -1,7 +1,7 @@
 """Runs a program as if some modules were not installed.
 
-    python without_modules.py cv2,onnxruntime tiny_mnist.cli:app predict photo.jpg
-    python without_modules.py optuna train.py debug=batch
+python without_modules.py cv2,onnxruntime tiny_mnist.cli:app predict photo.jpg
+python without_modules.py optuna train.py debug=batch
 """
 
 import runpy
