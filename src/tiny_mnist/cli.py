@@ -166,8 +166,6 @@ def export(
     if int8 and file_format is not Format.onnx:
         raise typer.BadParameter("is for --format onnx only", param_hint="--int8")
     folder = resolve_trained_run(run)
-    path = out or folder.path / f"tiny-mnist{'-int8' if int8 else ''}.{file_format.value}"
-    check_can_write(path)
 
     from tiny_mnist.data import download
     from tiny_mnist.export.export import FORMATS
@@ -175,6 +173,8 @@ def export(
     from tiny_mnist.runs import load_network, provenance
 
     chosen = FORMATS["onnx-int8" if int8 else file_format.value]
+    path = out or folder.path / chosen.file_name
+    check_can_write(path)
     network = load_network(folder, trust)
     origin = provenance(folder, network)
     mnist = download.load(root or download.default_root())

@@ -37,7 +37,7 @@ class PreflightCallback(Callback):
             if is_rank_zero():  # loading PyTorch takes seconds
                 print(f"Run folder: {display_path(folder)}", flush=True)
             if config.get("resume") is None:
-                from tiny_mnist.training.train import check_optim
+                from tiny_mnist.training.checks import check_optim
 
                 check_optim(OmegaConf.create(settings))
 

@@ -102,7 +102,7 @@ def check_components_of(configs: Sequence[DictConfig]) -> None:
     Raises:
         UserError: PyTorch refuses one.
     """
-    from tiny_mnist.training.train import check_optim
+    from tiny_mnist.training.checks import check_optim
 
     for config in {OmegaConf.to_yaml(each.optim, resolve=True): each for each in configs}.values():
         check_optim(config)
