@@ -231,7 +231,7 @@ def accuracy_picture(recipes: list[Recipe]) -> Figure:
         )  # fmt: skip
     axes.set(
         xscale="log", xlabel="parameters", ylabel="test accuracy after the last epoch (%)",
-        xlim=(5e3, 2e6),
+        xlim=(4e3, 2e6),
     )  # fmt: skip
     axes.margins(y=0.12)
     axes.grid(alpha=0.3)
