@@ -31,7 +31,7 @@ from tiny_mnist.export.html import read_asset
 from tiny_mnist.export.safetensors_format import load_tiny_cnn
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.image_io import decode
-from tiny_mnist.inference.predictor import in_pytorch, read
+from tiny_mnist.inference.predictor import module_network, predict_images
 from tiny_mnist.models.tiny_cnn import TinyCNN, parameter_count
 from tiny_mnist.runs import load_network
 
@@ -46,7 +46,13 @@ ENVIRONMENT = Environment(
 )
 
 
-def serve(run: Path | None, host: str, port: int | None, print_fn: Callable[[str], None]) -> None:
+def serve(
+    run: Path | None,
+    host: str,
+    port: int | None,
+    print_fn: Callable[[str], None],
+    trust: bool = False,
+) -> None:
     """Serve the page until the program is interrupted or terminated.
 
     Args:
@@ -54,11 +60,12 @@ def serve(run: Path | None, host: str, port: int | None, print_fn: Callable[[str
         host: address to listen on.
         port: None takes the first free one from 7860 on.
         print_fn: is called with the address of the page.
+        trust: whether the run may name classes outside this project.
 
     Raises:
         UserError: Gradio is not installed, there is no such run, or the address is not available.
     """
-    network = load_network(run) if run else load_shipped_network()
+    network = load_network(run, trust) if run else load_shipped_network()
     with tempfile.TemporaryDirectory(prefix="tiny-mnist-demo-") as folder:
         configure_environment(host, folder)
         with require_extra("demo", "gradio"):
@@ -177,7 +184,7 @@ def render_result(picture: str, network: nn.Module) -> str:
     if not picture:
         return template.render(answer=None, shown=[])
     source = "", lambda: decode(data_content(picture), "this file")
-    (answer,) = read([source], in_pytorch(network))  # type: ignore[arg-type]
+    (answer,) = predict_images([source], module_network(network))
     shown = [
         (
             digit,
