@@ -24,7 +24,7 @@ STROKES = {
 
 def draw(page: Any, strokes: list[np.ndarray], width: float = 1, left: float = 0) -> None:
     """Draw with the mouse on a clear sheet; width and left are parts of the sheet's width."""
-    box = page.locator("canvas").bounding_box()
+    box = page.locator("canvas").first.bounding_box()
     for stroke in strokes:
         points = [
             (box["x"] + (left + width * x) * box["width"], box["y"] + y * box["height"])
