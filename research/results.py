@@ -23,9 +23,10 @@ from rich.progress import track
 
 from tiny_mnist.data import download
 from tiny_mnist.evaluation import plots
-from tiny_mnist.evaluation.metrics import evaluate, predict, score
+from tiny_mnist.evaluation.metrics import evaluate, score
+from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.evaluation.report import EvaluationFiles
-from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs import RunFolder, load_network, provenance
 from tiny_mnist.sweeps.ranking import find_runs
 from tiny_mnist.system.memory import tune_malloc
 
@@ -91,12 +92,12 @@ def read(name: str, folder: Path) -> Recipe:
     total = torch.zeros(len(mnist.test_labels), 10)
     for run in track(runs, f"Evaluating {name}", console=Console(stderr=True)):
         files = EvaluationFiles(run / "evaluation")
-        network = RunFolder(run).load_network()
+        network = load_network(run)
         total += predict(network, mnist.test_images).exp()
         if not files.numbers.exists():
             found = evaluate(network, mnist.test_images, mnist.test_labels)
             files.folder.mkdir(exist_ok=True)
-            files.write(found, mnist.test_images, RunFolder(run).provenance(network))
+            files.write(found, mnist.test_images, provenance(RunFolder(run), network))
     evaluations = [
         json.loads(EvaluationFiles(run / "evaluation").numbers.read_text()) for run in runs
     ]

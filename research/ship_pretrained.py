@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tiny_mnist.data import download
 from tiny_mnist.errors import UserError
-from tiny_mnist.export.export import export
+from tiny_mnist.export.export import FORMATS, Comparison, export
 from tiny_mnist.inference import pretrained
-from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs import RunFolder, load_network, provenance
 from tiny_mnist.system.atomic_files import atomic_write
 
 
@@ -22,12 +22,13 @@ def ship(run: RunFolder) -> None:
     Raises:
         UserError: the run cannot be read, or a file would answer otherwise.
     """
-    network = run.load_network()
+    network = load_network(run)
     mnist = download.load(download.default_root())
-    provenance = run.provenance(network)
-    export(network, pretrained.WEIGHTS, mnist, provenance, "safetensors")
-    check = export(network, pretrained.GRAPH, mnist, provenance, "onnx")
-    card = {**provenance, "test_accuracy": check.accuracy, "test_images": len(mnist.test_labels)}
+    origin = provenance(run, network)
+    export(network, pretrained.WEIGHTS, mnist, origin, FORMATS["safetensors"])
+    check = export(network, pretrained.GRAPH, mnist, origin, FORMATS["onnx"])
+    assert isinstance(check, Comparison)
+    card = {**origin, "test_accuracy": check.accuracy, "test_images": len(mnist.test_labels)}
     with atomic_write(pretrained.CARD) as file:
         file.write((json.dumps(card, indent=2) + "\n").encode())
 

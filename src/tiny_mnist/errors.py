@@ -1,37 +1,90 @@
-"""What is said to the person at the terminal."""
+"""User errors, and how exceptions and names are shown at the terminal."""
 
 import re
+import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+EXTRAS = {
+    "predict": ("cv2", "PIL", "onnxruntime"),
+    "export": ("onnx", "onnxruntime", "safetensors"),
+    "demo": ("gradio", "cv2", "PIL", "onnxruntime"),
+    "sweep": ("optuna", "hydra_plugins.hydra_joblib_launcher"),
+}
+"""The modules that each optional extra of the package installs."""
 
 
 class UserError(Exception):
-    """Something the user can mend: one line saying what was wrong and what to do."""
+    """A user-fixable error. The message is one line that names the cause and the fix."""
 
 
 class DataError(UserError):
-    """The images cannot be had: nothing can be trained, whatever the settings."""
+    """The images cannot be had, so that no run can train, whatever its settings."""
+
+
+def require(extra: str, purpose: str) -> None:
+    """Check that an optional extra of this package is installed.
+
+    Args:
+        extra: a key of `EXTRAS`.
+        purpose: what needs it, as the subject of the message.
+
+    Raises:
+        UserError: a module of it is missing; names the command that installs it.
+    """
+    missing = [module for module in EXTRAS[extra] if not is_installed(module)]
+    if missing:
+        raise UserError(f"{purpose} needs {', '.join(missing)}: pip install 'tiny-mnist[{extra}]'")
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module could be imported; imports no more than its parent packages."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a parent package
+        return False
+
+
+def printable(text: object) -> str:
+    """The text with control characters, and bytes that are not UTF-8, as backslash escapes.
+
+    Names of files and values of a stranger's configuration pass through here before they are
+    printed: escape sequences in them could otherwise change the terminal.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in str(text)
+    )
+
+
+def use_lenient_streams() -> None:
+    """Print characters that the standard streams cannot encode as escapes instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # None where the stream is closed
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an exception without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The message of an exception without line breaks and control characters."""
+    return printable(" ".join(str(error).split())) or type(error).__name__
 
 
-def shown(path: Path) -> Path:
-    """The path as a person would type it from here."""
+def display_path(path: Path) -> Path:
+    """The path relative to the working directory if it is below, else as it was given."""
     here, absolute = Path.cwd(), path.resolve()
     return absolute.relative_to(here) if absolute.is_relative_to(here) else path
 
 
 def format_error(error: BaseException) -> str | None:  # noqa: PLR0911 (one for each kind)
-    """One line for errors that the user can mend; None for all others."""
-    # Here, not above: errors are described in programs without Hydra, too.
+    """One line for an exception that the user can fix; None for all others, which are defects."""
+    # Imported here, because commands that do not use Hydra format errors, too.
     from hydra.errors import HydraException, InstantiationException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         return format_error(error.__cause__) or one_line(error.__cause__)
-    # Lightning's class is not imported: that would take seconds.
+    # Compared by name, because importing Lightning takes seconds.
     if isinstance(error, UserError) or type(error).__name__ == "MisconfigurationException":
         return one_line(error)
     if unknown := re.match(r"Could not override '([^']+)'", str(error)):
@@ -49,7 +102,7 @@ def format_error(error: BaseException) -> str | None:  # noqa: PLR0911 (one for 
         cause = f": {one_line(error.__cause__)}" if error.__cause__ else ""
         return one_line(error).split("Config search path")[0].strip() + cause
     if type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool"):  # joblib's
-        return "the process of a job was killed, perhaps for want of memory, and with it the others"
+        return "the process of a job was killed, perhaps for lack of memory; the others ended"
     if type(error).__module__.startswith("submitit."):
         lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
         return f"Slurm: {': '.join(dict.fromkeys([*lines[:1], *lines[-1:]]))}"[:500]
@@ -58,5 +111,6 @@ def format_error(error: BaseException) -> str | None:  # noqa: PLR0911 (one for 
     if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
         return f"out of memory; choose a smaller data.batch_size: {one_line(error)[:200]}"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        where = printable(error.filename) if error.filename else ""
+        return f"{error.strerror}: {where}" if where else error.strerror
     return None

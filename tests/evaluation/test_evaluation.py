@@ -21,7 +21,7 @@ from tiny_mnist.data.download import Mnist
 from tiny_mnist.evaluation import metrics as evaluation
 from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.label_errors import LABEL_ERRORS
-from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs import RunFolder, load_network, provenance
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_a_strangers_words_are_shown_as_words(small_run: RunFolder, tmp_path: Pa
     from tiny_mnist.evaluation.report import page
 
     images = torch.zeros(20, 28, 28, dtype=torch.uint8)
-    network = small_run.load_network()
+    network = load_network(small_run)
     measured = evaluation.evaluate(network, images, torch.arange(20) % 10)
     html = page(measured, images, {"run": "x", "recipe": "<script>alert(1)</script>"})
     assert "<script" not in html
@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_written_gets_one_line(small_run: RunFolder) -> 
 def test_a_summary_of_other_weights_is_not_believed(small_run: RunFolder, tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.write_summary({"weights_sha256": "0", "commit": "abc", "settings": {}})
-    known = run.provenance(small_run.load_network())
+    known = provenance(run, load_network(small_run))
     assert "commit" not in known
     assert known["parameters"] == 9594
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from support.program import RUN, outcome, run_program
+from support.outcomes import outcome
+from support.program import RUN, run_program
 from tiny_mnist.data.download import FILES, TEST_IMAGES, TRAIN_IMAGES, TRAIN_LABELS
 from tiny_mnist.runs.folder import RunFolder
 
@@ -73,7 +74,7 @@ def test_a_bad_file_is_named_and_never_trained_on(
     tmp_path: Path,
     root: Path,
     mirror: Path,
-    small: dict[str, Any],
+    expected: dict[str, Any],
     damage: Callable[[Path], str],
     count: Counter[str],
 ) -> None:
@@ -91,7 +92,7 @@ def test_a_bad_file_is_named_and_never_trained_on(
     set_aside.replace(root / name)
     done = run_program(*arguments, folder=tmp_path, mirror=mirror)
     assert (done.status, done.stderr) == (0, "")
-    assert outcome(RunFolder(tmp_path / "run")) == small
+    assert outcome(RunFolder(tmp_path / "run")) == expected
     count["bad files of MNIST, each noticed, named and replaced, or the run refused"] += 1
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from support.program import RUN, TRAIN, WAIT, Command, outcome
+from support.outcomes import outcome
+from support.program import RUN, TRAIN, WAIT, Command
 from tiny_mnist.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,7 @@ TWO = (
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(mnist_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def two_processes(mnist_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What two processes come to when nothing interrupts them."""
     folder = tmp_path_factory.mktemp("two")
     subprocess.run([sys.executable, str(TRAIN), *TWO], cwd=folder, check=True, capture_output=True)
@@ -33,7 +34,7 @@ def uninterrupted(mnist_root: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_two_processes_go_on_with_the_same_bits(
     command: Command,
     tmp_path: Path,
-    uninterrupted: dict[str, Any],
+    two_processes: dict[str, Any],
     number: int,
     count: Counter[str],
 ) -> None:
@@ -57,5 +58,5 @@ def test_two_processes_go_on_with_the_same_bits(
     done = command("resume=run")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Going on after step" in done.stdout
-    assert outcome(run) == uninterrupted
+    assert outcome(run) == two_processes
     count["runs of two processes, stopped or killed, resumed, identical"] += 1

@@ -1,4 +1,4 @@
-"""A disk that fills, turns read-only or goes away: one line, and the last checkpoint stays good."""
+"""A full, read-only or vanished disk ends a run with one line; the last checkpoint stays valid."""
 
 import errno
 import os
@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from support.program import RUN, TRAIN, WAIT, Blow, outcome, run_program
+from support.faults import FileEvent, fail_at, flush, open_file, rename_to
+from support.outcomes import outcome
+from support.program import RUN, TRAIN, WAIT, run_program
 from tiny_mnist.runs.checkpoint_io import read_checkpoint
 from tiny_mnist.runs.folder import RunFolder
 
@@ -32,8 +34,8 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=False, capture_output=True)
 
 
-def begin(disk: Path, epochs: int) -> subprocess.Popen[str]:
-    """A run on that disk, begun as a user does, once its first checkpoint is there."""
+def start_on(disk: Path, epochs: int) -> subprocess.Popen[str]:
+    """Start a run on a disk and wait for its first checkpoint."""
     arguments = [*RUN, f"trainer.max_epochs={epochs}", "hydra.run.dir=disk/run"]
     started = subprocess.Popen(
         [sys.executable, str(TRAIN), *arguments],
@@ -45,23 +47,25 @@ def begin(disk: Path, epochs: int) -> subprocess.Popen[str]:
     return started
 
 
-def one_line(started: subprocess.Popen[str], *messages: str) -> None:
-    """It ends with status 1 and one line that says one of these."""
+def check_ends_in_one_line(started: subprocess.Popen[str], *messages: str) -> None:
+    """The run ends with status 1 and one line that begins with one of the messages."""
     _, stderr = started.communicate(timeout=WAIT)
     assert started.returncode == 1
     (line,) = stderr.splitlines()
     assert line.startswith(tuple(f"error: {message}" for message in messages)), line
 
 
-def test_a_disk_that_fills(disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_can_be_resumed(
+    disk: Path, tmp_path: Path
+) -> None:
     run = RunFolder(disk / "run")
-    started = begin(disk, epochs=60)
+    started = start_on(disk, epochs=60)
     filler = os.open(disk / "filler", os.O_WRONLY | os.O_CREAT)
     with suppress(OSError):  # it is full
         while True:
             os.write(filler, bytes(1 << 12))
     os.close(filler)
-    one_line(started, "No space left on device")
+    check_ends_in_one_line(started, "No space left on device")
     saved = read_checkpoint(run.last_checkpoint)
     assert saved["global_step"] > 0
     (disk / "filler").unlink()
@@ -70,22 +74,30 @@ def test_a_disk_that_fills(disk: Path, tmp_path: Path) -> None:
     assert [row["epoch"] for row in run.read_metrics()] == list(range(1, 61))
 
 
-def test_a_disk_that_goes_away(disk: Path) -> None:
-    started = begin(disk, epochs=60)
+def test_a_vanished_disk_ends_the_run_and_nothing_is_written_in_its_place(disk: Path) -> None:
+    started = start_on(disk, epochs=60)
     subprocess.run(["umount", "-l", str(disk)], check=True)
-    one_line(started, "No such file or directory")
+    check_ends_in_one_line(started, "No such file or directory")
     assert list(disk.iterdir()) == [], "nothing was begun anew where the disk had been"
 
 
 @pytest.mark.parametrize(
-    ("call", "error"),
-    [(1, errno.EROFS), (2, errno.ENOSPC), (5, errno.EIO), (8, errno.ESTALE), (12, errno.ENOSPC)],
+    ("place", "error"),
+    [
+        (rename_to("metrics.csv"), errno.EROFS),
+        (rename_to("last.ckpt"), errno.ENOSPC),
+        (flush("last.ckpt", 2), errno.EIO),
+        (rename_to("previous.ckpt"), errno.ESTALE),
+        (open_file("predictions_visualization.png"), errno.ENOSPC),
+        (rename_to("summary.json"), errno.ENOSPC),
+    ],
+    ids=str,
 )
-def test_an_error_at_any_write(
-    tmp_path: Path, small: dict[str, object], call: int, error: int
+def test_a_failed_write_ends_in_one_line_and_the_run_can_be_resumed(
+    tmp_path: Path, expected: dict[str, object], place: FileEvent, error: int
 ) -> None:
-    blow = Blow("pathlib.Path.replace", call, error=error)
-    done = run_program(*RUN, "hydra.run.dir=run", folder=tmp_path, blow=blow)
+    fault = fail_at(place, error)
+    done = run_program(*RUN, "hydra.run.dir=run", folder=tmp_path, fault=fault)
     assert done.status == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: {os.strerror(error)}: {tmp_path}/run/")
@@ -93,11 +105,11 @@ def test_an_error_at_any_write(
     assert not list((tmp_path / "run").rglob(".*.part"))
     done = run_program("resume=run", folder=tmp_path)
     assert (done.status, done.stderr) == (0, "")
-    assert outcome(RunFolder(tmp_path / "run")) == small
+    assert outcome(RunFolder(tmp_path / "run")) == expected
 
 
-def test_a_read_only_disk(disk: Path, tmp_path: Path) -> None:
-    with begin(disk, epochs=60) as started:
+def test_a_read_only_disk_keeps_the_last_checkpoint(disk: Path, tmp_path: Path) -> None:
+    with start_on(disk, epochs=60) as started:
         started.kill()
     run = RunFolder(disk / "run")
     saved = run.last_checkpoint.read_bytes()

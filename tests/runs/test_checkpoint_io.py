@@ -1,6 +1,8 @@
 """Checkpoints are read as plain data, or refused."""
 
+import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,6 @@ import torch
 
 from tiny_mnist.errors import UserError
 from tiny_mnist.runs.checkpoint_io import read_checkpoint
-from tiny_mnist.runs.folder import RunFolder
 
 
 class Canary:
@@ -59,21 +60,85 @@ def test_tensors_that_are_no_training_run_are_named(tmp_path: Path) -> None:
         read_checkpoint(path)
 
 
-def test_all_processes_find_the_same_checkpoint_while_the_first_moves_a_damaged_one_away(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state_dict": None},
+        {"state_dict": [1]},
+        {"state_dict": {"weight": 1}},
+        {"state_dict": {3: torch.zeros(1)}},
+        {"global_step": "1\ntouch X #"},
+        {"global_step": -1},
+        {"global_step": 1.5},
+        {"epoch": True},
+        {"epoch": 1 << 70},
+        {"curves": ["a"]},
+        {"curves": {"a": "7"}},
+        {"curves": {"a": -7}},
+        {"curves": {1: 7}},
+        {"state_dict": {"weight": torch.zeros(1).expand(10**12)}},
+        {"optimizer_states": [{"state": {0: {"sum": torch.zeros(1).expand(10**12)}}}]},
+        {"optimizer_states": [(torch.eye(3).to_sparse(),)]},
+    ],
+)
+def test_values_of_other_types_than_a_run_writes_are_refused(
+    tmp_path: Path, change: dict[str, object]
 ) -> None:
-    run = RunFolder(tmp_path)
-    run.checkpoints.mkdir()
-    assert run.latest_valid_checkpoint() is None
-    torch.save({"state_dict": {}}, run.previous_checkpoint)
-    run.last_checkpoint.write_bytes(b"damaged")
-    before = run.latest_valid_checkpoint()
-    assert run.last_checkpoint.exists(), "looking changes nothing"
-    first = run.roll_back()
-    assert not run.last_checkpoint.exists()
-    assert before == first == run.latest_valid_checkpoint() == (
-        run.previous_checkpoint, {"state_dict": {}},
-    )  # fmt: skip
-    run.previous_checkpoint.write_bytes(b"damaged")
-    with pytest.raises(UserError, match="cannot be read"):
-        run.latest_valid_checkpoint()
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {}, **change}, path)
+    with pytest.raises(UserError, match=r"last\.ckpt is not a checkpoint of a training") as refused:
+        read_checkpoint(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_checkpoint_that_contains_itself_is_read(tmp_path: Path) -> None:
+    content: dict[str, object] = {"state_dict": {}}
+    content["self"] = content
+    torch.save(content, tmp_path / "last.ckpt")
+    assert read_checkpoint(tmp_path / "last.ckpt")["state_dict"] == {}
+
+
+def repack(path: Path, compression: int = zipfile.ZIP_STORED, bomb: int = 0) -> None:
+    """Write a checkpoint anew, with another compression and a part of zeros."""
+    torch.save({"state_dict": {}}, path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    folder = next(iter(parts)).partition("/")[0]
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+        if bomb:
+            archive.writestr(f"{folder}/data/9", bytes(bomb))
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    repack(path)
+    assert read_checkpoint(path) == {"state_dict": {}}, "the archive is otherwise good"
+    repack(path, zipfile.ZIP_DEFLATED, bomb=100_000_000)
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(UserError, match="its parts are compressed"):
+        read_checkpoint(path)
+
+
+def test_an_archive_that_declares_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    repack(path, bomb=1000)
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"PK\x01\x02")  # the last entry of the archive's table of contents
+    content[at + 24 : at + 28] = (2_000_000_000).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="its parts exceed the file"):
+        read_checkpoint(path)
+
+
+def test_a_fifo_and_a_huge_sparse_file_are_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    os.mkfifo(path)
+    with pytest.raises(UserError, match=r"last\.ckpt is not a regular file"):
+        read_checkpoint(path)
+    path.unlink()
+    path.touch()
+    os.truncate(path, 200 << 30)
+    with pytest.raises(UserError, match=r"last\.ckpt has 214,748,364,800 bytes"):
+        read_checkpoint(path)

@@ -15,8 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from support.program import SMALL
 from tiny_mnist.data.download import Mnist
-from tiny_mnist.evaluation.metrics import predict, score
-from tiny_mnist.runs.folder import RunFolder, weights_sha256
+from tiny_mnist.evaluation.metrics import score
+from tiny_mnist.evaluation.predict import predict
+from tiny_mnist.runs import RunFolder, load_network, weights_sha256
 from tiny_mnist.training.summary import flatten
 from tiny_mnist.training.train import train
 
@@ -61,7 +62,7 @@ def test_the_checkpoint_is_plain_data_that_rebuilds_the_network(
 ) -> None:
     checkpoint = torch.load(small_run.last_checkpoint, weights_only=True)
     assert checkpoint["hyper_parameters"]["model"]["width"] == 8
-    network = small_run.load_network()
+    network = load_network(small_run)
     loss, accuracy = score(predict(network, mnist.test_images), mnist.test_labels)
     found = summary(small_run)
     assert weights_sha256(network) == found["weights_sha256"]
@@ -178,5 +179,5 @@ def test_a_checkpoint_of_another_network_is_named(small_run: RunFolder, tmp_path
     torch.save(checkpoint, other.last_checkpoint)
     from tiny_mnist.errors import UserError
 
-    with pytest.raises(UserError, match="does not hold a network of this project"):
-        other.load_network()
+    with pytest.raises(UserError, match="does not fit its class TinyCNN"):
+        load_network(other)

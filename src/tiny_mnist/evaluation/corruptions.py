@@ -1,8 +1,8 @@
-"""Seeded corruptions of raw images, to see how far a network can be trusted off MNIST's own path.
+"""Seeded corruptions of raw images, which measure the robustness of a trained network.
 
 After D. Hendrycks and T. Dietterich, *Benchmarking Neural Network Robustness to Common Corruptions
 and Perturbations*, ICLR 2019, with kinds and strengths for images of 28×28 pixels. Every call
-draws the same random numbers, so all networks are shown the same images.
+draws the same random numbers, so all networks are measured on the same images.
 """
 
 import math
@@ -25,15 +25,15 @@ Corrupt = Callable[[UInt8[Tensor, "n 28 28"], float, torch.Generator], UInt8[Ten
 def noise(
     images: UInt8[Tensor, "n 28 28"], deviation: float, generator: torch.Generator
 ) -> UInt8[Tensor, "n 28 28"]:
-    """Add normal noise to every pixel; the deviation is in grey levels of 255."""
+    """Add Gaussian noise to every pixel; `deviation` is in grey levels of 255."""
     added = deviation * torch.randn(images.shape, generator=generator)
-    return whole_greys(images + added)
+    return to_grey_levels(images + added)
 
 
 def blur(
     images: UInt8[Tensor, "n 28 28"], sigma: float, generator: torch.Generator
 ) -> UInt8[Tensor, "n 28 28"]:
-    """Blur with a Gaussian of `sigma` pixels; nothing is random."""
+    """Blur with a Gaussian of `sigma` pixels; deterministic."""
     size = 2 * math.ceil(3 * sigma) + 1
     blurred: Tensor = vision.gaussian_blur(images[:, None], [size, size], [sigma, sigma])
     return blurred[:, 0]
@@ -42,16 +42,16 @@ def blur(
 def shift(
     images: UInt8[Tensor, "n 28 28"], pixels: float, generator: torch.Generator
 ) -> UInt8[Tensor, "n 28 28"]:
-    """Shift by that many pixels in a random direction."""
+    """Shift by `pixels` in a random direction."""
     direction = 2 * math.pi * torch.rand(len(images), generator=generator)
-    still = torch.eye(2).expand(len(images), 2, 2)
-    return warp(images, still, pixels * torch.stack([direction.cos(), direction.sin()], 1))
+    identity = torch.eye(2).expand(len(images), 2, 2)
+    return warp(images, identity, pixels * torch.stack([direction.cos(), direction.sin()], 1))
 
 
 def rotation(
     images: UInt8[Tensor, "n 28 28"], degrees: float, generator: torch.Generator
 ) -> UInt8[Tensor, "n 28 28"]:
-    """Turn by that angle about the centre, to a random side."""
+    """Rotate about the centre by `degrees`, clockwise or counterclockwise at random."""
     angles = math.radians(degrees) * signs(len(images), generator)
     cos, sin = angles.cos(), angles.sin()
     return warp(images, torch.stack([cos, sin, -sin, cos], 1).reshape(-1, 2, 2))
@@ -60,23 +60,23 @@ def rotation(
 def scale(
     images: UInt8[Tensor, "n 28 28"], factor: float, generator: torch.Generator
 ) -> UInt8[Tensor, "n 28 28"]:
-    """Magnify or shrink by that factor, at random which."""
+    """Magnify or shrink by `factor`, at random."""
     factors = factor ** signs(len(images), generator)
     return warp(images, torch.eye(2) / factors[:, None, None])
 
 
 def contrast(
-    images: UInt8[Tensor, "n 28 28"], kept: float, generator: torch.Generator
+    images: UInt8[Tensor, "n 28 28"], share: float, generator: torch.Generator
 ) -> UInt8[Tensor, "n 28 28"]:
-    """Draw all pixels towards the image's mean, keeping that share of the contrast."""
-    faded: Tensor = vision.adjust_contrast(images[:, None], kept)
+    """Blend every image with its mean, keeping `share` of the contrast."""
+    faded: Tensor = vision.adjust_contrast(images[:, None], share)
     return faded[:, 0]
 
 
 def occlusion(
     images: UInt8[Tensor, "n 28 28"], side: float, generator: torch.Generator
 ) -> UInt8[Tensor, "n 28 28"]:
-    """Black out a square of that side somewhere in the central 20×20 pixels, where the digit is."""
+    """Black out a square of `side` pixels, at random within the central 20×20 pixels."""
     margin = (SIDE - 20) // 2
     corner = torch.randint(margin, SIDE - margin - int(side) + 1, (len(images), 2, 1),
                            generator=generator)  # fmt: skip
@@ -86,7 +86,7 @@ def occlusion(
 
 
 class Corruption(NamedTuple):
-    """One kind of corruption, with its three strengths in a unit that a person can picture."""
+    """One kind of corruption and its three strengths, weak to strong."""
 
     apply: Corrupt
     strengths: tuple[float, float, float]
@@ -105,7 +105,7 @@ CORRUPTIONS = {
 
 
 def corrupt(images: UInt8[Tensor, "n 28 28"], kind: str, level: int) -> UInt8[Tensor, "n 28 28"]:
-    """Images with one of `CORRUPTIONS` at its level 0, 1 or 2: the same in every call."""
+    """Apply one of `CORRUPTIONS` at level 0, 1 or 2; every call gives the same result."""
     purpose = 10 * list(CORRUPTIONS).index(kind) + level
     corruption = CORRUPTIONS[kind]
     return corruption.apply(images, corruption.strengths[level], make_generator(SEED, purpose))
@@ -113,23 +113,23 @@ def corrupt(images: UInt8[Tensor, "n 28 28"], kind: str, level: int) -> UInt8[Te
 
 def warp(
     images: UInt8[Tensor, "n 28 28"],
-    turns: Float[Tensor, "n 2 2"],
+    matrices: Float[Tensor, "n 2 2"],
     shifts: Float[Tensor, "n 2"] | None = None,
 ) -> UInt8[Tensor, "n 28 28"]:
-    """Look pixel (x, y) from the centre up at `turns @ (x, y) - shifts`; black beyond."""
+    """Sample pixel (x, y), from the centre, at `matrices @ (x, y) - shifts`; black outside."""
     offsets = torch.zeros(len(images), 2) if shifts is None else shifts
-    theta = torch.cat([turns, -offsets[:, :, None] / (SIDE / 2)], dim=2)
+    theta = torch.cat([matrices, -offsets[:, :, None] / (SIDE / 2)], dim=2)
     grid = F.affine_grid(theta, [len(images), 1, SIDE, SIDE], align_corners=False)
     moved = F.grid_sample(images[:, None].float(), grid, align_corners=False)
-    return whole_greys(moved[:, 0])
+    return to_grey_levels(moved[:, 0])
 
 
-def whole_greys(pixels: Float[Tensor, "n 28 28"]) -> UInt8[Tensor, "n 28 28"]:
+def to_grey_levels(pixels: Float[Tensor, "n 28 28"]) -> UInt8[Tensor, "n 28 28"]:
     """Round to grey levels 0–255."""
     return pixels.round().clamp(0, 255).to(torch.uint8)
 
 
 def signs(count: int, generator: torch.Generator) -> Float[Tensor, " count"]:
-    """As many times ±1 at random."""
+    """Random signs, ±1."""
     coins: Int64[Tensor, " count"] = torch.randint(2, (count,), generator=generator)
     return 2.0 * coins - 1

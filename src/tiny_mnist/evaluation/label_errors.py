@@ -7,10 +7,10 @@ test images from 0. Some of the votes are themselves debatable.
 """
 
 RELABELLED = (947, 1621, 1901, 2462, 2597, 3558, 5937, 6651, 6783, 9729)
-"""A majority saw another digit than the label."""
+"""Indices of images in which a majority saw another digit than the label."""
 NEITHER = (2654, 3520, 9679)
-"""A majority saw neither the label nor the digit that was proposed instead."""
+"""… a majority saw neither the label nor the digit proposed instead."""
 UNDECIDED = (2130, 8527)
-"""No majority."""
+"""… there was no majority."""
 
 LABEL_ERRORS = tuple(sorted((*RELABELLED, *NEITHER, *UNDECIDED)))

@@ -1,11 +1,10 @@
-"""The pictures of a run folder."""
+"""Figures of predictions, confusion and reliability, for run folders and the report."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
-from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -15,19 +14,15 @@ from tiny_mnist.system.atomic_files import atomic_write
 
 TRAIN, EVALUATION = "tab:blue", "tab:orange"
 DPI = 150
-COLUMNS = 10  # images in a row
-SAMPLE_ROWS, MISTAKE_ROWS = 2, 2
-PANELS = 3  # settings of a sweep in a row
-TICKS = 36  # characters below one of them
-SEEDS, LEGEND = colormaps["tab10"], 10
+COLUMNS, SAMPLE_ROWS, MISTAKE_ROWS = 10, 2, 2  # of images in `predictions`
 
 
 def predictions(
     images: UInt8[Tensor, "n 28 28"],
     labels: Int64[Tensor, " n"],
-    log_probs: Float[Tensor, "n 10"],
+    log_probs: Float[Tensor, "n classes"],
 ) -> Figure:
-    """Sample images with true and predicted digit, then the most confident mistakes."""
+    """The first test images with true and predicted digit, then the most confident mistakes."""
     confidence, predicted = log_probs.exp().max(dim=1)
     wrong = predicted != labels
     samples = torch.arange(len(images))[: COLUMNS * SAMPLE_ROWS]
@@ -61,17 +56,16 @@ def predictions(
     return figure
 
 
-def confusion_matrix(counts: Int64[Tensor, "10 10"]) -> Figure:
-    """How often each true digit (row) was read as each digit (column); mistakes are coloured."""
-    right = int(counts.trace())
-    total = int(counts.sum())
+def confusion_matrix(counts: Int64[Tensor, "classes classes"]) -> Figure:
+    """Number of images of each true digit (row) read as each digit (column); mistakes coloured."""
+    correct, total, classes = int(counts.trace()), int(counts.sum()), range(len(counts))
     figure = Figure(figsize=(6.4, 6), layout="constrained")
     axes = figure.subplots()
     mistakes = counts.clone().fill_diagonal_(0)
     axes.imshow(mistakes.cpu().numpy(), cmap="Reds", vmin=0, vmax=max(int(mistakes.max()), 1))
     strongest = int(mistakes.max())
-    for true in range(10):
-        for read in range(10):
+    for true in classes:
+        for read in classes:
             count = int(counts[true, read])
             if not count:
                 continue
@@ -81,17 +75,17 @@ def confusion_matrix(counts: Int64[Tensor, "10 10"]) -> Figure:
                 color="white" if dark else "black", fontweight="bold" if true == read else None,
             )  # fmt: skip
     axes.set(
-        title=f"{right:,} of {total:,} test images read right",
-        xlabel="read as", ylabel="true digit", xticks=range(10), yticks=range(10),
+        title=f"{correct:,} of {total:,} test images read right",
+        xlabel="read as", ylabel="true digit", xticks=classes, yticks=classes,
     )  # fmt: skip
     return figure
 
 
 def reliability(bins: list[Bin]) -> Figure:
-    """Accuracy against confidence, above how many images each bin of confidence holds."""
+    """Accuracy against confidence, above a histogram of the confidence."""
     figure = Figure(figsize=(6.4, 5.4), layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    axes.plot((0, 100), (0, 100), "--", color="gray", lw=1, label="as sure as right")
+    axes.plot((0, 100), (0, 100), "--", color="gray", lw=1, label="perfectly calibrated")
     filled = [b for b in bins if b.confidence is not None and b.accuracy is not None]
     confidences = np.array([b.confidence for b in filled])
     accuracies = np.array([b.accuracy for b in filled])
@@ -112,7 +106,11 @@ def reliability(bins: list[Bin]) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> UInt8[Tensor, "height width 3"]:
-    """Write a picture as PNG, whole or not at all; its red, green and blue, for TensorBoard."""
+    """Write a figure as PNG, atomically.
+
+    Returns:
+        Its red, green and blue values, for TensorBoard.
+    """
     canvas = FigureCanvasAgg(figure)
     with atomic_write(path) as file:
         canvas.print_png(file)

@@ -1,292 +1,142 @@
-"""A trained network as one small file for other programs: ONNX, float or int8, or safetensors.
+"""Export a trained network as one file for other programs: write, read back, compare."""
 
-The ONNX graph is written node by node: for six convolutions that is shorter than what
-`torch.onnx.export` needs around it, half the size, and needs no tracing.
-"""
-
-import logging
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn.utils import fuse_conv_bn_eval
 
 from tiny_mnist.data.download import Mnist
-from tiny_mnist.data.loaders import EVALUATION_BATCH
-from tiny_mnist.data.transforms import MEAN, SIDE, STD
 from tiny_mnist.errors import UserError
-from tiny_mnist.evaluation.metrics import predict, score
-from tiny_mnist.models.tiny_cnn import TinyCNN
+from tiny_mnist.evaluation.metrics import score
+from tiny_mnist.evaluation.predict import predict
+from tiny_mnist.export import c, html, onnx_format, safetensors_format
+from tiny_mnist.export.format import INPUT_TEXT, CheckUnavailableError, ExportedFile, Format
 from tiny_mnist.system.atomic_files import atomic_write
 
-if TYPE_CHECKING:
-    import onnx
-
-Format = Literal["onnx", "safetensors"]
-INPUT, OUTPUT = "images", "log_probs"
-OPSET, IR_VERSION = 17, 8  # understood by ONNX Runtime since 1.12, of 2022
-CALIBRATION_IMAGES = 1000  # the first of the training images
-FLOAT_TOLERANCE = 1e-4  # of log-probabilities
-INT8_TOLERANCE = 0.5  # percent of the images that may be read otherwise
-INPUT_TEXT = (
-    "images: uint8 [batch, 28, 28], grey 0 (paper) to 255 (ink), light digit on dark as in MNIST; "
-    "normalisation is inside. log_probs: float32 [batch, 10], natural logarithms of the "
-    "probabilities of the digits 0-9."
-)
+FORMATS = {
+    "onnx": Format("tiny-mnist.onnx", onnx_format.encode),
+    "onnx-int8": Format("tiny-mnist-int8.onnx", onnx_format.encode_int8),
+    "safetensors": Format("tiny-mnist.safetensors", safetensors_format.encode),
+    "html": Format("tiny-mnist.html", html.encode),
+    "c": Format("tiny-mnist.c", c.encode),
+}
+READ_ALIKE = 99.9  # percent; below it the user is warned
 
 
 @dataclass(frozen=True)
-class Check:
-    """What a written file answers for the test images, beside what PyTorch does."""
+class Comparison:
+    """What a written file makes of the test images, beside the reference."""
 
     largest_difference: float
     """Of a log-probability."""
     agreement: float
     """Percent of the images that both read as the same digit."""
     accuracy: float
+    """Percent of the images that the file reads right."""
     torch_accuracy: float
+    """Percent of the images that PyTorch reads right."""
+    reference: str
+    """What the first two compare with."""
+
+    def describe(self) -> list[str]:
+        """Lines for the user."""
+        lines = [
+            f"{self.accuracy:.2f} % of the test images read right, PyTorch "
+            f"{self.torch_accuracy:.2f} %; {self.agreement:.2f} % read like {self.reference}",
+            f"Largest difference of a log-probability: {self.largest_difference:.2g}",
+        ]
+        if self.agreement < READ_ALIKE:
+            lines.append(
+                f"warning: less than {READ_ALIKE} % of the test images are read alike; measure "
+                "whether that is enough before you use the file"
+            )
+        return lines
+
+
+@dataclass(frozen=True)
+class Unchecked:
+    """A file was written whose check needs a program that this machine does not have."""
+
+    reason: str
+
+    def describe(self) -> list[str]:
+        """One line for the user."""
+        return [f"warning: not compared with PyTorch: {self.reason}"]
 
 
 def export(
-    network: TinyCNN,
+    network: nn.Module,
     path: Path,
     mnist: Mnist,
     provenance: dict[str, str | int | float],
-    file_format: Format = "onnx",
-    int8: bool = False,
-) -> Check:
+    file_format: Format,
+) -> Comparison | Unchecked:
     """Write a network to a file, read it back and compare; on a mismatch nothing is written.
 
     Args:
         network: in evaluation mode.
-        path: the file; one that is there is replaced only by one that has passed.
-        mnist: test images to compare on; training images to calibrate int8 with.
+        path: the file; an existing one is replaced only by one that has passed.
+        mnist: test images to compare on; training images to calibrate eight bits with.
         provenance: goes into the metadata of the file.
-        file_format: "onnx", or "safetensors" for the weights alone.
-        int8: weights and activations of eight bits; ONNX only.
+        file_format: one of `FORMATS`.
 
     Raises:
-        UserError: the package for it is not installed, or the file answers otherwise.
+        UserError: a package is not installed, the format does not support a layer of the network,
+            or the file gives other results than the network.
         OSError: the file cannot be written.
     """
     expected = predict(network, mnist.test_images)
     metadata = {
         **{key: str(value) for key, value in provenance.items()},
-        # Of the float network; an int8 file's own figures come out of its check.
+        # Of the float network; the accuracy of an eight-bit file is in its comparison.
         "test_accuracy": f"{score(expected, mnist.test_labels)[1]:.2f} %",
         "description": INPUT_TEXT,
     }
-    answer: Callable[[Path, Tensor], Tensor]
-    if file_format == "safetensors":
-        content, answer = to_safetensors(network, metadata), answers_of_safetensors
-    else:
-        model = to_onnx(network, metadata)
-        if int8:
-            model = quantize(model, mnist.train_images[:CALIBRATION_IMAGES])
-        content, answer = model.SerializeToString(), answers_of_onnx
+    encoded = file_format.encode(network, mnist, metadata)
     with atomic_write(path) as file:
-        file.write(content)
+        file.write(encoded.content)
         file.flush()
-        answers = answer(Path(file.name), mnist.test_images)
-        check = compare(answers, expected, mnist.test_labels)
-        right = (
-            check.agreement >= 100 - INT8_TOLERANCE
-            if int8
-            else check.largest_difference <= FLOAT_TOLERANCE
-        )
-        if not right:
+        try:
+            outputs = encoded.read_back(Path(file.name), mnist.test_images)
+        except CheckUnavailableError as error:
+            return Unchecked(str(error))
+        comparison = compare(outputs, expected, mnist.test_labels, encoded)
+        if not within_tolerance(comparison, encoded):
             raise UserError(
-                f"{path} is not written: it would answer otherwise than PyTorch (largest "
-                f"difference {check.largest_difference:.2g}, {check.agreement:.2f} % of the "
-                "test images read alike)" + ("; try without --int8" if int8 else "")
+                f"{path} is not written: its results differ from those of "
+                f"{comparison.reference} (largest difference {comparison.largest_difference:.2g}, "
+                f"{comparison.agreement:.2f} % of the test images read alike, accuracy "
+                f"{comparison.accuracy:.2f} % instead of {comparison.torch_accuracy:.2f} %)"
             )
-    return check
+    return comparison
 
 
 def compare(
-    answers: Float[Tensor, "n 10"], expected: Float[Tensor, "n 10"], labels: Int64[Tensor, " n"]
-) -> Check:
-    """Two sets of log-probabilities for the same images."""
-    alike = answers.argmax(dim=1) == expected.argmax(dim=1)
-    return Check(
-        # What is not a number is as different as can be.
-        float((answers - expected).abs().nan_to_num(nan=torch.inf).max()),
-        100 * float(alike.double().mean()),
-        score(answers, labels)[1],
+    outputs: Float[Tensor, "n 10"],
+    expected: Float[Tensor, "n 10"],
+    labels: Int64[Tensor, " n"],
+    encoded: ExportedFile,
+) -> Comparison:
+    """Compare the log-probabilities of a file with PyTorch's, or with the file's own reference."""
+    reference = expected if encoded.reference is None else encoded.reference
+    return Comparison(
+        # NaN counts as infinitely different.
+        float((outputs - reference).abs().nan_to_num(nan=torch.inf).max()),
+        100 * float((outputs.argmax(dim=1) == reference.argmax(dim=1)).double().mean()),
+        score(outputs, labels)[1],
         score(expected, labels)[1],
+        encoded.reference_name,
     )
 
 
-def to_onnx(network: TinyCNN, metadata: dict[str, str]) -> "onnx.ModelProto":
-    """The network as an ONNX graph from raw images to log-probabilities.
-
-    Each batch norm is folded into the convolution before it, and the normalisation of the images
-    into the first: no convolution pads, so that is exact.
-    """
-    with needs("export", "onnx"):
-        import onnx
-        from onnx import TensorProto, helper, numpy_helper
-
-    nodes: list[onnx.NodeProto] = []
-    initializers: list[onnx.TensorProto] = []
-
-    def add(operator: str, inputs: list[str], weights: dict[str, Tensor], **attributes: Any) -> str:
-        """One node, whose output is named after it."""
-        name = f"{operator.lower()}{1 + sum(node.op_type == operator for node in nodes)}"
-        for key, tensor in weights.items():
-            array = tensor.detach().cpu().contiguous().numpy()
-            initializers.append(numpy_helper.from_array(array, f"{name}.{key}"))
-        inputs = [*inputs, *(f"{name}.{key}" for key in weights)]
-        nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
-        return name
-
-    last = add("Cast", [INPUT], {}, to=TensorProto.FLOAT)
-    last = add("Unsqueeze", [last], {"axes": torch.tensor([1])})  # the one channel
-    layers = [layer for layer in network.modules() if not any(layer.children())]
-    for layer, following in zip(layers, [*layers[1:], None], strict=True):
-        match layer:
-            case nn.Conv2d():
-                assert isinstance(following, nn.BatchNorm2d)
-                conv = fuse_conv_bn_eval(layer, following)
-                assert conv.bias is not None
-                weight, bias = conv.weight.detach(), conv.bias.detach()
-                if not any(node.op_type == "Conv" for node in nodes):
-                    bias = bias - weight.sum(dim=(1, 2, 3)) * (MEAN / STD)
-                    weight = weight / (255 * STD)
-                weights = {"weight": weight, "bias": bias}
-                last = add("Conv", [last], weights, kernel_shape=list(layer.kernel_size))
-                # Before the pool, which gives the same numbers: runtimes make one of the two.
-                last = add("Relu", [last], {})
-            case nn.MaxPool2d():
-                sides = [layer.kernel_size] * 2
-                last = add("MaxPool", [last], {}, kernel_shape=sides, strides=sides)
-            case nn.Flatten():
-                last = add("Flatten", [last], {})
-            case nn.Linear():
-                weights = {"weight": layer.weight, "bias": layer.bias}
-                last = add("Gemm", [last], weights, transB=1)
-            case nn.LogSoftmax():
-                last = add("LogSoftmax", [last], {}, axis=1)
-            case nn.BatchNorm2d() | nn.ReLU():
-                pass  # came with their convolution
-            case _:
-                raise TypeError(f"no ONNX operator for {layer}")
-    nodes[-1].output[0] = OUTPUT
-    images = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["batch", SIDE, SIDE])
-    log_probs = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", 10])
-    graph = helper.make_graph(nodes, "tiny_mnist", [images], [log_probs], initializers)
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="tiny-mnist",
-        producer_version=version("tiny-mnist"),
-        doc_string=INPUT_TEXT,
+def within_tolerance(comparison: Comparison, encoded: ExportedFile) -> bool:
+    """Whether a comparison stays within the tolerance of its format."""
+    tolerance = encoded.tolerance
+    difference = abs(comparison.accuracy - comparison.torch_accuracy)
+    return (
+        comparison.largest_difference <= tolerance.log_probs
+        and comparison.agreement >= tolerance.agreement
+        and difference <= tolerance.accuracy + 1e-9
     )
-    helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def quantize(model: "onnx.ModelProto", images: UInt8[Tensor, "n 28 28"]) -> "onnx.ModelProto":
-    """The model with eight-bit convolutions, by ONNX Runtime's static quantizer.
-
-    One scale for each output channel of the weights; ranges of the activations as seen on
-    `images`. The linear layer, 170 parameters, stays float: its outputs are the answer.
-    """
-    with needs("export", "onnx"):
-        import onnx
-        from onnxruntime import quantization
-
-    class Images(quantization.CalibrationDataReader):  # type: ignore[misc]
-        """Gives the images batch by batch, and then None."""
-
-        def __init__(self) -> None:
-            self.parts: Iterator[Tensor] = iter(images.split(100))
-
-        def get_next(self) -> dict[str, Any] | None:
-            part = next(self.parts, None)
-            return None if part is None else {INPUT: part.numpy()}
-
-    root, level = logging.getLogger(), logging.getLogger().level
-    root.setLevel(logging.ERROR)  # it advises to fold what is folded
-    try:
-        with tempfile.TemporaryDirectory() as folder:  # files are all that the quantizer takes
-            source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-            onnx.save(model, source)
-            quantization.quantize_static(
-                source,
-                target,
-                Images(),
-                quant_format=quantization.QuantFormat.QOperator,
-                op_types_to_quantize=["Conv", "Relu", "MaxPool"],
-                per_channel=True,
-                activation_type=quantization.QuantType.QUInt8,
-                weight_type=quantization.QuantType.QInt8,
-            )
-            quantized = onnx.load(target)
-    finally:
-        root.setLevel(level)
-    quantized.doc_string = model.doc_string
-    quantized.producer_name, quantized.producer_version = (
-        model.producer_name,
-        model.producer_version,
-    )
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(quantized, {**metadata, "quantization": "int8, static"})
-    return quantized
-
-
-def answers_of_onnx(path: Path, images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 10"]:
-    """Log-probabilities of an exported ONNX file, by ONNX Runtime on the CPU."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    parts = [
-        session.run([OUTPUT], {INPUT: part.numpy()})[0] for part in images.split(EVALUATION_BATCH)
-    ]
-    return torch.from_numpy(np.concatenate(parts))
-
-
-def to_safetensors(network: TinyCNN, metadata: dict[str, str]) -> bytes:
-    """Weights and buffers under their names in `TinyCNN`, with the metadata."""
-    from safetensors.torch import save
-
-    state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-    return bytes(save(state, metadata))
-
-
-def answers_of_safetensors(path: Path, images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 10"]:
-    """Log-probabilities of a network that is rebuilt from a safetensors file."""
-    return predict(load_safetensors(path), images)
-
-
-def load_safetensors(path: Path) -> TinyCNN:
-    """The network of an exported safetensors file; the width follows from the weights."""
-    from safetensors.torch import load_file
-
-    state = load_file(path)
-    network = TinyCNN(width=len(state["block1.0.0.weight"]))
-    network.load_state_dict(state)
-    return network.eval()
-
-
-@contextmanager
-def needs(extra: str, package: str) -> Iterator[None]:
-    """Say how to install what the extra brings, where it is not.
-
-    Raises:
-        UserError: an import failed.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise UserError(f"{package} is not installed: pip install 'tiny-mnist[{extra}]'") from error

@@ -140,22 +140,22 @@ def pretrained_network() -> Network:
     return network
 
 
-def run_network(run: Path) -> Network:
+def run_network(run: Path, trust: bool = False) -> Network:
     """The network of a run folder, in PyTorch.
 
     Raises:
         UserError: the folder holds no finished run.
     """
-    from tiny_mnist.runs.folder import RunFolder
+    from tiny_mnist.runs import load_network
 
-    return module_network(RunFolder(run).load_network())
+    return module_network(load_network(run, trust))
 
 
 def module_network(module: "nn.Module") -> Network:
     """A PyTorch module from normalised images to log-probabilities, to predict with."""
     import torch
 
-    from tiny_mnist.evaluation.metrics import predict
+    from tiny_mnist.evaluation.predict import predict
 
     def network(images: UInt8[ndarray, "n 28 28"]) -> Float32[ndarray, "n 10"]:
         return predict(module, torch.from_numpy(images)).numpy()

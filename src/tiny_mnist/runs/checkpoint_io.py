@@ -1,15 +1,22 @@
-"""Checkpoints: written whole or not at all, read as plain data only."""
+"""Checkpoint files: written atomically, read as plain data only."""
 
 import io
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from torch import Tensor
 
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, printable
+from tiny_mnist.runs.plain_files import check_regular_file
 from tiny_mnist.system.atomic_files import atomic_write
+
+MAX_BYTES = 4 << 30  # of a checkpoint; the widest network allowed, with Adam's state, has 0.6 GiB
+MAX_PICKLE_BYTES = 64 << 20  # of everything in it but the numbers of its tensors
+COUNTERS = ("epoch", "global_step")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -18,10 +25,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint; the one of that name before it is kept as `previous.ckpt`."""
-        content = io.BytesIO()  # PyTorch hides what is wrong with a file; the file itself says it
+        """Write a checkpoint; the one that had this name before is kept as `previous.ckpt`."""
+        # Into memory first: torch.save hides the system's reason when a file cannot be written.
+        content = io.BytesIO()
         torch.save(checkpoint, content)
-        with atomic_write(Path(path), previous=previous(Path(path))) as file:
+        path = Path(path)
+        with atomic_write(path, previous=path.with_name("previous.ckpt")) as file:
             file.write(content.getbuffer())
 
     def load_checkpoint(
@@ -31,11 +40,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(Path(path))
 
 
-def previous(path: Path) -> Path:
-    """Where the checkpoint before this one is kept."""
-    return path.with_name("previous.ckpt")
-
-
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU as tensors and plain values; code in it is never run.
 
@@ -43,10 +47,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         UserError: absent, damaged, not a checkpoint, or holding more than plain data.
     """
     try:
-        with zipfile.ZipFile(path) as archive:  # PyTorch does not look at the checksums in it
-            if damaged := archive.testzip():
-                raise UserError(f"{path} is damaged: the checksum of {damaged} is wrong")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        check_regular_file(path, MAX_BYTES)
+        check_archive(path)
+        with warnings.catch_warnings():
+            # Sparse tensors are refused below in one line.
+            warnings.filterwarnings("ignore", message="Validating sparse tensor invariants")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None
     except UserError:
@@ -56,4 +62,81 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read as a checkpoint of plain data: {reason}") from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise UserError(f"{path} is not a checkpoint of a training run: it has no state_dict")
+    try:
+        check_values(content)
+    except ValueError as error:
+        raise UserError(f"{path} is not a checkpoint of a training run: {error}") from error
     return content
+
+
+def check_archive(path: Path) -> None:
+    """Check the sizes and checksums that a checkpoint, which is a zip archive, declares.
+
+    PyTorch stores without compression, so the parts of an archive that it wrote are together no
+    larger than the file; a zip bomb's are.
+
+    Raises:
+        UserError: a checksum is wrong, or the archive was not written by PyTorch.
+        zipfile.BadZipFile: it is not a zip archive.
+    """
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise UserError(f"{path} was not written by PyTorch: its parts are compressed")
+        if sum(part.file_size for part in parts) > path.stat().st_size:
+            raise UserError(f"{path} was not written by PyTorch: its parts exceed the file")
+        pickles = (part.file_size for part in parts if part.filename.endswith(".pkl"))
+        if sum(pickles) > MAX_PICKLE_BYTES:
+            raise UserError(f"{path} holds more than {MAX_PICKLE_BYTES >> 20} MiB besides tensors")
+        if damaged := archive.testzip():  # PyTorch does not verify the checksums
+            raise UserError(f"{path} is damaged: the checksum of {printable(damaged)} is wrong")
+
+
+def check_values(content: dict[str, Any]) -> None:
+    """Check the types of the values in a checkpoint that are used outside of tensors.
+
+    Raises:
+        ValueError: one has another type than Lightning or this project writes.
+    """
+    state = content["state_dict"]
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
+        raise ValueError("its state_dict does not map names to tensors")
+    for name in COUNTERS:
+        if not is_count(content.get(name, 0)):
+            raise ValueError(f"its {name} is not a count")
+    sizes = content.get("curves", {})
+    if not isinstance(sizes, dict) or not all(
+        isinstance(name, str) and is_count(size) for name, size in sizes.items()
+    ):
+        raise ValueError("its curves do not map names to sizes")
+    check_tensors(content)
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value is an integer that a file size or step number can have."""
+    return type(value) is int and 0 <= value < 1 << 63
+
+
+def check_tensors(content: Any) -> None:
+    """Check that every tensor is dense and stored in full.
+
+    A sparse or expanded tensor takes a few bytes in the file and any number once it is copied.
+
+    Raises:
+        ValueError: one is not.
+    """
+    waiting, seen = [content], set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Tensor):
+            if value.layout is not torch.strided or value.is_quantized:
+                raise ValueError("it holds a tensor that is not dense")
+            if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+                raise ValueError("it holds a tensor that is larger than its stored numbers")
+        elif isinstance(value, dict | list | tuple | set) and id(value) not in seen:
+            seen.add(id(value))
+            waiting.extend(value)
+            if isinstance(value, dict):
+                waiting.extend(value.values())

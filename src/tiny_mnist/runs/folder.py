@@ -1,33 +1,45 @@
-"""The run folder: what a run leaves behind, and how to open it again."""
+"""The run folder: its paths, its lock, and the small files in it. Free of torch."""
 
 import csv
+import fcntl
 import io
 import json
-import logging
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
-from tiny_mnist.config import schema as config
 from tiny_mnist.config.loading import load_config
 from tiny_mnist.errors import UserError
-from tiny_mnist.models.tiny_cnn import TinyCNN, parameter_count
-from tiny_mnist.runs.checkpoint_io import previous, read_checkpoint
-from tiny_mnist.runs.metadata import weights_sha256
-from tiny_mnist.system.atomic_files import atomic_write, remove_unfinished
-
-log = logging.getLogger(__name__)
+from tiny_mnist.runs.plain_files import (
+    MAX_TEXT_BYTES,
+    check_not_link,
+    check_regular_file,
+    read_json_object,
+    without_nan,
+)
+from tiny_mnist.system.atomic_files import atomic_write
 
 FAILURE, PRUNED = "failure.txt", "pruned.txt"
-"""In the folder of a job: the reason of its early end."""
+"""Files in the folder of a job that ended early; they hold the reason."""
+
+LATEST = "latest"
+"""Given in place of a run folder, means the newest one below `RUNS`."""
+RUNS = Path("runs")
+
+LOCK_TIMEOUT, LOCK_POLL = 0.5, 0.01
+"""Seconds: `RunFolder.is_locked` in another process holds the lock for some microseconds."""
+
+EVENT_PREFIX = "events.out.tfevents."
+EVENT_SUFFIX = ".tiny-mnist"
+"""Ends the names of the TensorBoard files that a run writes; pass it as `filename_suffix`."""
+EVENT_FOLDERS = (".", "train", "val", "test")
+"""Where in a run folder TensorBoard files are."""
 
 Row = dict[str, float | int | None]
 """One epoch's metrics by column name; None where nothing was measured."""
@@ -45,8 +57,9 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.lock = self.checkpoints / ".lock"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
-        self.previous_checkpoint = previous(self.last_checkpoint)
+        self.previous_checkpoint = self.checkpoints / "previous.ckpt"
         self.configuration = self.path / ".hydra" / "config.yaml"
+        self.log = self.path / "train.log"
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
         self.curves = self.path / "curves.png"
@@ -54,87 +67,108 @@ class RunFolder:
         self.confusion = self.path / "confusion_matrix.png"
 
     @property
+    def written_files(self) -> list[Path]:
+        """The files that a run writes, but for TensorBoard's, whose names hold the time."""
+        return [
+            self.configuration, self.last_checkpoint, self.previous_checkpoint, self.log,
+            self.metrics, self.summary, self.curves, self.predictions, self.confusion,
+            self.path / FAILURE, self.path / PRUNED,
+        ]  # fmt: skip
+
+    @property
+    def event_folders(self) -> list[Path]:
+        """The folders of the TensorBoard files; not those that are run folders of their own."""
+        folders = [self.path / name for name in EVENT_FOLDERS]
+        return [
+            folder for folder in folders if folder == self.path or not (folder / ".hydra").exists()
+        ]
+
+    @property
     def has_results(self) -> bool:
         """Whether a run has already left results here, finished or not."""
         left = (self.last_checkpoint, self.previous_checkpoint, self.metrics, self.summary)
         return any(path.exists() for path in left)
 
+    def check_no_links(self) -> None:
+        """Check that no file or folder that a run writes here is a link or a special file.
+
+        A stranger's folder could otherwise have files elsewhere changed when it is resumed.
+
+        Raises:
+            UserError: one is; the message names it.
+        """
+        hydra = self.configuration.parent
+        for folder in (self.checkpoints, hydra, *self.event_folders):
+            if folder != self.path:
+                check_not_link(folder, folder=True)
+        for path in self.written_files:
+            check_not_link(path)
+        inner = [folder for folder in (self.checkpoints, hydra) if folder.is_dir()]
+        for path in (path for folder in inner for path in folder.iterdir()):
+            check_not_link(path)
+        for folder in self.event_folders:
+            for path in folder.glob(f"{EVENT_PREFIX}*"):
+                check_not_link(path)
+
     def remove_untrained(self) -> None:
-        """Remove the folder if all that it holds was left by a start that came to nothing."""
+        """Remove the folder if all that it holds was left by a start that came to nothing.
+
+        Only files with the names of such a start are removed, and folders that are empty then.
+        """
         if self.is_locked:  # another process has just begun
             return
         traces = (".hydra/*", "train*.log", "checkpoints/.lock", "events.*", "*/events.*")
-        files = [path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file()]
-        if all(any(is_at(file, trace) for trace in traces) for file in files):
-            shutil.rmtree(self.path, ignore_errors=True)
+        files = [path for path in self.path.rglob("*") if path.is_symlink() or not path.is_dir()]
+        left = [path for trace in traces for path in self.path.glob(trace)]
+        if {*files} - {*left}:
+            return
+        folders = {parent for path in left for parent in path.parents}
+        folders |= {self.path, self.checkpoints, *self.event_folders}
+        inside = [each for each in folders if each == self.path or self.path in each.parents]
+        with suppress(OSError):
+            for path in left:
+                path.unlink(missing_ok=True)
+        for folder in sorted(inside, key=lambda path: len(path.parts), reverse=True):
+            with suppress(OSError):  # it is absent, or holds something else
+                folder.rmdir()
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Create the folder and keep it for this process: two must not train in one.
+        """Create the folder and lock it for this process: two must not train in one.
 
         Raises:
-            UserError: another process works here.
+            UserError: another process holds the lock, or a file here is a link.
         """
+        self.check_no_links()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.lock, timeout=0):
+            # A singleton: one process may open the folder twice, as a launch and its training do.
+            lock = FileLock(
+                self.lock, timeout=LOCK_TIMEOUT, poll_interval=LOCK_POLL, is_singleton=True
+            )
+            with lock:
                 yield
         except Timeout:
             raise UserError(f"another process is training in {self.path}") from None
 
     @property
     def is_locked(self) -> bool:
-        """Whether a process is training here."""
-        if not self.lock.exists():  # nor is it made by looking
+        """Whether a process is training here.
+
+        The probe is a shared lock that is given back at once: several probes do not see each other,
+        and a process that starts meanwhile tries again in `open`.
+        """
+        try:
+            handle = os.open(self.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:  # nobody has opened the folder yet
             return False
         try:
-            with self.open():
-                return False
-        except UserError:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
             return True
-
-    def roll_back(self) -> tuple[Path, dict[str, Any]] | None:
-        """Put the folder back to its newest whole checkpoint, as if nothing had followed.
-
-        Returns:
-            That checkpoint and its content; None when there is none yet.
-
-        Raises:
-            UserError: none of those that there are can be read.
-        """
-        remove_unfinished(self.path)
-        found = self.latest_valid_checkpoint()
-        if found is None:
-            self.metrics.unlink(missing_ok=True)
-            self.truncate_event_files({})
-            return None
-        path, content = found
-        last = self.last_checkpoint
-        if path != last and last.exists():
-            # Out of the way: else the next checkpoint would make it the previous one.
-            last.replace(last.with_name(f"{last.name}.damaged"))
-            log.warning("%s is damaged; going on from the one before it", last)
-        self.truncate_event_files(content.get("curves", {}))
-        return path, content
-
-    def latest_valid_checkpoint(self) -> tuple[Path, dict[str, Any]] | None:
-        """The last checkpoint and its content, or those of the one before it if it is damaged.
-
-        The answer is the same while the first of several processes moves a damaged one away.
-
-        Raises:
-            UserError: none of those that there are can be read.
-        """
-        fault = None
-        for path in (self.last_checkpoint, self.previous_checkpoint):
-            try:
-                if path.exists():
-                    return path, read_checkpoint(path)
-            except UserError as error:
-                fault = fault or error
-        if fault:
-            raise fault
-        return None
+        finally:
+            os.close(handle)
+        return False
 
     @property
     def newest_checkpoint(self) -> Path | None:
@@ -142,22 +176,8 @@ class RunFolder:
         paths = (self.last_checkpoint, self.previous_checkpoint)
         return next((path for path in paths if path.exists()), None)
 
-    def curve_sizes(self) -> dict[str, int]:
-        """The TensorBoard files and their length in bytes."""
-        files = self.path.rglob("events.out.tfevents.*")
-        return {path.relative_to(self.path).as_posix(): path.stat().st_size for path in files}
-
-    def truncate_event_files(self, sizes: dict[str, int]) -> None:
-        """Remove from the TensorBoard files what came after they had these sizes."""
-        for name, now in self.curve_sizes().items():
-            size = sizes.get(name, 0)
-            if not size:
-                (self.path / name).unlink()
-            elif size < now:
-                os.truncate(self.path / name, size)
-
     def write_metrics(self, columns: Iterable[str], rows: Iterable[Row]) -> None:
-        """Write `metrics.csv`, one row an epoch, whole each time: a kill leaves no half row."""
+        """Write `metrics.csv` anew, one row an epoch; a kill leaves the previous file."""
         text = io.StringIO()
         table = csv.DictWriter(text, list(columns), lineterminator="\n")
         table.writeheader()
@@ -172,6 +192,7 @@ class RunFolder:
             UserError: there is none, or it is not a table of numbers.
         """
         try:
+            check_regular_file(self.metrics, MAX_TEXT_BYTES)
             with self.metrics.open(newline="") as file:
                 return [
                     {
@@ -180,96 +201,91 @@ class RunFolder:
                     }
                     for row in csv.DictReader(file)
                 ]
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, csv.Error) as error:
             raise UserError(f"{self.metrics} cannot be read: {error}") from error
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Write `summary.json`, the last file of a run: where it is, the run is finished."""
+        """Write `summary.json`, the last file of a run: a run that has one is finished.
+
+        NaN and infinities, as losses of a diverged run are, become null.
+        """
+        text = json.dumps(without_nan(summary), indent=2, allow_nan=False)
         with atomic_write(self.summary) as file:
-            file.write((json.dumps(summary, indent=2) + "\n").encode())
+            file.write(f"{text}\n".encode())
 
-    def provenance(self, network: nn.Module) -> dict[str, str | int | float]:
-        """Whose network this is, in plain values: for the metadata of what is made of it.
-
-        What `summary.json` says of the run that made it is left out when its weights are others.
+    def read_summary(self) -> dict[str, Any]:
+        """Read `summary.json` back.
 
         Raises:
-            UserError: there is a summary, but not of a run.
+            UserError: there is none, or it is not a JSON object.
         """
-        sha256 = weights_sha256(network)
-        known: dict[str, str | int | float] = {"run": self.path.resolve().name}
-        if self.summary.exists():
-            try:
-                summary = json.loads(self.summary.read_text())
-                if summary["weights_sha256"] == sha256:
-                    settings = " ".join(f"{k}={v}" for k, v in summary["settings"].items())
-                    told = {key: summary.get(key) for key in ("seed", "epochs", "commit")}
-                    known |= {
-                        "recipe": settings,
-                        **{k: v for k, v in told.items() if v is not None},
-                    }
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise UserError(f"{self.summary} is not the summary of a run: {error!r}") from error
-        return {**known, "parameters": parameter_count(network), "weights_sha256": sha256}
-
-    def load_network(self) -> TinyCNN:
-        """Rebuild the trained network, in evaluation mode, from the checkpoint alone.
-
-        Raises:
-            UserError: no checkpoint, a damaged one, or one of another architecture.
-        """
-        if not self.path.is_dir():
-            raise UserError(f"{self.path} is no run folder, such as runs/2026-…")
-        checkpoint = read_checkpoint(self.last_checkpoint)
-        try:
-            model = config.Model.model_validate(checkpoint["hyper_parameters"]["model"])
-            network = TinyCNN(width=model.width)
-            prefix = "network."
-            network.load_state_dict(
-                {
-                    name.removeprefix(prefix): tensor
-                    for name, tensor in checkpoint["state_dict"].items()
-                    if name.startswith(prefix)
-                }
-            )
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"{self.last_checkpoint} does not hold a network of this project: {reason}"
-            ) from error
-        return network.eval()
-
-
-def is_at(file: Path, pattern: str) -> bool:
-    """Whether a relative path matches a pattern, in as many folders."""
-    return file.match(pattern) and len(file.parts) == len(Path(pattern).parts)
+        return read_json_object(self.summary)
 
 
 def job_number(path: Path) -> int:
-    """The number of the job that a file of its folder belongs to; the last for other folders."""
+    """The job number in the name of a file's folder; the largest integer for other folders."""
     number = path.parent.name.partition("_")[0]
     return int(number) if number.isdecimal() else sys.maxsize
 
 
+def resolve_run(name: str | Path) -> RunFolder:
+    """The run folder that a user names; `latest` is the newest with a checkpoint below `runs/`.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if str(name) == LATEST:
+        for run in runs_below(RUNS):
+            if run.newest_checkpoint is not None:
+                return run
+        raise UserError(f"no run with a checkpoint below {RUNS.resolve()}")
+    path = Path(name)
+    if not path.exists():
+        with suppress(RuntimeError):  # ~ of an unknown user
+            path = path.expanduser()
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{name} is a file; name the folder of a run, such as runs/2026-…")
+    if not path.is_dir():
+        raise UserError(f"{name} is no run folder, such as runs/2026-…")
+    return RunFolder(path)
+
+
+def resolve_trained_run(name: str | Path) -> RunFolder:
+    """As `resolve_run`, for a run that has a checkpoint.
+
+    Raises:
+        UserError: there is no such folder, or no checkpoint in it.
+    """
+    run = resolve_run(name)
+    if run.newest_checkpoint is None:
+        raise UserError(f"there is no checkpoint {run.last_checkpoint}")
+    return run
+
+
 def latest_unfinished_run(runs: Path) -> RunFolder:
-    """The run below a folder that was begun last, and neither finished nor is being worked on.
+    """The newest run below a folder that is neither finished nor given up nor being trained.
 
     Raises:
         UserError: there is none.
     """
-    found = [RunFolder(path.parents[1]) for path in runs.rglob(".hydra/config.yaml")]
-    found.sort(key=lambda run: run.configuration.stat().st_mtime_ns, reverse=True)
-    for run in found:
+    for run in runs_below(runs):
         given_up = any((run.path / name).exists() for name in (FAILURE, PRUNED))
         if not (run.summary.exists() or given_up or run.is_locked):
             return run
     raise UserError(f"no unfinished run below {runs.resolve()}")
 
 
-def save_overridden_config(run: RunFolder, config: DictConfig) -> None:
-    """Make a changed configuration the run's own, and a finished run an unfinished one.
+def runs_below(folder: Path) -> list[RunFolder]:
+    """All runs below a folder, those that began last first."""
+    found = [path for path in folder.rglob(".hydra/config.yaml") if path.is_file()]
+    found.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return [RunFolder(path.parents[1]) for path in found]
 
-    Only when nothing else can go wrong: what is refused has changed nothing.
+
+def save_overridden_config(run: RunFolder, config: DictConfig) -> None:
+    """Save a configuration that a resumed run was given, and mark a finished run as unfinished.
+
+    Does nothing when it equals the saved one. Call it last: a refused start must change nothing.
     """
     if config == load_config(run.configuration):
         return

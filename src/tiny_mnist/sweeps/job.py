@@ -1,408 +1,218 @@
-"""Many runs in one folder: what is added to the command, how a job goes on, the table at the end.
+"""One job of a sweep: skip a finished one, resume a begun one, record a failure."""
 
-A sweep folder holds `sweep.json`, from which it can be resumed, a folder for each job, and at the
-end `sweep.csv` and `sweep.png`.
-"""
-
-import itertools
+import errno
 import json
 import logging
 import math
+import os
 import re
-import shlex
-import shutil
 import signal
+import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 
-from tiny_mnist.errors import UserError, format_error, shown
+from tiny_mnist.config.loading import differences, load_config, resolve_config
+from tiny_mnist.config.trust import check_trusted
+from tiny_mnist.errors import DataError, UserError, format_error
+from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
 from tiny_mnist.system.atomic_files import atomic_write
-from tiny_mnist.system.processes import env_world_size
+from tiny_mnist.system.signals import PREEMPT_SIGNAL, ChildProcesses, Interrupted
 
 log = logging.getLogger(__name__)
 
-HELD_OUT = 5000  # images, in a sweep that chooses anything
-COMMAND = "sweep.json"
-N_JOBS = "hydra.launcher.n_jobs="
-LONGEST_NAME = 120  # characters of a folder's name, of the 255 bytes that file systems take
-LAUNCHERS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher"}
-"""Options of hydra/launcher, and the plugins that they need."""
-SHARED = re.compile(r"\+*trainer(\.strategy)?=.*\bddp\b")
-NOT_LAUNCHED = (
-    "starts several processes for each job, which no launcher does: sweep without hydra/launcher, "
-    "one job after the other, or start the runs one by one"
-)
+LAUNCH_KEYS = ("resume", "trust")
+"""Keys of `configs/train.yaml` that say how the program is started, and are no part of a run."""
 
 
-@dataclass
-class Sweep:
-    """The sweep that this process has begun.
-
-    Args:
-        overrides: of all jobs, swept ones included, as on the command line.
-        jobs: how many there are; None when only Hydra can tell.
-        resumed: whether the folder holds some of them already.
-        folder: known once Hydra has composed the configuration.
-    """
-
-    overrides: list[str]
-    jobs: int | None
-    resumed: bool
-    folder: Path | None = None
-    stop_watching: Callable[[], None] = field(default=lambda: None)
-
-    def begin(self, folder: Path, parallel: bool, shared: bool) -> None:
-        """Note what is to be done in the folder, and watch jobs that run elsewhere.
-
-        Args:
-            folder: of the sweep.
-            parallel: whether a launcher runs the jobs, side by side or on a cluster.
-            shared: whether each job is a training of several processes.
-
-        Raises:
-            UserError: the folder holds another sweep, or the jobs cannot be run so.
-        """
-        if parallel and (shared or any(SHARED.match(override) for override in self.overrides)):
-            raise UserError(f"trainer=ddp {NOT_LAUNCHED}")
-        command = folder / COMMAND
-        if command.exists() and not self.resumed:
-            raise UserError(
-                f"{folder} already holds a sweep; choose another hydra.sweep.dir, or go on with "
-                f"{how_to_go_on(folder)}"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(command) as file:
-            file.write((json.dumps({"overrides": self.overrides}, indent=2) + "\n").encode())
-        self.folder = folder
-        if parallel:
-            from tiny_mnist.sweeps.progress import watch
-
-            self.stop_watching = watch(folder, self.jobs)
-
-    @property
-    def failures(self) -> dict[str, str]:
-        """Why jobs failed, by the names of their folders."""
-        if self.folder is None:
-            return {}
-        from tiny_mnist.runs.folder import FAILURE, job_number
-
-        return {
-            path.parent.name: path.read_text().strip()
-            for path in sorted(self.folder.glob(f"*/{FAILURE}"), key=job_number)
-            if not (path.parent / "summary.json").exists()  # another process has done it since
-        }
-
-    def conclude(self) -> None:
-        """Print and write the table of what is finished, and say what is not."""
-        self.stop_watching()
-        if self.folder is None:
-            return
-        from rich.console import Console
-
-        from tiny_mnist.sweeps.ranking import Ranking, find_runs
-
-        # Not Rich's global one, on which a bar may still be drawn.
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console.width = max(console.width, 120)
-        finished = len([*self.folder.glob("*/summary.json")])
-        if finished:
-            ranking = Ranking(find_runs([self.folder]))
-            ranking.write_csv(self.folder / "sweep.csv")
-            self.draw(ranking)
-            console.print("", ranking.table(), sep="\n")
-            console.print(*ranking.notes(), sep="\n", soft_wrap=True)
-        console.print(f"\nSweep folder: {shown(self.folder)}", soft_wrap=True)
-        failures = self.failures
-        if self.jobs is None or finished < self.jobs:
-            done = f"{finished} of {self.jobs}" if self.jobs else str(finished)
-            failed = f", {len(failures)} failed" if failures else ""
-            console.print(f"{done} jobs finished{failed}", soft_wrap=True)
-            for name, reason in failures.items():
-                console.print(f"  {name}: {reason}", soft_wrap=True, markup=False)
-            console.print(f"Go on with: {how_to_go_on(self.folder)}", soft_wrap=True, markup=False)
-
-    def draw(self, ranking: Any) -> None:
-        """Write the picture."""
-        from tiny_mnist.evaluation.plots import save
-        from tiny_mnist.sweeps.plots import plot_sweep
-
-        assert self.folder is not None
-        figure = plot_sweep(ranking.configurations, ranking.split)
-        save(figure, self.folder / "sweep.png")
+MAX_NAME_LENGTH = 120  # characters of a job directory; file systems allow 255 bytes
 
 
-current: Sweep | None = None
-"""Set while the command of a sweep runs in this process."""
-
-
-def is_sweep(arguments: list[str]) -> bool:
-    """Whether a command line asks for several jobs."""
-    words = {"-m", "--multirun", "hydra.mode=MULTIRUN"}
-    return any(a in words or a.startswith("resume_sweep=") for a in arguments)
-
-
-def prepare(arguments: list[str]) -> list[str]:
-    """Complete the command line of a sweep, and begin it.
-
-    Folders are named by what is swept alone. A sweep that chooses anything but the seed is ranked
-    on held-out images, unless the command line says otherwise.
-
-    Raises:
-        UserError: it cannot be run as asked.
-    """
-    global current  # noqa: PLW0603 (a process runs one command)
-    if env_world_size() > 1:
-        raise UserError(
-            "-m inside torchrun or srun would run the whole sweep in every process; sweep with "
-            "trainer=ddp on one machine, or start the runs one by one"
-        )
-    arguments, resumed = resume(arguments)
-    flags = [argument for argument in arguments if not is_override(argument)]
-    overrides = [argument for argument in arguments if argument not in flags]
-    if any(override.lstrip("+").startswith("hydra.sweep.subdir=") for override in overrides):
-        raise UserError(
-            "hydra.sweep.subdir: a sweep names the folders of its jobs itself; hydra.sweep.dir=… "
-            "is the folder of all"
-        )
-    launchers = check_launcher(overrides)
-
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parsed = OverridesParser.create().parse_overrides(
-        [override for override in overrides if not is_hydras(override)]
-    )
-    swept = [override for override in parsed if override.is_sweep_override()]
-    keys = [override.key_or_group for override in parsed]
-    chosen = [override.key_or_group for override in swept if override.key_or_group != "seed"]
-    added = []
-    if chosen and "data.val_size" not in keys and not all_hold_out(overrides):
-        added.append(f"data.val_size={HELD_OUT}")
-        print(
-            f"Ranking on {HELD_OUT:,} held-out training images, so that nothing is selected on the "
-            "test images (data.val_size=… for another number)"
-        )
-    names = [override.key_or_group for override in swept]
-    constant = [key for key in [*keys, "data.val_size"] if key not in names]
-    counted = [o for o in swept if o.is_choice_sweep() or o.is_range_sweep()]
-    jobs = 1 if len(counted) == len(swept) else None
-    for override in counted:
-        jobs = jobs and jobs * sum(1 for _ in override.sweep_string_iterator())
-    task = [*(override for override in overrides if not is_hydras(override)), *added]
-    current = Sweep(task, jobs, resumed)
-    own = [override for override in overrides if is_hydras(override)]
-    if "joblib" in launchers and jobs and not any(N_JOBS in override for override in own):
-        from joblib import cpu_count
-
-        own.append(f"{N_JOBS}{min(jobs, cpu_count())}")  # cores are divided by it, not by the jobs
-    excluded = ",".join(f"'{key}'" for key in dict.fromkeys(constant))
-    return [
-        *flags,
-        *task,
-        f"hydra.job.config.override_dirname.exclude_keys=[{excluded}]",
-        "hydra.output_subdir='${output_subdir:${hydra.runtime.output_dir}}'",
-        *own,
-    ]
-
-
-def check_launcher(overrides: list[str]) -> set[str]:
-    """The launchers that are asked for, each of which could begin.
-
-    Raises:
-        UserError: it could not.
-    """
-    wanted = {
-        name
-        for name in LAUNCHERS
-        if {f"hydra/launcher={name}", f"hydra/launcher=submitit_{name}"} & {*overrides}
-    }
-    for name in wanted:
-        if not find_spec(f"hydra_plugins.{LAUNCHERS[name]}"):
-            raise UserError(
-                f"hydra/launcher={name} needs {LAUNCHERS[name]}: pip install -e '.[sweep]'"
-            )
-    if "slurm" in wanted and not (shutil.which("sbatch") and shutil.which("srun")):
-        raise UserError("hydra/launcher=slurm needs Slurm's commands sbatch and srun, not found")
-    return wanted
-
-
-def all_hold_out(overrides: list[str]) -> bool:
-    """Whether all jobs hold images out by themselves, as those of experiment=holdout do.
-
-    Composed with what could say so: options of groups, which have no dot in their names.
-    """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    constant, choices = [], []
-    task = [override for override in overrides if not is_hydras(override)]
-    for text, override in zip(task, OverridesParser.create().parse_overrides(task), strict=True):
-        key = override.get_key_element()
-        if not override.is_sweep_override():
-            constant.append(text)
-        elif override.is_choice_sweep() and "." not in key and key != "seed":
-            choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return all(
-            compose("train", [*constant, *chosen]).data.val_size
-            for chosen in itertools.product(*choices)
-        )
-
-
-def config_folder() -> Path:
-    """Where the program that runs has its configurations."""
-    return Path(sys.argv[0]).resolve().parent / "configs"
-
-
-def is_override(argument: str) -> bool:
-    """Whether an argument changes the configuration, and is no flag of Hydra's or its value."""
-    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
-
-
-def resume(arguments: list[str]) -> tuple[list[str], bool]:
-    """Put the command of the sweep that is to go on in the place of `resume_sweep=FOLDER`.
-
-    Hydra's own settings are not taken from the folder: it may come from a stranger, and where jobs
-    run is not part of what they are.
-    """
-    given = [argument for argument in arguments if argument.startswith("resume_sweep=")]
-    if not given:
-        return arguments, False
-    others = [argument for argument in arguments if argument not in given]
-    folder = Path(given[-1].partition("=")[2])
-    for other in others:
-        if not other.startswith("-") and not is_hydras(other):
-            raise UserError(f"{other}: a resumed sweep takes no setting but those of hydra")
-    try:
-        overrides = json.loads((folder / COMMAND).read_text())["overrides"]
-        if not all(isinstance(each, str) and re.match("~|.*=", each) for each in overrides):
-            raise ValueError("overrides are not texts")
-    except FileNotFoundError:
-        raise UserError(f"no sweep to resume: there is no {folder / COMMAND}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / COMMAND} is not the command of a sweep: {error!r}") from error
-    overrides = [o for o in overrides if not is_hydras(o) and not o.startswith("-")]
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    flag = [] if is_sweep(others) else ["-m"]
-    return [*flag, *others, *overrides, f"hydra.sweep.dir='{quoted}'"], True
-
-
-def is_hydras(override: str) -> bool:
-    """Whether an override is of Hydra's own configuration, such as hydra/launcher=joblib."""
-    return re.match(r"[+~]*hydra\b", override) is not None
+class TrialPruned(Exception):  # noqa: N818 (Optuna's word: nothing went wrong)
+    """A trial is ended early, for its accuracy is below that of earlier trials."""
 
 
 def job_folder(number: int, overrides: str) -> str:
-    """The name of a job's folder: its number, which keeps names apart, and what sets it apart."""
+    """Job directory name: job number plus swept overrides."""
     name = re.sub(r"[^\w.,=+-]+", "_", f"{number}_{overrides}").strip("_")
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
 
 
-def output_subdir(folder: str) -> str | None:
-    """Where Hydra writes the configuration of a job: nowhere, if one that was begun has its own."""
-    from tiny_mnist.runs.folder import RunFolder
-
-    run = RunFolder(folder)
-    return None if run.has_results or run.is_locked else ".hydra"
+def run_settings(config: DictConfig) -> DictConfig:
+    """A composed configuration without Hydra's node and without the keys of the launch."""
+    names = [str(name) for name in config if name != "hydra" and name not in LAUNCH_KEYS]
+    return OmegaConf.masked_copy(config, names)
 
 
-def run_job(
-    train: Callable[..., float],
-    config: DictConfig,
-    folder: Path,
-) -> float:
-    """Run one job of a sweep: skip it when it is finished, go on with it when it was begun.
+def check_source(config: DictConfig, source: Path, trust: bool) -> None:
+    """Check a configuration that was read from a folder, unless the user trusts the folder.
+
+    Raises:
+        UserError: it names a class from outside this project.
+    """
+    if not trust:
+        check_trusted(config, source)
+
+
+def save_config(run: RunFolder, config: DictConfig) -> None:
+    """Write `.hydra/` as Hydra itself would, while the run is locked.
 
     Args:
-        train: trains in a folder, as in `tiny_mnist.training.train`.
-        config: of the job.
+        run: the run, which this process has opened.
+        config: of the run.
+    """
+    files: dict[str, Any] = {"config.yaml": config}
+    if HydraConfig.initialized():
+        files["hydra.yaml"] = HydraConfig.instance().cfg
+        files["overrides.yaml"] = HydraConfig.get().overrides.task
+    run.configuration.parent.mkdir(exist_ok=True)
+    for name, content in files.items():
+        with atomic_write(run.configuration.with_name(name)) as file:
+            file.write(OmegaConf.to_yaml(content).encode())
+
+
+def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> float:
+    """Run one job of a sweep in its folder.
+
+    Args:
+        train: as `tiny_mnist.training.train.train`.
+        config: of the job, with the keys of the launch.
         folder: of the job.
 
     Returns:
-        As `train`; NaN when the job failed, which the folder tells of, so that others go on.
-    """
-    from tiny_mnist.runs.folder import FAILURE, RunFolder, job_number
-    from tiny_mnist.system.signals import PREEMPT_SIGNAL, Interrupted
-
-    run, failure = RunFolder(folder), folder / FAILURE
-    if run.summary.exists():
-        failure.unlink(missing_ok=True)  # of an earlier try
-        return score(run.summary)
-    if run.is_locked:
-        print(f"\nJob {folder.name}: another process is training there")
-        return math.nan
-    failure.unlink(missing_ok=True)
-    of = f" of {current.jobs}" if current and current.jobs else ""
-    print(f"\nJob {job_number(failure) + 1}{of}: {folder.name}")
-    try:
-        if run.has_results:
-            config = load_job_config(run.configuration, config)
-        if config.trainer.strategy == "ddp":
-            if current is None:  # in a process that a launcher has started
-                raise UserError(f"trainer=ddp {NOT_LAUNCHED}")
-            return run_apart(folder)
-        return train(config, folder, resume=run.has_results)
-    except Interrupted as interrupted:
-        handler = signal.getsignal(interrupted.number)
-        if interrupted.number == PREEMPT_SIGNAL and callable(handler):
-            handler(interrupted.number, None)  # submitit's: puts the job back into the queue
-        raise
-    except Exception as error:
-        log.info("the job failed", exc_info=error)
-        reason = format_error(error) or f"{type(error).__name__}, see train.log"
-        with atomic_write(failure) as file:
-            file.write(f"{reason}\n".encode())
-        if current:  # in a process of its own, the folder is watched
-            print(f"job {folder.name}: {reason}", file=sys.stderr)
-        return math.nan
-
-
-def load_job_config(saved: Path, config: DictConfig) -> DictConfig:
-    """The configuration that a job goes on with: its own, whatever has been changed since.
-
-    Args:
-        saved: where it is.
-        config: as composed today.
+        As `train`. NaN when another process works on the job, when it failed (`failure.txt` has the
+        reason), and when it was pruned (`pruned.txt`).
 
     Raises:
-        UserError: it cannot be read.
+        DataError, OSError: no other job could be run either, as on a full disk; nothing is
+            recorded.
+        Interrupted: the job was told to stop, and has saved its state.
     """
-    from tiny_mnist.config.loading import differences, load_config, resolve_config
+    run = RunFolder(folder)
+    settings, trust = run_settings(config), bool(config.get("trust"))
+    if run.summary.exists():
+        remove_marker(folder / FAILURE)
+        return read_score(run.summary)
+    if run.is_locked:
+        log.warning("job %s: another process is training there", folder.name)
+        return math.nan
+    with terminal_output_discarded():
+        try:
+            with run.open():
+                remove_marker(folder / FAILURE)
+                begun = run.has_results
+                if begun:
+                    settings = load_job_config(run.configuration, settings, trust)
+                else:
+                    save_config(run, settings)
+                if settings.trainer.get("strategy") != "ddp":
+                    return train(settings, folder, resume=begun)
+            return run_apart(folder, trust)
+        except TrialPruned as pruned:
+            write_marker(folder / PRUNED, f"pruned at {pruned}")
+        except Interrupted as interrupted:
+            handler = signal.getsignal(interrupted.number)
+            if interrupted.number == PREEMPT_SIGNAL and callable(handler):
+                handler(interrupted.number, None)  # submitit's: puts the job back into the queue
+            raise
+        except Exception as error:
+            if stops_every_job(error):
+                raise
+            log.info("the job failed", exc_info=error)
+            if not run.is_locked:  # else another process has begun it in the meantime
+                reason = format_error(error) or f"{type(error).__name__}, see train.log"
+                write_marker(folder / FAILURE, reason)
+    return math.nan
 
-    own = load_config(saved)
+
+def stops_every_job(error: Exception) -> bool:
+    """Whether an error would meet the other jobs too: no images, or a disk that takes no more."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    return isinstance(error, DataError) or (isinstance(error, OSError) and error.errno in full)
+
+
+def remove_marker(path: Path) -> None:
+    """Remove the marker of an earlier try."""
+    path.unlink(missing_ok=True)
+
+
+def write_marker(path: Path, text: str) -> None:
+    """Record in the folder of a job how it ended."""
+    with atomic_write(path) as file:
+        file.write(f"{text}\n".encode())
+
+
+@contextmanager
+def terminal_output_discarded() -> Iterator[None]:
+    """Discard the standard output: the sweep shows the progress of all jobs by itself."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        yield
+
+
+def load_job_config(saved: Path, config: DictConfig, trust: bool) -> DictConfig:
+    """The saved configuration of a job that was begun.
+
+    Args:
+        saved: its file.
+        config: of the same job as composed today.
+        trust: accept classes from outside this project.
+
+    Raises:
+        UserError: it cannot be read, or is not trusted.
+    """
+    own = run_settings(load_config(saved))
+    check_source(own, saved, trust)
     if changed := sorted(differences(resolve_config(own), resolve_config(config))):
-        print(f"Going on as it was begun, whatever else is said today of {', '.join(changed)}")
+        log.warning(
+            "%s: Resuming with the saved configuration; ignoring changes to %s",
+            saved.parents[1].name,
+            ", ".join(changed),
+        )
     return own
 
 
-def run_apart(folder: Path) -> float:
+def run_apart(folder: Path, trust: bool) -> float:
     """Run a job of several processes as a program of its own, which starts the others.
 
-    Lightning starts them with the arguments of this program, which would be the whole sweep.
+    Lightning starts them with the arguments of its own program, which would be the whole sweep.
 
     Raises:
         UserError: it failed.
-        Interrupted: it was told to stop, and has saved.
+        Interrupted: it was told to stop, and has saved its state.
     """
-    from tiny_mnist.system.signals import Children, Interrupted
-
-    command = [sys.executable, str(Path(sys.argv[0]).resolve()), f"resume={folder}"]
-    with Children() as children:
-        status = children.start(command).wait()
+    command = [sys.executable, str(Path(sys.argv[0]).resolve()), resume_override(folder)]
+    if trust:
+        command.append("trust=true")
+    with ChildProcesses() as children:
+        process = children.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        _, errors = process.communicate()
     if children.received:
         raise Interrupted(children.received[0])
-    if status:
-        raise UserError(f"its processes ended with status {status}, see train.log")
-    return score(folder / "summary.json")
+    if process.returncode:
+        last = errors.strip().splitlines()[-1:] or [f"status {process.returncode}, see train.log"]
+        raise UserError(last[0].removeprefix("error: "))
+    return read_score(folder / "summary.json")
 
 
-def score(summary: Path) -> float:
+def quoted(path: Path) -> str:
+    """A path as a value in Hydra's override grammar, where `=`, `,` and braces have a meaning."""
+    text = re.sub(r'(\\*)("|$)', lambda end: 2 * end[1] + (r"\"" if end[2] else ""), str(path))
+    return '"' + text.replace("${", r"\${") + '"'
+
+
+def resume_override(path: Path) -> str:
+    """The override that resumes what is in a folder."""
+    text = str(path)
+    is_plain = re.fullmatch(r"[\w./-]+", text, re.ASCII)
+    return f"resume={text if is_plain else quoted(path)}"
+
+
+def read_score(summary: Path) -> float:
     """The final accuracy in percent: on held-out images if there are any, else on the test images.
 
     NaN where images were held out and the last epoch was not evaluated on them.
@@ -410,8 +220,3 @@ def score(summary: Path) -> float:
     content = json.loads(summary.read_text())
     value = content["val_accuracy" if content["val_images"] else "test_accuracy"]
     return math.nan if value is None else float(value)
-
-
-def how_to_go_on(folder: Path) -> str:
-    """The command that resumes a sweep."""
-    return f"python train.py -m {shlex.quote(f'resume_sweep={shown(folder)}')}"

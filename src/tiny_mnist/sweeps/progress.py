@@ -2,8 +2,10 @@
 
 import csv
 import json
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +20,6 @@ INTERVAL = 1.0  # seconds between two looks
 LINES = 16  # jobs shown at once
 
 
-def watch(folder: Path, jobs: int | None) -> Callable[[], None]:
-    """Show how the jobs of a sweep come on, until the function that this returns is called."""
-    stop = threading.Event()
-    thread = threading.Thread(target=SweepProgress(folder, jobs).follow, args=(stop,), daemon=True)
-    thread.start()
-
-    def end() -> None:
-        stop.set()
-        thread.join()
-
-    return end
-
-
 class SweepProgress:
     """A bar for the sweep and a line for each running job; a line that stays for each that ended.
 
@@ -41,24 +30,43 @@ class SweepProgress:
 
     def __init__(self, folder: Path, jobs: int | None) -> None:
         self.folder, self.jobs = folder, jobs
-        console = Console(highlight=False)
+        # Bound now: a job in this process redirects the standard output while it runs.
+        console = Console(file=sys.stdout, highlight=False)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=14),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self.global_batch_size = self.bar.add_task("Jobs", total=jobs)
+        self.bar = Progress(
+            *columns,
+            console=console,
+            disable=not console.is_terminal,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self.total = self.bar.add_task("Jobs", total=jobs)
         self.running: dict[Path, Any] = {}
         self.told = {job: ended for job in self.jobs_begun() if (ended := self.ending(job))}
 
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Refresh the display in a thread of its own for as long as the context is entered."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self.follow, args=(stop,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
     def follow(self, stop: threading.Event) -> None:
-        """Look again and again."""
+        """Refresh the display until it is stopped."""
         with self.bar:
             while not stop.wait(INTERVAL):
-                self.look()
-            self.look()
+                self.refresh()
+            self.refresh()
 
     def jobs_begun(self) -> list[Path]:
         """The folders of jobs that were begun."""
@@ -78,7 +86,7 @@ class SweepProgress:
         except (OSError, ValueError, KeyError):
             return None
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Show what has changed."""
         for job in self.jobs_begun():
             if (ended := self.ending(job)) is not None:
@@ -97,7 +105,7 @@ class SweepProgress:
             if job in self.running:
                 self.bar.update(self.running[job], completed=rows)
         finished = sum(not ended.startswith("failed") for ended in self.told.values())
-        self.bar.update(self.global_batch_size, completed=finished)
+        self.bar.update(self.total, completed=finished)
 
 
 def planned(job: Path) -> int | None:

@@ -1,0 +1,97 @@
+"""Resuming one run: its saved configuration with today's permitted overrides."""
+
+import json
+import logging
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from tiny_mnist.config.loading import load_config, resolve_config
+from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
+from tiny_mnist.errors import UserError
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.sweeps.job import LAUNCH_KEYS, check_source, run_settings
+from tiny_mnist.system.processes import is_rank_zero
+
+log = logging.getLogger(__name__)
+
+
+def resumed_config(run: RunFolder, overrides: list[str], trust: bool) -> DictConfig | None:
+    """The saved configuration of a run with today's overrides.
+
+    Args:
+        run: the run to resume.
+        overrides: the task overrides of the command line, `resume` and `trust` included.
+        trust: accept classes from outside this project in the saved configuration.
+
+    Returns:
+        The configuration to train with; None when the run is finished.
+
+    Raises:
+        UserError: the configuration is damaged or not trusted, or an override is not permitted.
+    """
+    saved = run_settings(load_config(run.configuration))
+    check_source(saved, run.configuration, trust)
+    config = with_overrides(saved, overrides)
+    validate(resolve_config(saved))
+    validate(resolve_config(config))
+    before, after = saved.trainer.max_epochs, config.trainer.max_epochs
+    if after < before:
+        raise UserError(f"trainer.max_epochs={after}: the run was begun for {before} epochs")
+    if run.summary.exists() and after == before:
+        if (accuracy := read_test_accuracy(run)) is not None:
+            if is_rank_zero():
+                print(f"{run.path} is finished: test accuracy {accuracy:.2f} %")
+            return None
+        print(f"{run.summary} is damaged: it is written again")
+    if after > before and is_rank_zero():
+        print(describe_prolonging(run, before, after))
+    return config
+
+
+def with_overrides(saved: DictConfig, overrides: list[str]) -> DictConfig:
+    """A copy of a configuration with overrides applied.
+
+    Raises:
+        UserError: an override changes a setting that a resumed run must keep.
+    """
+    config = saved.copy()
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    for text, override in zip(overrides, parsed, strict=True):
+        key = override.key_or_group
+        if key in LAUNCH_KEYS:
+            continue
+        if key not in RESUMABLE_KEYS or override.is_delete() or override.is_sweep_override():
+            raise UserError(
+                f"{text}: a resumed run takes no setting but {', '.join(RESUMABLE_KEYS)}"
+            )
+        with open_dict(config):
+            OmegaConf.update(config, key, override.value())
+    return config
+
+
+def read_test_accuracy(run: RunFolder) -> float | None:
+    """The test accuracy of a finished run, in percent; None when its summary is damaged."""
+    try:
+        return float(json.loads(run.summary.read_text())["test_accuracy"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def describe_prolonging(run: RunFolder, before: int, after: int) -> str:
+    """What becomes of the learning-rate schedule when a run is given more epochs."""
+    if run.newest_checkpoint is None:
+        return f"Nothing is trained yet: the learning rate's cycle will span all {after} epochs"
+    epochs = f"epoch {after}" if after == before + 1 else f"epochs {before + 1} to {after}"
+    return f"The learning rate's cycle ends as planned; {epochs} keep its final rate"
+
+
+def check_log(path: Path) -> None:
+    """Check that the log file may be appended to.
+
+    Raises:
+        UserError: it is a link or no regular file, so that writing could reach another file.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UserError(f"{path} is not a regular file; remove it and resume again")

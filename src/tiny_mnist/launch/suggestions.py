@@ -1,0 +1,81 @@
+"""Help for settings that do not exist: the name used here, or the most similar one."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import OverrideParseException
+from omegaconf import OmegaConf
+
+from tiny_mnist.sweeps.job import resume_override
+
+TRANSLATIONS = {
+    "search": "use -m hydra/sweeper=optuna hydra.sweep.dir=FOLDER 'KEY=interval(0.1,1.0)'",
+    "resume_sweep": "use resume=SWEEP_FOLDER",
+    "ckpt_path": "use resume=RUN_FOLDER",
+    "checkpoint": "use resume=RUN_FOLDER",
+    "epochs": "use trainer.max_epochs=…",
+    "max_epochs": "use trainer.max_epochs=…",
+    "batch_size": "use data.batch_size=…",
+    "lr": "use optim.max_lr=…",
+    "learning_rate": "use optim.max_lr=…",
+    "optimizer": "use optim=…",
+    "device": "use trainer.accelerator=…",
+    "devices": "use trainer.devices=…",
+    "n_trials": "use hydra.sweeper.n_trials=…",
+    "n_jobs": "use hydra.sweeper.n_jobs=… or hydra.launcher.n_jobs=…",
+    "logger": "this program has no such group; TensorBoard's files are always written",
+    "callbacks": "this program has no such group",
+}
+"""Words of other programs, and of earlier releases of this one, that are no key here."""
+
+
+def suggest(error: BaseException, configs: Path) -> str | None:
+    """One line for an unknown key or group option; None for any other error.
+
+    Args:
+        error: as raised by Hydra.
+        configs: the folder of the program's configurations.
+    """
+    text = str(error)
+    if isinstance(error, OverrideParseException) and error.override.startswith("resume="):
+        path = error.override.removeprefix("resume=").strip("'\"")
+        return f"write the folder with quotes: {shlex.quote(resume_override(Path(path)))}"
+    if unknown := re.match(r"Could not override '([^']+)'", text):
+        key = unknown[1]
+        for name in (key, key.partition(".")[0]):
+            if name in TRANSLATIONS:
+                return f"there is no setting {key}: {TRANSLATIONS[name]}"
+        close = get_close_matches(key, known_keys(configs), n=1)
+        hint = f"did you mean {close[0]}?" if close else "python train.py --help lists all"
+        return f"there is no setting {key}; {hint}"
+    if missing := re.search(r"Could not find '([^']+)'(.*)", text, re.DOTALL):
+        group, _, option = missing[1].rpartition("/")
+        if group == "hydra/launcher" and option in ("joblib", "slurm", "submitit_slurm"):
+            return f"hydra/launcher={option} needs the extra sweep: pip install -e '.[sweep]'"
+        listed = re.search(r"Available options in '[^']*':(.*)", missing[2], re.DOTALL)
+        options = listed[1].split("Config search path")[0].split() if listed else []
+        close = get_close_matches(option, options, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(options)}"
+        return f"there is no {group}={option}; {hint}"
+    return None
+
+
+def known_keys(configs: Path) -> list[str]:
+    """All keys of the default configuration, and the names of the groups."""
+    with initialize_config_dir(str(configs), version_base="1.3"):
+        config = OmegaConf.to_container(compose("train"))
+    groups = [path.name for path in configs.iterdir() if path.is_dir()]
+    return [*flat_keys(config), *groups]
+
+
+def flat_keys(node: Any, prefix: str = "") -> Iterator[str]:
+    """The keys of nested mappings as they are written on the command line."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield f"{prefix}{name}"
+            yield from flat_keys(value, f"{prefix}{name}.")

@@ -1,0 +1,146 @@
+"""Hydra's grid of all combinations, with a table of what is finished, whatever ends the sweep."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from tiny_mnist.errors import UserError, display_path
+from tiny_mnist.runs.folder import FAILURE, job_number
+from tiny_mnist.sweeps.launching import launch, make_launcher, running
+from tiny_mnist.sweeps.plan import HELD_OUT, HELD_OUT_NOTE, MULTIRUN, Job, Plan, hold_out
+
+
+class GridSweeper(BasicSweeper):
+    """Runs a job for each combination of the values that are swept.
+
+    Args:
+        max_batch_size: jobs that are handed to the launcher at once; None for all.
+        params: overrides by key, as on the command line; what is given there replaces them.
+    """
+
+    def __init__(
+        self, max_batch_size: int | None = None, params: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(max_batch_size, params)
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what the launcher will need: it is made when the number of jobs is known."""
+        self.hydra_context, self.task_function = hydra_context, task_function
+        self.config = config
+
+    def sweep(self, arguments: list[str]) -> list[Any]:
+        """Run the sweep.
+
+        Raises:
+            UserError: a job cannot be run as asked; nothing has been written.
+            SystemExit: jobs have failed; status 1.
+            Interrupted: a signal ended the sweep.
+        """
+        assert self.config is not None
+        assert self.hydra_context is not None
+        plan = Plan(self.config, self.hydra_context.config_loader, arguments, self.params)
+        batches = self.make_batches(plan)
+        jobs = [job for batch in batches for job in batch]
+        parallel = min(self.max_batch_size or len(jobs), len(jobs))
+        plan.begin()
+        results: list[Any] = []
+        try:
+            launcher = make_launcher(self.config, self.hydra_context, self.task_function, parallel)
+            with running(self.config, plan.folder, len(jobs)):
+                for batch in batches:
+                    results += launch(launcher, batch, len(results))
+        finally:
+            report(plan, len(jobs))
+        if failures(plan.folder):
+            raise SystemExit(1)
+        return results
+
+    def make_batches(self, plan: Plan) -> list[list[Job]]:
+        """The jobs, all of which have been composed and checked.
+
+        Raises:
+            UserError: one of them is refused, or the folder holds another sweep.
+        """
+        for text, override in zip(plan.overrides, plan.parse(plan.overrides), strict=True):
+            if override.is_sweep_override() and not override.is_discrete_sweep():
+                raise UserError(
+                    f"{text}: an interval has no end of values; give some, as in "
+                    f"{override.key_or_group}=0.3,0.75, or search it with hydra/sweeper=optuna"
+                )
+        if (plan.folder / MULTIRUN).exists() and not plan.resumed:
+            raise UserError(
+                f"{plan.folder} already holds a sweep; choose another hydra.sweep.dir, or go on "
+                f"with {plan.resuming_command}"
+            )
+        if (plan.folder / "study.db").exists():
+            raise UserError(f"{plan.folder} is a search with Optuna; add hydra/sweeper=optuna")
+        plan.prepare_jobs()
+        jobs = self.split_arguments(plan.parse(plan.overrides), None)[0]
+        print(f"Sweep folder: {display_path(plan.folder)} ({len(jobs)} jobs)", flush=True)
+        configs = [plan.compose(job) for job in jobs]
+        if hold_out(plan, configs):
+            print(HELD_OUT_NOTE)
+            plan.overrides.append(f"data.val_size={HELD_OUT}")
+            jobs = [[*job, plan.overrides[-1]] for job in jobs]
+            configs = [plan.compose(job) for job in jobs]
+        check_components_of(configs)
+        jobs = [plan.job_arguments(job) for job in jobs]
+        size = self.max_batch_size or len(jobs)
+        return [jobs[at : at + size] for at in range(0, len(jobs), size)]
+
+
+def check_components_of(configs: Sequence[DictConfig]) -> None:
+    """Check each optimizer and schedule that a job has.
+
+    Raises:
+        UserError: PyTorch refuses one.
+    """
+    from tiny_mnist.training.checks import check_optim
+
+    for config in {OmegaConf.to_yaml(each.optim, resolve=True): each for each in configs}.values():
+        check_optim(config)
+
+
+def failures(folder: Path) -> dict[str, str]:
+    """Why jobs of a sweep failed, by the names of their folders."""
+    return {
+        path.parent.name: path.read_text(errors="replace").strip()
+        for path in sorted(folder.glob(f"*/{FAILURE}"), key=job_number)
+        if not (path.parent / "summary.json").exists()  # another process has done it since
+    }
+
+
+def report(plan: Plan, jobs: int) -> None:
+    """Write and print the table of what is finished, and say what is not.
+
+    Args:
+        plan: of the sweep.
+        jobs: how many it has.
+    """
+    from tiny_mnist.evaluation.plots import save
+    from tiny_mnist.sweeps.plots import plot_sweep
+    from tiny_mnist.sweeps.ranking import Ranking, find_runs
+
+    console = Console(highlight=False)  # not Rich's global one, on which a bar may be drawn
+    finished = len([*plan.folder.glob("*/summary.json")])
+    if finished:
+        ranking = Ranking(find_runs([plan.folder]))
+        ranking.write_csv(plan.folder / "sweep.csv")
+        save(plot_sweep(ranking.configurations, ranking.split), plan.folder / "sweep.png")
+        console.print("", ranking.table(), sep="\n")
+        console.print(*ranking.notes(), sep="\n", soft_wrap=True, markup=False)
+    console.print(f"\nSweep folder: {display_path(plan.folder)}", soft_wrap=True, markup=False)
+    if finished < jobs:
+        failed = failures(plan.folder)
+        told = f", {len(failed)} failed" if failed else ""
+        console.print(f"{finished} of {jobs} jobs finished{told}", soft_wrap=True)
+        for name, reason in failed.items():
+            console.print(f"  {name}: {reason}", soft_wrap=True, markup=False)
+        console.print(f"Go on with: {plan.resuming_command}", soft_wrap=True, markup=False)

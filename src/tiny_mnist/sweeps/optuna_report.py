@@ -1,0 +1,155 @@
+"""What a search has found: a table, `sweep.csv`, and Optuna's own pictures."""
+
+import csv
+import io
+import shlex
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tiny_mnist.errors import display_path
+from tiny_mnist.sweeps.optuna_study import check_params, complete
+from tiny_mnist.sweeps.plan import Job, Plan
+from tiny_mnist.system.atomic_files import atomic_write
+
+if TYPE_CHECKING:
+    import optuna
+    from matplotlib.figure import Figure
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+BEST = 5  # trials in the table
+SCORE = "Validation accuracy (%)"
+
+
+def report(
+    plan: Plan,
+    study: "optuna.Study",
+    space: "dict[str, BaseDistribution]",
+    constant: Job,
+    total: int,
+) -> None:
+    """Print and write what has come out so far.
+
+    Args:
+        plan: of the sweep.
+        study: with its trials.
+        space: what is searched, by key.
+        constant: the overrides that all trials share.
+        total: how many trials there are to be.
+    """
+    import optuna
+
+    trials = [each for each in study.get_trials(deepcopy=False) if is_of(each, space)]
+    done = complete(trials)
+    write_csv(plan, trials, space)
+    counts = {state.name.lower(): 0 for state in optuna.trial.TrialState}
+    for trial in trials:
+        counts[trial.state.name.lower()] += 1
+    text = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console.print(f"\n{len(trials)} of {total} trials: {text or 'none yet'}")
+    if done:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("Trial", justify="right")
+        table.add_column(SCORE, justify="right")
+        table.add_column("Settings", overflow="fold")
+        for trial in done[:BEST]:
+            table.add_row(str(trial.number), f"{trial.value:.2f}", describe(trial.params))
+        console.print(table)
+        console.print(
+            "The best of many is partly luck. For a figure that can be quoted, with new seeds:"
+        )
+        fixed = [text for text in constant if not text.startswith(("data.val_size=", "seed="))]
+        chosen = [f"{key}={value}" for key, value in done[0].params.items()]
+        again = shlex.join(["python", "train.py", "-m", *fixed, *chosen, "seed=1,2,3,4,5"])
+        console.print(f"  {again}")
+        draw(plan, study, space, len(done))
+    console.print(f"Sweep folder: {display_path(plan.folder)}")
+    if len(trials) < total or counts["running"]:
+        console.print(f"Go on with: {plan.resuming_command}")
+
+
+def is_of(trial: "FrozenTrial", space: "dict[str, BaseDistribution]") -> bool:
+    """Whether a trial that was read from the storage has parameters of this sweep."""
+    try:
+        check_params(trial.params, space)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def write_csv(
+    plan: Plan, trials: "list[FrozenTrial]", space: "dict[str, BaseDistribution]"
+) -> None:
+    """Write `sweep.csv`, one row a trial; accuracy in percent."""
+    text = io.StringIO()
+    columns = ["trial", "state", "val_accuracy", "epochs", *space]
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    for trial in trials:
+        row = {"trial": trial.number, "state": trial.state.name.lower()}
+        row |= {"val_accuracy": trial.value, "epochs": trial.last_step}
+        table.writerow(row | trial.params)
+    with atomic_write(plan.folder / "sweep.csv") as file:
+        file.write(text.getvalue().encode())
+
+
+def draw(
+    plan: Plan, study: "optuna.Study", space: "dict[str, BaseDistribution]", done: int
+) -> None:
+    """Save Optuna's own pictures: history, epochs, slices and, from two trials on, importances."""
+    from optuna import visualization
+    from optuna.importance import PedAnovaImportanceEvaluator
+
+    plots = visualization.matplotlib
+    with quiet_plots():
+        drawn = {
+            "history": plots.plot_optimization_history(study, target_name=SCORE),
+            "epochs": plots.plot_intermediate_values(study),
+            "slices": plots.plot_slice(study, target_name=SCORE),
+        }
+        if done > 1:
+            # Optuna's default of before release 5 needs scikit-learn.
+            drawn["importances"] = plots.plot_param_importances(
+                study, evaluator=PedAnovaImportanceEvaluator(), target_name=SCORE
+            )
+        for name, drawing in drawn.items():
+            axes = np.ravel(np.array(drawing))[0]
+            figure: Figure = axes.figure
+            if name == "slices":  # room for the ticks of each setting
+                figure.set_size_inches(4 * len(space) + 1, 4)
+            if name == "epochs":
+                axes.set(xlabel="Epoch", ylabel=SCORE)
+                axes.xaxis.get_major_locator().set_params(integer=True)
+                if legend := axes.get_legend():
+                    legend.remove()  # a line for each trial would cover the curves
+            with atomic_write(plan.folder / f"{name}.png") as file:
+                figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
+
+
+@contextmanager
+def quiet_plots() -> Iterator[None]:
+    """Draw without a screen, and without a word on what Optuna and matplotlib call experimental."""
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("agg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            plt.close("all")
+
+
+def describe(parameters: dict[str, Any]) -> str:
+    """Settings of a trial as one line."""
+    return "  ".join(
+        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in parameters.items()
+    )

@@ -1,0 +1,163 @@
+"""A Hydra sweeper on Optuna's ask and tell: each batch of trials goes to the chosen launcher.
+
+    python train.py -m hydra/sweeper=optuna 'optim.max_lr=tag(log,interval(0.1,2))'
+
+Accuracy on held-out images is what counts. Any number of processes can work on one sweep folder,
+and any can be killed: a trial that was left is resumed by the next process.
+"""
+
+import math
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from tiny_mnist.errors import UserError, display_path
+from tiny_mnist.runs.folder import FAILURE, PRUNED
+from tiny_mnist.sweeps.grid_sweeper import check_components_of
+from tiny_mnist.sweeps.job import job_folder
+from tiny_mnist.sweeps.launching import launch, make_launcher, running
+from tiny_mnist.sweeps.plan import HELD_OUT, HELD_OUT_NOTE, MULTIRUN, Job, Plan
+
+if TYPE_CHECKING:
+    import optuna
+
+PRUNING = "callbacks.pruning"
+CALLBACK = "tiny_mnist.sweeps.pruning.PruningCallback"
+
+
+class OptunaSweeper(Sweeper):
+    """Searches for the settings of the highest accuracy on held-out images.
+
+    The arguments are the keys of `configs/hydra/sweeper/optuna.yaml`, which describes them; study
+    and pruner are built from the same node where they are needed.
+    """
+
+    def __init__(
+        self, n_trials: int, n_jobs: int, params: dict[str, Any] | None = None, **study: Any
+    ) -> None:
+        self.n_trials, self.n_jobs, self.params = n_trials, n_jobs, params or {}
+        self.study_options = study
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what the launcher will need."""
+        self.context, self.task_function, self.settings = hydra_context, task_function, config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run trials until there are enough.
+
+        Raises:
+            UserError: it cannot be run as asked; nothing has been written.
+            SystemExit: every trial has failed; status 1.
+            Interrupted: a signal ended the sweep; trials that ran can be resumed.
+        """
+        if not find_spec("optuna"):
+            raise UserError("hydra/sweeper=optuna needs optuna: pip install -e '.[sweep]'")
+        from tiny_mnist.sweeps.optuna_report import report
+        from tiny_mnist.sweeps.optuna_study import Trials, load_study
+
+        for name in ("n_trials", "n_jobs"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise UserError(f"hydra.sweeper.{name} should be a whole number of at least 1")
+        if self.study_options.get("direction") != "maximize":
+            raise UserError("hydra.sweeper.direction: an accuracy can only be maximized")
+        plan = Plan(self.settings, self.context.config_loader, arguments, self.params)
+        self.prepare(plan)
+        plan.begin()
+        study = load_study(self.settings.hydra.sweeper, plan.folder)
+        trials = Trials(
+            study, self.space, plan.folder, self.settings.hydra.sweeper.sampler, self.n_trials
+        )
+        launcher = make_launcher(self.settings, self.context, self.task_function, self.n_jobs)
+        try:
+            with running(self.settings, plan.folder, self.n_trials):
+                while claimed := trials.claim(self.n_jobs):
+                    try:
+                        self.run_batch(plan, study, launcher, claimed)
+                    finally:
+                        trials.release()
+        finally:
+            report(plan, study, self.space, self.constant, self.n_trials)
+
+    def prepare(self, plan: Plan) -> None:
+        """Find what is searched, and compose trials at the ends of all ranges.
+
+        Raises:
+            UserError: one of them is refused, or the folder holds another sweep.
+        """
+        from tiny_mnist.sweeps.optuna_study import corner_jobs, overrides_of, search_space
+
+        self.space, self.constant = search_space(plan)
+        plan.prepare_jobs()
+        print(f"Sweep folder: {display_path(plan.folder)} ({self.n_trials} trials)", flush=True)
+        corners = [overrides_of(each) for each in corner_jobs(self.space)]
+        configs = [plan.compose([*self.constant, *corner]) for corner in corners]
+        if "data.val_size" not in plan.keys and not all(
+            OmegaConf.select(each, "data.val_size") for each in configs
+        ):
+            print(HELD_OUT_NOTE)
+            plan.overrides.append(f"data.val_size={HELD_OUT}")
+            self.constant.append(plan.overrides[-1])
+            configs = [plan.compose([*self.constant, *corner]) for corner in corners]
+        for config in configs:
+            if OmegaConf.select(config, "data.val_size") == 0:
+                raise UserError("a search needs held-out images: data.val_size must not be 0")
+            if config.trainer.get("strategy") == "ddp":
+                raise UserError("a search trains each trial in one process, without trainer=ddp")
+        check_components_of(configs)
+        # Trials of fewer epochs have finished their schedule where longer ones have not.
+        self.prune = len({config.trainer.max_epochs for config in configs}) == 1
+        path = plan.folder / MULTIRUN
+        if path.exists() and not plan.resumed:
+            from tiny_mnist.sweeps.plan import saved_overrides
+
+            known = saved_overrides(path, self.settings, plan.loader)
+            if known != plan.overrides:
+                raise UserError(
+                    f"{plan.folder} holds a sweep of {' '.join(known)}; choose another "
+                    "hydra.sweep.dir"
+                )
+
+    def run_batch(
+        self, plan: Plan, study: "optuna.Study", launcher: Launcher, claimed: "list[optuna.Trial]"
+    ) -> None:
+        """Run some trials, and tell the study what came out.
+
+        Raises:
+            Exception: no trial could be run; these are left to be resumed.
+        """
+        import optuna
+
+        from tiny_mnist.sweeps.optuna_study import overrides_of
+
+        jobs: list[Job] = []
+        folders: list[Path] = []
+        for trial in claimed:
+            chosen = overrides_of(trial.params)
+            name = job_folder(trial.number, ",".join(chosen))
+            folders.append(plan.folder / name)
+            jobs.append(
+                plan.job_arguments(
+                    [
+                        *self.constant, *chosen, f"hydra.sweep.subdir='{name}'",
+                        f"+{PRUNING}._target_={CALLBACK}", f"+{PRUNING}.prune={self.prune}",
+                    ]
+                )
+            )  # fmt: skip
+        states = optuna.trial.TrialState
+        results = launch(launcher, jobs, claimed[0].number)
+        for trial, folder, value in zip(claimed, folders, results, strict=True):
+            if (folder / "summary.json").exists() and value is not None and math.isfinite(value):
+                study.tell(trial, value)
+            elif (folder / PRUNED).exists():
+                study.tell(trial, state=states.PRUNED)
+            elif (folder / FAILURE).exists() or (folder / "summary.json").exists():
+                study.tell(trial, state=states.FAIL)
+            else:
+                raise UserError(f"another process is training in {folder}; resume when it is done")

@@ -1,0 +1,58 @@
+"""A Lightning callback that reports each epoch of a trial to Optuna, and ends hopeless trials."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from tiny_mnist.runs.folder import FAILURE, job_number
+from tiny_mnist.sweeps.job import TrialPruned
+
+
+class PruningCallback(pl.Callback):
+    """Report the validation accuracy of each epoch to the study of the sweep.
+
+    The study and the trial follow from Hydra's configuration: the sweep folder, and the number that
+    the job directory begins with. In a run that is not a job of a sweep, nothing is reported.
+
+    Args:
+        prune: end the trial when the pruner of the sweep says so; never after its last epoch.
+        monitor: the logged metric, an accuracy from 0 to 1.
+    """
+
+    def __init__(self, prune: bool = True, monitor: str = "val_accuracy") -> None:
+        self.prune, self.monitor = prune, monitor
+        self.trial: Any = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Find the trial."""
+        if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+            return
+        import optuna
+
+        from tiny_mnist.sweeps.optuna_study import load_study
+
+        hydra = HydraConfig.get()
+        study = load_study(hydra.sweeper, Path(hydra.sweep.dir))
+        number = job_number(Path(hydra.runtime.output_dir) / FAILURE)
+        found = study.get_trials(deepcopy=False)[number]
+        self.reported = set(found.intermediate_values)
+        self.trial = optuna.Trial(study, found._trial_id)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Report the accuracy of the epoch.
+
+        Raises:
+            TrialPruned: the accuracy is too far behind that of other trials.
+        """
+        value = trainer.callback_metrics.get(self.monitor)
+        if self.trial is None or value is None or trainer.sanity_checking:
+            return
+        epoch, accuracy = trainer.current_epoch + 1, 100 * float(value)
+        if epoch not in self.reported:
+            self.trial.report(accuracy, epoch)
+        is_last = epoch >= (trainer.max_epochs or 0)
+        if self.prune and not is_last and self.trial.should_prune():
+            raise TrialPruned(f"{accuracy:.2f} % after epoch {epoch}")
