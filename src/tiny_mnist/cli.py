@@ -120,7 +120,8 @@ def compare(
     """Rank finished runs, grouped over seeds, and say which differences are more than noise."""
     from rich.console import Console
 
-    from tiny_mnist.sweeps.ranking import Ranking, find_runs
+    from tiny_mnist.sweeps.grouping import find_runs
+    from tiny_mnist.sweeps.ranking import Ranking
 
     with one_line_errors():
         ranking = Ranking(find_runs(folders))

@@ -125,16 +125,19 @@ def report(plan: Plan, jobs: int) -> None:
         jobs: how many it has.
     """
     from tiny_mnist.evaluation.plots import save
+    from tiny_mnist.sweeps.grouping import find_runs
     from tiny_mnist.sweeps.plots import plot_sweep
-    from tiny_mnist.sweeps.ranking import Ranking, find_runs
+    from tiny_mnist.sweeps.ranking import Ranking
 
     console = Console(highlight=False)  # not Rich's global one, on which a bar may be drawn
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
     finished = len([*plan.folder.glob("*/summary.json")])
     if finished:
         ranking = Ranking(find_runs([plan.folder]))
         ranking.write_csv(plan.folder / "sweep.csv")
         save(plot_sweep(ranking.configurations, ranking.split), plan.folder / "sweep.png")
-        console.print("", ranking.table(), sep="\n")
+        console.print("", ranking.table(console.width), sep="\n")
         console.print(*ranking.notes(), sep="\n", soft_wrap=True, markup=False)
     console.print(f"\nSweep folder: {display_path(plan.folder)}", soft_wrap=True, markup=False)
     if finished < jobs:
