@@ -62,20 +62,6 @@ def test_settings_that_only_some_have_are_told_of_those(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_an_older_summary_is_completed_by_the_configuration_beside_it(tmp_path: Path) -> None:
-    finished(tmp_path / "new", seed=0, max_lr=0.75)
-    finished(tmp_path / "old", seed=1, max_lr=0.75)
-    summary = json.loads((tmp_path / "old" / "summary.json").read_text())
-    config = summary.pop("config")
-    (tmp_path / "old" / "summary.json").write_text(json.dumps(summary))
-    with pytest.raises(UserError, match=r"does not tell the configuration of its run"):
-        find_runs([tmp_path])
-    (tmp_path / "old" / ".hydra").mkdir()
-    (tmp_path / "old" / ".hydra" / "config.yaml").write_text(json.dumps(config))
-    (found,) = group_by_settings(find_runs([tmp_path]))
-    assert sorted(found.runs) == [0, 1]
-
-
 def test_a_seed_that_is_repeated_counts_once(tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         finished(tmp_path / name, seed=seed)
@@ -232,7 +218,7 @@ def test_the_table_shows_settings_and_accuracies_whole(tmp_path: Path, width: in
 
 def test_ranking_many_configurations_of_many_seeds_takes_seconds(tmp_path: Path) -> None:
     for lr, seed in product(range(24), range(20)):
-        finished(tmp_path / f"{lr}_{seed}", 100 * lr + seed, test=90 + lr + seed / 100, max_lr=lr)
+        finished(tmp_path / f"{lr}_{seed}", 100 * lr + seed, test=70 + lr + seed / 100, max_lr=lr)
     started = time.process_time()
     assert len(ranking(tmp_path).rows()) == 24
     assert time.process_time() - started < 30

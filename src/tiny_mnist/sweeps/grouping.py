@@ -8,9 +8,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from tiny_mnist.config.loading import load_config
 from tiny_mnist.errors import UserError, one_line
 
 Summary = dict[str, Any]
@@ -60,7 +57,7 @@ def read_run(path: Path) -> Summary:
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
         raise ValueError("not a regular file of a summary's size")
     summary = json.loads(path.read_text())
-    config = dict(flat(summary["config"] if "config" in summary else saved_configuration(path)))
+    config = dict(flat(summary["config"]))
     seed = config["seed"]
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError("seed is not a number from 0 to 2**32 - 1")
@@ -86,20 +83,6 @@ def number(summary: dict[str, Any], key: str, largest: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= largest:
         raise ValueError(f"{key} is not a number from 0 to {largest:g}")
     return float(value)
-
-
-def saved_configuration(summary: Path) -> dict[str, Any]:
-    """The configuration beside a summary that was written before summaries held it.
-
-    Raises:
-        UserError: it is not there either.
-    """
-    saved = summary.parent / ".hydra" / "config.yaml"
-    if not saved.exists():
-        raise UserError(f"{summary} does not tell the configuration of its run, nor does {saved}")
-    config = OmegaConf.to_container(load_config(saved))
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
