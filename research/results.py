@@ -23,7 +23,8 @@ from rich.progress import track
 
 from tiny_mnist.data import download
 from tiny_mnist.evaluation import plots
-from tiny_mnist.evaluation.metrics import evaluate, predict, score
+from tiny_mnist.evaluation.metrics import evaluate, score
+from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.evaluation.report import EvaluationFiles
 from tiny_mnist.runs import RunFolder, load_network, provenance
 from tiny_mnist.sweeps.grouping import find_runs

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tiny_mnist.data import download
 from tiny_mnist.errors import UserError
-from tiny_mnist.export.export import export
+from tiny_mnist.export.export import FORMATS, Comparison, export
 from tiny_mnist.inference import pretrained
 from tiny_mnist.runs import RunFolder, load_network, provenance
 from tiny_mnist.system.atomic_files import atomic_write
@@ -25,8 +25,9 @@ def ship(run: RunFolder) -> None:
     network = load_network(run)
     mnist = download.load(download.default_root())
     origin = provenance(run, network)
-    export(network, pretrained.WEIGHTS, mnist, origin, "safetensors")
-    check = export(network, pretrained.GRAPH, mnist, origin, "onnx")
+    export(network, pretrained.WEIGHTS, mnist, origin, FORMATS["safetensors"])
+    check = export(network, pretrained.GRAPH, mnist, origin, FORMATS["onnx"])
+    assert isinstance(check, Comparison)
     card = {**origin, "test_accuracy": check.accuracy, "test_images": len(mnist.test_labels)}
     with atomic_write(pretrained.CARD) as file:
         file.write((json.dumps(card, indent=2) + "\n").encode())

@@ -1,75 +1,150 @@
-"""The tiny-mnist command: what can be done with a finished run."""
+"""The tiny-mnist command: evaluate, export, compare and use trained networks."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import format_error, printable, require, use_lenient_streams
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+class Commands(TyperGroup):
+    """The group of all commands, which prints every user error as one line."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line; works with streams of any encoding."""
+        use_lenient_streams()
+        return super().main(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run one command.
+
+        Raises:
+            typer.Exit: with status 1, after a user error was printed.
+        """
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # of `tiny-mnist … | head`; click ends the program silently
+            raise
+        except Exception as error:
+            message = format_error(error)
+            if message is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
+                raise
+            typer.echo(f"error: {message}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+
+RunArgument = Annotated[
+    Path,
+    typer.Argument(help="A run folder, such as runs/2026-…, or latest."),
+]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN", help="A run folder or latest; default: the shipped network."),
+]
+TrustOption = Annotated[
+    bool,
+    typer.Option("--trust", help="Allow the run to name classes outside of this project."),
+]
+RootOption = Annotated[
+    Path | None,
+    typer.Option(exists=True, help="Folder of the four MNIST files; default: as in training."),
+]
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and end the program, if wanted."""
+    if wanted:
+        typer.echo(f"tiny-mnist {version('tiny-mnist')}")
+        raise typer.Exit
 
 
 @app.callback()
-def main() -> None:
-    """Use what `python train.py` trained."""
+def main(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Evaluate, export, compare and use the networks that `python train.py` trained."""
+
+
+# The commands import torch, which takes seconds, only after they have checked their arguments.
 
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder, such as runs/2026-…")],
-    root: Annotated[
-        Path | None,
-        typer.Option(exists=True, help="Folder of the four MNIST files; default: as in training."),
-    ] = None,
+    run: RunArgument,
+    root: RootOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report; default: RUN/evaluation.")
     ] = None,
+    trust: TrustOption = False,
 ) -> None:
-    """Look closely at how a trained network reads the test images; no configuration is needed.
+    """Measure a trained network on the test images, clean and corrupted.
 
-    Leaves report.html for people and evaluation.json for programs.
+    Writes report.html for people and evaluation.json for programs.
     """
-    # Here, not above: torch takes seconds to load, and --help does not need it.
+    from tiny_mnist.runs.folder import resolve_trained_run
+    from tiny_mnist.runs.plain_files import check_not_link
+    from tiny_mnist.system.atomic_files import check_can_write
+
+    folder = resolve_trained_run(run)
+    if out is None:  # the run may come from a stranger
+        out = folder.path / "evaluation"
+        check_not_link(out, folder=True)
+    check_can_write(out / "evaluation.json")
+
     from rich.console import Console
 
     from tiny_mnist.data import download
-    from tiny_mnist.evaluation import report as evaluation_report
+    from tiny_mnist.evaluation import report
     from tiny_mnist.evaluation.metrics import PASSES, evaluate
-    from tiny_mnist.runs import RunFolder, load_network, provenance
-    from tiny_mnist.system.atomic_files import check_can_write
+    from tiny_mnist.runs import load_network, provenance
     from tiny_mnist.system.memory import tune_malloc
 
     tune_malloc()
-    files = evaluation_report.EvaluationFiles(out or run / "evaluation")
-    with one_line_errors():
-        network = load_network(run)
-        origin = provenance(RunFolder(run), network)
-        check_can_write(files.numbers)
-        mnist = download.load(root or download.default_root())
-        with progress(PASSES) as advance:
-            evaluation = evaluate(network, mnist.test_images, mnist.test_labels, advance)
-        files.write(evaluation, mnist.test_images, origin)
-    typer.echo("\n".join([*evaluation_report.closing_lines(evaluation), ""]))
-    Console(highlight=False).print(evaluation_report.corruption_table(evaluation))
-    typer.echo(f"\nReport: {files.page}\nNumbers: {files.numbers}")
+    network = load_network(folder, trust)
+    origin = provenance(folder, network)
+    mnist = download.load(root or download.default_root())
+    with progress(PASSES) as on_pass:
+        evaluation = evaluate(network, mnist.test_images, mnist.test_labels, on_pass)
+    files = report.EvaluationFiles(out)
+    files.write(evaluation, mnist.test_images, origin)
+    typer.echo("\n".join([*report.closing_lines(evaluation), ""]))
+    Console(highlight=False).print(report.corruption_table(evaluation))
+    typer.echo(f"\nReport: {printable(files.page)}\nNumbers: {printable(files.numbers)}")
 
 
 class Format(str, Enum):
-    """What an exported file is."""
+    """Format of an exported file."""
 
     onnx = "onnx"
     safetensors = "safetensors"
+    html = "html"
+    c = "c"
 
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder, such as runs/2026-…")],
+    run: RunArgument,
     file_format: Annotated[
-        Format, typer.Option("--format", help="onnx: the network; safetensors: its weights.")
+        Format,
+        typer.Option(
+            "--format",
+            help="onnx: the network; safetensors: its weights; html: a page to draw on; "
+            "c: integer C99 for microcontrollers.",
+        ),
     ] = Format.onnx,
     int8: Annotated[
         bool, typer.Option("--int8", help="ONNX of eight bits, calibrated on training images.")
@@ -77,54 +152,54 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="The file; default: RUN/tiny-mnist[-int8].FORMAT.")
     ] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(exists=True, help="Folder of the four MNIST files; default: as in training."),
-    ] = None,
+    root: RootOption = None,
+    trust: TrustOption = False,
 ) -> None:
-    """Write the network as one file for other programs, and check it on the test images.
+    """Write a trained network as one file for other programs, checked on the test images.
 
-    ONNX takes raw images, uint8 [batch, 28, 28], light on dark, and gives log-probabilities.
+    ONNX files take raw images, uint8 of shape (batch, 28, 28), light digits on a dark ground, and
+    give log-probabilities.
     """
-    from tiny_mnist.data import download
-    from tiny_mnist.export import export as exporter
-    from tiny_mnist.runs import RunFolder, load_network, provenance
+    from tiny_mnist.runs.folder import resolve_trained_run
     from tiny_mnist.system.atomic_files import check_can_write
 
-    if int8 and file_format is Format.safetensors:
+    if int8 and file_format is not Format.onnx:
         raise typer.BadParameter("is for --format onnx only", param_hint="--int8")
-    path = out or run / f"tiny-mnist{'-int8' if int8 else ''}.{file_format.value}"
-    with one_line_errors():
-        network = load_network(run)
-        origin = provenance(RunFolder(run), network)
-        check_can_write(path)
-        mnist = download.load(root or download.default_root())
-        check = exporter.export(network, path, mnist, origin, file_format.value, int8)
-    typer.echo(
-        f"{path}: {path.stat().st_size:,} bytes\n"
-        f"{check.accuracy:.2f} % of the test images read right, PyTorch {check.torch_accuracy:.2f} "
-        f"%; {check.agreement:.2f} % read alike\n"
-        f"Largest difference of a log-probability: {check.largest_difference:.2g}"
-    )
-    if check.agreement < 99.9:
-        typer.echo(
-            "warning: less than 99.9 % of the test images are read alike; measure whether that is "
-            "enough before you use the file"
-        )
+    folder = resolve_trained_run(run)
+
+    from tiny_mnist.data import download
+    from tiny_mnist.export.export import FORMATS
+    from tiny_mnist.export.export import export as write
+    from tiny_mnist.runs import load_network, provenance
+
+    chosen = FORMATS["onnx-int8" if int8 else file_format.value]
+    path = out or folder.path / chosen.file_name
+    check_can_write(path)
+    network = load_network(folder, trust)
+    origin = provenance(folder, network)
+    mnist = download.load(root or download.default_root())
+    result = write(network, path, mnist, origin, chosen)
+    typer.echo(f"{printable(path)}: {path.stat().st_size:,} bytes")
+    typer.echo("\n".join(result.describe()))
 
 
 @app.command()
 def compare(
-    folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders of such.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER…", help="Run folders, folders of such, or latest."),
+    ],
 ) -> None:
-    """Rank finished runs, grouped over seeds, and say which differences are more than noise."""
+    """Rank finished runs, grouped over seeds, and test which differences are significant."""
     from rich.console import Console
 
+    from tiny_mnist.runs.folder import LATEST, resolve_run
     from tiny_mnist.sweeps.grouping import find_runs
     from tiny_mnist.sweeps.ranking import Ranking
 
-    with one_line_errors():
-        ranking = Ranking(find_runs(folders))
+    ranking = Ranking(
+        find_runs([resolve_run(each).path if str(each) == LATEST else each for each in folders])
+    )
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, 120)
@@ -138,63 +213,64 @@ def predict(
         list[str],
         typer.Argument(metavar="IMAGE…", help="Files, folders, patterns; - for standard input."),
     ],
-    run: Annotated[
-        Path | None, typer.Option(help="Use the network of this run, not the one shipped.")
-    ] = None,
+    run: RunOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON array, one object a file.")
     ] = False,
     show: Annotated[
         Path | None,
-        typer.Option(help="Save a picture of what the network saw beside each original."),
+        typer.Option(help="Save each picture beside the image that the network was given."),
     ] = None,
+    trust: TrustOption = False,
 ) -> None:
-    """Read the handwritten digit in each picture: photo, scan or drawing.
+    """Read the handwritten digits in pictures: photos, scans or drawings.
 
     The exit status is 1 if any file could not be read as a picture.
     """
-    from tiny_mnist.inference.output import report
-    from tiny_mnist.inference.predictor import network_of, pretrained_network
+    from tiny_mnist.runs.folder import resolve_trained_run
 
-    with one_line_errors():
-        report(pictures, network_of(run) if run else pretrained_network(), as_json, show)
+    require("predict", "tiny-mnist predict")
+    folder = resolve_trained_run(run) if run else None
+
+    from tiny_mnist.inference.output import report
+    from tiny_mnist.inference.predictor import pretrained_network, run_network
+
+    network = run_network(folder.path, trust) if folder else pretrained_network()
+    report(pictures, network, as_json, show)
 
 
 @app.command()
 def demo(
-    run: Annotated[
-        Path | None, typer.Option(help="Use the network of this run, not the one shipped.")
-    ] = None,
+    run: RunOption = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Default: the first free one from 7860 on.")
     ] = None,
+    trust: TrustOption = False,
 ) -> None:
-    """Draw digits on a page in the browser, and see inside the network while it reads them."""
-    with one_line_errors():
-        from tiny_mnist.demo.app import serve
+    """Draw digits on a page in the browser, and see the network's activations."""
+    from tiny_mnist.runs.folder import resolve_trained_run
 
-        serve(run, host, port, lambda at: typer.echo(f"Open {at} in a browser; Ctrl+C ends it."))
+    require("demo", "tiny-mnist demo")
+    folder = resolve_trained_run(run).path if run else None
 
+    from tiny_mnist.demo.app import serve
 
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """End the command with one line where the user can mend what is wrong."""
-    try:
-        yield
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
-    except OSError as error:
-        typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
-        raise typer.Exit(1) from None
+    def announce(address: str) -> None:
+        typer.echo(f"Open {address} in a browser; Ctrl+C ends it.")
+
+    serve(folder, host, port, announce, trust)
 
 
 @contextmanager
 def progress(steps: int) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal, nothing when piped; yields what to call, by name, before each step."""
+    """A progress bar on a terminal, nothing when piped.
+
+    Yields:
+        A function to call with the name of each step before it begins.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 

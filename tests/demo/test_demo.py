@@ -18,9 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tiny_mnist.cli import app
-from tiny_mnist.demo.app import answer_to, feature_maps
-from tiny_mnist.export.export import load_safetensors
-from tiny_mnist.inference import pretrained
+from tiny_mnist.demo.app import feature_maps, load_shipped_network, render_result
 
 pytest.importorskip("gradio", reason="the demo needs Gradio")
 
@@ -62,17 +60,24 @@ STROKES = {
 
 
 def test_shows_what_each_block_makes_of_the_digit() -> None:
-    network = load_safetensors(pretrained.WEIGHTS)
+    network = load_shipped_network()
     maps = feature_maps(network, np.zeros((28, 28), np.uint8))
     assert [tuple(block.shape) for block in maps] == [(16, 12, 12), (16, 4, 4), (16, 1, 1)]
     assert all((block >= 0).all() for block in maps)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [("", "This file is empty"), ("bm8=", "This file is not a picture")]
+    ("address", "says"),
+    [
+        ("data:image/png;base64,", "This file is empty"),
+        ("data:image/png;base64,bm8=", "This file is not a picture"),
+        ("data:,abc", "This file is not a picture"),
+        ("data:image/png;base64,%%%", "This file is not a picture"),
+        ("abc", "This file is not a picture"),
+    ],
 )
-def test_a_file_that_is_no_picture_gets_one_line(content: str, says: str) -> None:
-    answer = answer_to(f"data:image/png;base64,{content}", load_safetensors(pretrained.WEIGHTS))
+def test_address_that_is_no_picture_is_answered_with_one_line(address: str, says: str) -> None:
+    answer = render_result(address, load_shipped_network())
     assert says in answer
     assert "<section>" not in answer
 
@@ -184,7 +189,7 @@ def settle(page: Any) -> None:
     from playwright.sync_api import expect
 
     picture = page.evaluate("document.querySelector('canvas').toDataURL()")
-    answer = answer_to(picture, load_safetensors(pretrained.WEIGHTS))
+    answer = render_result(picture, load_shipped_network())
     for place, seen in enumerate(re.findall(r'class="seen">\s*<img src="([^"]+)"', answer)):
         expect(page.locator(".seen img").nth(place)).to_have_attribute("src", seen)
 

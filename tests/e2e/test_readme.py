@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from support.program import PROJECT, Command
 from tiny_mnist.cli import app
+from tiny_mnist.export.format import Tolerance
 from tiny_mnist.runs.folder import RunFolder
 
 README = (PROJECT / "README.md").read_text()
@@ -62,7 +63,7 @@ def test_the_tools_for_finished_runs_know_the_readmes_commands(
     small_run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What two short epochs leave undecided, eight bits decide otherwise.
-    monkeypatch.setattr("tiny_mnist.export.export.INT8_TOLERANCE", 100)
+    monkeypatch.setattr("tiny_mnist.export.onnx_format.INT8_TOLERANCE", Tolerance())
     for line in LINES:
         # What reads pictures instead of a run has tests of its own.
         if line[:1] == ["tiny-mnist"] and line[1] not in ("predict", "demo"):

@@ -1,5 +1,8 @@
-"""Exported files answer as PyTorch does, or are not written."""
+"""Exported files give the results of PyTorch, or are not written."""
 
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,42 +11,68 @@ import onnxruntime
 import pytest
 import torch
 from safetensors import safe_open
+from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from tiny_mnist.cli import app
 from tiny_mnist.data.download import Mnist
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.metrics import predict
-from tiny_mnist.export import export as exporter
-from tiny_mnist.export.export import export, load_safetensors
+from tiny_mnist.export.export import FORMATS, Comparison, Unchecked, export
+from tiny_mnist.export.format import ExportedFile, Format
+from tiny_mnist.export.safetensors_format import load_tiny_cnn
 from tiny_mnist.inference import pretrained
 from tiny_mnist.models.tiny_cnn import TinyCNN
 from tiny_mnist.runs import RunFolder, load_network
 
-SHIPPED = Path(pretrained.__file__).with_name("tiny_mnist.safetensors")
+
+def few(mnist: Mnist, images: int = 1000) -> Mnist:
+    """A thousand images for calibration, and some for the test."""
+    train, test = (mnist[:2], mnist[2:])
+    return Mnist(*(part[:1000] for part in train), *(part[:images] for part in test))
 
 
-def few(mnist: Mnist) -> Mnist:
-    """A thousand images for training and test."""
-    return Mnist(*(part[:1000] for part in mnist))
+def checked(
+    network: nn.Module, path: Path, mnist: Mnist, name: str, **provenance: str | int
+) -> Comparison:
+    """Export and expect that the file was compared."""
+    result = export(network, path, mnist, dict(provenance), FORMATS[name])
+    assert isinstance(result, Comparison)
+    return result
 
 
-def test_the_onnx_file_is_small_described_and_exact(
+HEAD = (nn.Flatten(), nn.LogSoftmax(dim=1))
+
+
+class SkipNetwork(nn.Module):
+    """A network that is no sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, padding=1)
+        self.head = nn.Linear(4 * 28 * 28, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Log-probabilities."""
+        return self.head((self.stem(images) + images).relu().flatten(1)).log_softmax(dim=1)
+
+
+def test_onnx_file_is_small_described_and_exact(
     small_run: RunFolder, mnist: Mnist, tmp_path: Path
 ) -> None:
     path = tmp_path / "out.onnx"
     done = CliRunner().invoke(app, ["export", str(small_run.path), "--out", str(path)])
     assert done.exit_code == 0, done.output
-    assert "100.00 % read alike" in done.output
+    assert "100.00 % read like PyTorch" in done.output
     assert path.stat().st_size <= 60_000
     session = onnxruntime.InferenceSession(path)
-    (images,), (answers,) = session.get_inputs(), session.get_outputs()
+    (images,), (outputs,) = session.get_inputs(), session.get_outputs()
     assert (images.name, images.type, images.shape) == (
         "images",
         "tensor(uint8)",
         ["batch", 28, 28],
     )
-    assert (answers.name, answers.shape) == ("log_probs", ["batch", 10])
+    assert (outputs.name, outputs.shape) == ("log_probs", ["batch", 10])
     assert not any("Norm" in node.op_type for node in onnx.load(path).graph.node)
     metadata = session.get_modelmeta().custom_metadata_map
     assert "max_epochs=2" in metadata["recipe"]
@@ -56,10 +85,10 @@ def test_the_onnx_file_is_small_described_and_exact(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_eight_bits_of_the_shipped_network_read_as_well(mnist: Mnist, tmp_path: Path) -> None:
+def test_int8_file_of_the_shipped_network_reads_as_well(mnist: Mnist, tmp_path: Path) -> None:
     path = tmp_path / "int8.onnx"
-    network = load_safetensors(SHIPPED)
-    check = export(network, path, few(mnist), {"seed": 0, "test_accuracy": 99.5}, int8=True)
+    network = load_tiny_cnn(pretrained.WEIGHTS)
+    check = checked(network, path, few(mnist), "onnx-int8", seed=0)
     assert path.stat().st_size <= 30_000
     assert check.accuracy == pytest.approx(check.torch_accuracy, abs=0.2)
     assert check.agreement >= 99.7
@@ -68,11 +97,11 @@ def test_eight_bits_of_the_shipped_network_read_as_well(mnist: Mnist, tmp_path: 
     assert {"seed", "test_accuracy", "quantization"} <= {p.key for p in model.metadata_props}
 
 
-def test_eight_bit_file_gives_the_same_result_with_and_without_vnni(
+def test_int8_file_gives_the_same_result_with_and_without_vnni(
     mnist: Mnist, tmp_path: Path
 ) -> None:
     path = tmp_path / "int8.onnx"
-    export(load_safetensors(SHIPPED), path, few(mnist), {}, int8=True)
+    checked(load_tiny_cnn(pretrained.WEIGHTS), path, few(mnist), "onnx-int8")
     results = []
     for precise in ("0", "1"):  # 1: 32-bit sums, as VNNI computes them
         options = onnxruntime.SessionOptions()
@@ -82,38 +111,89 @@ def test_eight_bit_file_gives_the_same_result_with_and_without_vnni(
     np.testing.assert_allclose(results[0], results[1], atol=1e-4)
 
 
-def test_safetensors_hold_the_network_itself(
+def test_user_is_warned_when_fewer_than_999_of_1000_images_are_read_alike() -> None:
+    alike = Comparison(0.1, 99.95, 99.5, 99.5, "PyTorch")
+    assert not any("warning" in line for line in alike.describe())
+    assert any("warning" in line for line in replace(alike, agreement=99.89).describe())
+
+
+def test_safetensors_hold_the_weights_and_say_that_normalisation_is_not_inside(
     small_run: RunFolder, mnist: Mnist, tmp_path: Path
 ) -> None:
     path = tmp_path / "out.safetensors"
-    check = export(load_network(small_run), path, few(mnist), {"seed": 7}, "safetensors")
-    assert check.largest_difference == 0
-    network = load_safetensors(path)
-    for name, tensor in load_network(small_run).state_dict().items():
+    original = load_network(small_run)
+    assert checked(original, path, few(mnist), "safetensors", seed=7).largest_difference == 0
+    network = load_tiny_cnn(path)
+    for name, tensor in original.state_dict().items():
         assert torch.equal(network.state_dict()[name], tensor)
     with safe_open(path, "pt") as file:
-        assert file.metadata()["seed"] == "7"
+        metadata = file.metadata()
+    assert metadata["seed"] == "7"
+    assert "normalisation is NOT inside" in metadata["description"]
+    # What the metadata say is enough to use the weights.
+    grey = mnist.test_images[:100].float().unsqueeze(1)
+    images = (grey / 255 - float(metadata["mean"])) / float(metadata["std"])
+    with torch.inference_mode():
+        torch.testing.assert_close(network(images), predict(original, mnist.test_images[:100]))
 
 
-def test_another_width_is_exported_too(mnist: Mnist, tmp_path: Path) -> None:
-    network = TinyCNN(width=3).eval()
-    for name in ("w.onnx", "w.safetensors"):
-        kind = name.removeprefix("w.")
-        assert export(network, tmp_path / name, few(mnist), {}, kind).agreement == 100  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", ["onnx", "safetensors", "c"])
+@pytest.mark.parametrize("width", [1, 3])
+def test_other_widths_are_exported(mnist: Mnist, tmp_path: Path, name: str, width: int) -> None:
+    torch.manual_seed(width)
+    network = TinyCNN(width).eval()
+    check = export(network, tmp_path / "file", few(mnist, 200), {}, FORMATS[name])
+    assert isinstance(check, Unchecked) or check.agreement >= 99
 
 
-@pytest.mark.parametrize("file_format", ["onnx", "safetensors"])
-@pytest.mark.parametrize("wrong", [0.001, float("nan")])
-def test_a_mismatch_is_an_error_and_leaves_what_was_there(
-    mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: str, wrong: float
+def test_onnx_takes_networks_that_are_no_sequence(mnist: Mnist, tmp_path: Path) -> None:
+    check = checked(SkipNetwork().eval(), tmp_path / "out.onnx", few(mnist, 200), "onnx")
+    assert check.agreement == 100
+
+
+@pytest.mark.parametrize("name", ["html", "c"])
+@pytest.mark.parametrize(
+    ("network", "named"),
+    [
+        (SkipNetwork(), "layer network, SkipNetwork, is not supported"),
+        (nn.Sequential(nn.Conv2d(1, 10, 30, padding=1), *HEAD), "layer 0, Conv2d(1, 10,"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 32), nn.Linear(32, 10)), "layer 1, Linear("),
+        (
+            nn.Sequential(nn.Conv2d(1, 10, 28), nn.ReLU(), nn.BatchNorm2d(10), *HEAD),
+            "layer 2, BatchNorm2d(10,",
+        ),
+    ],
+)
+def test_unsupported_layer_is_named_in_one_line(
+    mnist: Mnist, tmp_path: Path, name: str, network: nn.Module, named: str
 ) -> None:
-    name = f"answers_of_{file_format}"
-    original = getattr(exporter, name)
-    monkeypatch.setattr(exporter, name, lambda *given: original(*given) + wrong)
+    with pytest.raises(UserError) as error:
+        export(network.eval(), tmp_path / "file", few(mnist, 10), {}, FORMATS[name])
+    assert str(error.value).startswith(named)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["onnx", "safetensors", "html", "c"])
+@pytest.mark.parametrize("wrong", [1e-3, float("nan")])
+def test_mismatch_is_an_error_and_keeps_the_existing_file(
+    mnist: Mnist, tmp_path: Path, name: str, wrong: float
+) -> None:
+    def damage(read: Callable[[Path, Tensor], Tensor]) -> Callable[[Path, Tensor], Tensor]:
+        def read_damaged(path: Path, images: Tensor) -> Tensor:
+            right = predict(network, images)
+            return right.flip(1) if name == "c" else right + wrong
+
+        return read_damaged
+
+    def encode(network: nn.Module, mnist: Mnist, metadata: dict[str, str]) -> ExportedFile:
+        encoded = FORMATS[name].encode(network, mnist, metadata)
+        return replace(encoded, read_back=damage(encoded.read_back))
+
+    network = load_tiny_cnn(pretrained.WEIGHTS)
     path = tmp_path / "there"
     path.write_text("the one before")
-    with pytest.raises(UserError, match="otherwise than PyTorch"):
-        export(TinyCNN().eval(), path, few(mnist), {}, file_format)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="its results differ"):
+        export(network, path, few(mnist, 100), {}, Format("there", encode))
     assert [p.read_text() for p in tmp_path.iterdir()] == ["the one before"]
 
 
@@ -126,3 +206,32 @@ def test_without_onnx_one_line_says_what_to_install(
     assert done.exit_code == 1
     assert done.output == "error: onnx is not installed: pip install 'tiny-mnist[export]'\n"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"), [("c", "there is no C compiler"), ("html", "there is no Chromium")]
+)
+def test_without_compiler_or_browser_the_file_is_written_and_the_missing_check_named(
+    mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, missing: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    network = load_tiny_cnn(pretrained.WEIGHTS)
+    path = tmp_path / "file"
+    result = export(network, path, few(mnist, 10), {}, FORMATS[name])
+    assert isinstance(result, Unchecked)
+    (line,) = result.describe()
+    assert line.startswith(f"warning: not compared with PyTorch: {missing}")
+    assert path.stat().st_size > 10_000
+
+
+def test_compiler_error_is_an_error(mnist: Mnist, tmp_path: Path) -> None:
+    from tiny_mnist.export.c import run_c
+
+    path = tmp_path / "bad.c"
+    path.write_text("int tiny_mnist_predict(void) { int unused; return 0; }\n")
+    try:
+        subprocess.run(["cc", "--version"], capture_output=True, check=True)
+    except FileNotFoundError:
+        pytest.skip("there is no C compiler")
+    with pytest.raises(UserError, match="does not compile"):
+        run_c(path, mnist.test_images[:1])

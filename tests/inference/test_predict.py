@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from tiny_mnist.cli import app
 from tiny_mnist.errors import UserError
 from tiny_mnist.inference.detect import find_digits
-from tiny_mnist.inference.image_io import decode, rgb
+from tiny_mnist.inference.image_io import LoadedImage, decode, to_rgb
 from tiny_mnist.inference.mnist_format import CENTRE
-from tiny_mnist.inference.predictor import pretrained_network, read
+from tiny_mnist.inference.predictor import ImagePrediction, predict_images, pretrained_network
 
 
 def drawn(side: int = 200, width: int = 16, text: str = "7", offset: int = 0) -> np.ndarray:
@@ -35,8 +35,15 @@ def drawn(side: int = 200, width: int = 16, text: str = "7", offset: int = 0) ->
 
 def read_one(picture: Image.Image) -> object:
     """The digit read, or the status."""
-    (answer,) = read([("test", lambda: rgb(picture))], pretrained_network())
-    return answer.digits[0].digit if len(answer.digits) == 1 else answer.status
+    prediction = predict_picture(picture)
+    return prediction.digits[0].digit if len(prediction.digits) == 1 else prediction.status
+
+
+def predict_picture(picture: Image.Image) -> ImagePrediction:
+    """The whole prediction."""
+    sources = [("test", lambda: LoadedImage(to_rgb(picture)))]
+    (prediction,) = predict_images(sources, pretrained_network())
+    return prediction
 
 
 def run(*arguments: str, stdin: bytes | None = None) -> tuple[int, str, str]:
@@ -68,7 +75,7 @@ def test_reads_every_mode(mode: str, inverted: bool) -> None:
 def test_reads_every_format(kind: str) -> None:
     file = io.BytesIO()
     Image.fromarray(255 - drawn()).convert("RGB").save(file, kind)
-    (answer,) = read([("x", lambda: decode(file.getvalue(), "x"))], pretrained_network())
+    (answer,) = predict_images([("x", lambda: decode(file.getvalue(), "x"))], pretrained_network())
     assert [digit.digit for digit in answer.digits] == [7]
 
 
@@ -90,7 +97,7 @@ def test_turns_the_picture_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate by 90° clockwise to see it upright
     Image.fromarray(np.rot90(255 - drawn())).save(file, "JPEG", exif=exif)
-    (answer,) = read([("x", lambda: decode(file.getvalue(), "x"))], pretrained_network())
+    (answer,) = predict_images([("x", lambda: decode(file.getvalue(), "x"))], pretrained_network())
     assert [digit.digit for digit in answer.digits] == [7]
 
 
@@ -180,8 +187,8 @@ def test_squared_paper_alone_is_no_digit(step: int) -> None:
 def test_says_when_there_is_no_digit_or_several(tmp_path: Path) -> None:
     assert read_one(Image.new("RGB", (300, 200), "white")) == "no digit"
     two = np.hstack([drawn(), drawn(text="0")])
-    (answer,) = read([("x", lambda: rgb(Image.fromarray(255 - two)))], pretrained_network())
-    assert answer.status == "several digits"
+    answer = predict_picture(Image.fromarray(255 - two))
+    assert (answer.status, answer.text) == ("number", "70")
     assert [digit.digit for digit in answer.digits] == [7, 0]
     assert answer.digits[0].box.right < 200 <= answer.digits[1].box.left
     assert answer.as_json()["digit"] is None

@@ -15,7 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from support.program import SMALL
 from tiny_mnist.data.download import Mnist
-from tiny_mnist.evaluation.metrics import predict, score
+from tiny_mnist.evaluation.metrics import score
+from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.runs import RunFolder, load_network, weights_sha256
 from tiny_mnist.training.summary import flatten
 from tiny_mnist.training.train import train
@@ -178,5 +179,5 @@ def test_a_checkpoint_of_another_network_is_named(small_run: RunFolder, tmp_path
     torch.save(checkpoint, other.last_checkpoint)
     from tiny_mnist.errors import UserError
 
-    with pytest.raises(UserError, match="does not hold a network of this project"):
+    with pytest.raises(UserError, match="does not fit its class TinyCNN"):
         load_network(other)

@@ -4,21 +4,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, one_line
+
+NOT_OF_THE_RUN = ("hydra", "resume", "trust")
+"""Top-level keys that say how the program is started, not what a run is."""
+MAX_BYTES = 1 << 20  # of a saved configuration, which has about two thousand
 
 
 def resolve_config(config: DictConfig) -> dict[str, Any]:
-    """The configuration of the run as plain, resolved data, without Hydra's own node."""
-    names = [str(name) for name in config if name != "hydra"]
+    """The configuration of the run as plain data, with all interpolations resolved."""
+    names = [str(name) for name in config if name not in NOT_OF_THE_RUN]
     resolved = OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=True)
     assert isinstance(resolved, dict)
     return {str(name): value for name, value in resolved.items()}
 
 
 def differences(one: Any, other: Any, key: str = "") -> Iterator[str]:
-    """The keys, as on the command line, whose values differ between two configurations."""
+    """Yield the keys, as on the command line, whose values differ between two configurations."""
     if isinstance(one, dict) and isinstance(other, dict):
         for name in one.keys() | other.keys():
             yield from differences(one.get(name), other.get(name), f"{key}.{name}".lstrip("."))
@@ -27,20 +32,29 @@ def differences(one: Any, other: Any, key: str = "") -> Iterator[str]:
 
 
 def load_config(path: Path) -> DictConfig:
-    """Read a saved configuration, which may come from a stranger: `validate` it before use.
+    """Read a saved configuration. Pass it to `check_trusted` and `validate` before use.
 
     Raises:
-        UserError: there is none, or it is something else.
+        UserError: the file is absent, or is not a configuration.
     """
     try:
-        config = OmegaConf.load(path)
+        if path.exists() and not path.is_file():
+            raise ValueError("it is not a regular file")
+        if path.exists() and path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"it is larger than {MAX_BYTES >> 20} MiB")
+        text = path.read_text(encoding="utf-8")
+        # A few lines of nested aliases stand for gigabytes; no run writes any.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise ValueError("it uses YAML aliases")
+        config = OmegaConf.create(text)
     except FileNotFoundError:
         raise UserError(f"no run to resume: there is no {path}") from None
     except OSError:
         raise
-    except Exception as error:  # YAML's, OmegaConf's and Unicode's
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} cannot be read as a configuration: {reason}") from error
+    except Exception as error:  # of YAML, OmegaConf and Unicode; RecursionError
+        raise UserError(
+            f"{path} cannot be read as a configuration: {one_line(error)[:200]}"
+        ) from error
     if not isinstance(config, DictConfig):
         raise UserError(f"{path} cannot be read as a configuration: it is a list")
     return config

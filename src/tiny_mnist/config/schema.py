@@ -1,36 +1,75 @@
-"""What a configuration may hold. Checked before anything starts, and before anything is built."""
+"""Ranges of the known settings, checked before anything starts or is built.
+
+What this project defines itself is checked strictly. A class of the user's own may stand for the
+model, the data, optimizer and schedule, callbacks and loggers; its arguments, and those that
+Lightning's Trainer takes beyond the ones named here, are passed on.
+"""
 
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from tiny_mnist.errors import UserError
 
 TRAINING_IMAGES = 60_000
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, le=1e6)]
-Factor = Annotated[float, Field(ge=1e-6, le=1e9)]
-"""So that no rate overflows, whatever the peak."""
-Batches = Annotated[int, Field(ge=0)] | Fraction
-"""A number of batches, or a part of all of them."""
-SomeBatches = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]
-"""The same, but not none."""
-
 RESUMABLE_KEYS = ("trainer.max_epochs", "trainer.accelerator", "data.root", "checkpoint_every")
 """What may change when a run is resumed: how long and where it goes on, not what it is."""
 
 
-def passed_on(value: Any) -> Any:
-    """A setting that this project does not know: nothing that could hold a `_target_`."""
-    for part in value if isinstance(value, list) else [value]:
-        if isinstance(part, dict | list):
-            raise ValueError("must be one value or a list of values")
-        if isinstance(part, float) and not math.isfinite(part):
-            raise ValueError("must be a finite number")
+def check_finite(value: Any) -> Any:
+    """Refuse NaN and infinity anywhere in a setting that this project does not know."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            check_finite(part)
     return value
+
+
+def check_batches(value: Any) -> int | float:
+    """A number of batches, or a part of all of them."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if not whole and not (isinstance(value, float) and 0 <= value <= 1):
+        raise ValueError("should be a number of batches, or a part of all between 0.0 and 1.0")
+    number: int | float = value
+    return number
+
+
+def check_some_batches(value: Any) -> int | float:
+    """The same, but not none."""
+    if value == 0 and not isinstance(value, bool):
+        raise ValueError("should be greater than 0")
+    return check_batches(value)
+
+
+def check_devices(value: Any) -> Any:
+    """A number of devices, at least one; -1 for all; their indices; or a word such as "auto"."""
+    number = isinstance(value, int) and not isinstance(value, bool) and (value > 0 or value == -1)
+    indices = isinstance(value, list) and value and all(type(index) is int for index in value)
+    if not (number or indices or (isinstance(value, str) and value)):
+        raise ValueError("should be a number of devices, a list of their indices, or auto")
+    return value
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+Factor = Annotated[float, Field(ge=1e-6, le=1e9)]
+"""Bounded so that no learning rate overflows."""
+Batches = Annotated[Any, AfterValidator(check_batches)]
+SomeBatches = Annotated[Any, AfterValidator(check_some_batches)]
+Devices = Annotated[Any, AfterValidator(check_devices)]
 
 
 class Section(BaseModel):
@@ -40,63 +79,35 @@ class Section(BaseModel):
 
 
 class OpenSection(BaseModel):
-    """A group whose further keys are passed on to a library, which checks them itself.
-
-    They are plain values: a nested `_target_`, or `_args_` and its like, would be instantiated.
-    """
+    """A group whose further keys are passed on to a class, which checks them itself."""
 
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
-    __pydantic_extra__: dict[str, Annotated[Any, AfterValidator(passed_on)]]
-
-    @model_validator(mode="after")
-    def no_instructions(self) -> "OpenSection":
-        """Further keys are arguments, and not Hydra's instructions how to instantiate."""
-        for key in self.__pydantic_extra__:
-            if key.startswith("_"):
-                raise ValueError(f"{key} is not a known setting")
-        return self
+    __pydantic_extra__: dict[str, Annotated[Any, AfterValidator(check_finite)]]
 
 
-# A configuration may come from a stranger's run folder, so `_target_` names nothing but these.
-class Model(Section):
-    """The network."""
+class AnyClass(OpenSection):
+    """A class that Hydra instantiates, with its arguments."""
 
-    target: Literal["tiny_mnist.models.tiny_cnn.TinyCNN"] = Field(alias="_target_")
+    target: str = Field(alias="_target_", pattern=r"^\w+(\.\w+)+$")
+
+
+class PartialClass(AnyClass):
+    """A class that is instantiated later, with arguments that only the run knows."""
+
+    partial: Literal[True] = Field(alias="_partial_")
+
+
+class TinyCNN(Section):
+    """The network of this project."""
+
+    target: str = Field(alias="_target_")
     width: int = Field(ge=1, le=512)
 
 
-class Optimizer(OpenSection):
-    """Any optimizer of torch.optim."""
-
-    target: str = Field(alias="_target_", pattern=r"^torch\.optim\.[A-Z]\w+$")
-    partial: Literal[True] = Field(alias="_partial_")
-    lr: Positive
-
-
-class Scheduler(OpenSection):
-    """The one schedule of torch.optim.lr_scheduler that is told its total steps."""
-
-    target: Literal["torch.optim.lr_scheduler.OneCycleLR"] = Field(alias="_target_")
-    partial: Literal[True] = Field(alias="_partial_")
-    max_lr: Positive
-    div_factor: Factor
-    final_div_factor: Factor
-    pct_start: Fraction
-
-
-class Optim(Section):
-    """Optimizer, schedule and how often the schedule advances."""
-
-    max_lr: Positive
-    optimizer: Optimizer
-    scheduler: Scheduler
-    interval: Literal["step", "epoch"]
-
-
-class Data(Section):
+class MNISTData(Section):
     """MNIST and its augmentation."""
 
-    target: Literal["tiny_mnist.data.MNISTDataModule"] = Field(alias="_target_")
+    target: str = Field(alias="_target_")
     root: str | None
     batch_size: int = Field(ge=2, le=TRAINING_IMAGES)
     train_size: int | None = Field(ge=2, le=TRAINING_IMAGES)
@@ -111,7 +122,7 @@ class Data(Section):
     seed: int = Field(ge=0, lt=2**32)
 
     @model_validator(mode="after")
-    def images_suffice(self) -> "Data":
+    def images_suffice(self) -> "MNISTData":
         """There must be images to train on."""
         left = TRAINING_IMAGES - self.val_size
         used = self.train_size or left
@@ -120,8 +131,8 @@ class Data(Section):
         return self
 
     @model_validator(mode="after")
-    def sampling_suffices(self) -> "Data":
-        """Nearest-neighbour sampling knows rotation and shifts by whole pixels only."""
+    def sampling_suffices(self) -> "MNISTData":
+        """Nearest-neighbour sampling does rotation and shifts by whole pixels only."""
         if self.sampling == "nearest" and (self.scale or self.shear or self.elastic):
             raise ValueError("scale, shear and elastic need sampling=bicubic")
         return self
@@ -133,45 +144,103 @@ class Data(Section):
         return used % self.batch_size or min(self.batch_size, used)
 
 
-class Trainer(Section):
-    """Lightning's Trainer, as far as a run here can follow: the rest is refused, not ignored."""
+class OneCycleLR(PartialClass):
+    """PyTorch's one-cycle schedule."""
+
+    max_lr: Positive
+    div_factor: Factor
+    final_div_factor: Factor
+    pct_start: Fraction
+
+
+KNOWN_CLASSES = frozenset(
+    {
+        "tiny_mnist.models.tiny_cnn.TinyCNN",
+        "tiny_mnist.data.MNISTDataModule",
+        "torch.optim.lr_scheduler.OneCycleLR",
+    }
+)
+
+
+def strictness(node: Any) -> str:
+    """Which member of a union checks a node: that of the known class, or that of any class."""
+    return "known" if isinstance(node, dict) and node.get("_target_") in KNOWN_CLASSES else "any"
+
+
+class Optimizer(PartialClass):
+    """An optimizer, completed with the parameters of the network."""
+
+    lr: Positive | None = None
+
+
+Model = Annotated[
+    Annotated[TinyCNN, Tag("known")] | Annotated[AnyClass, Tag("any")], Discriminator(strictness)
+]
+Data = Annotated[
+    Annotated[MNISTData, Tag("known")] | Annotated[AnyClass, Tag("any")], Discriminator(strictness)
+]
+Scheduler = Annotated[
+    Annotated[OneCycleLR, Tag("known")] | Annotated[PartialClass, Tag("any")],
+    Discriminator(strictness),
+]
+
+
+class Optim(OpenSection):
+    """Optimizer, schedule and how often the schedule advances."""
+
+    max_lr: Positive | None = None
+    optimizer: Optimizer
+    scheduler: Scheduler | None = None
+    interval: Literal["step", "epoch"]
+
+
+class Trainer(OpenSection):
+    """Arguments of Lightning's Trainer; those that are not named here are passed on."""
 
     target: Literal["lightning.pytorch.Trainer"] = Field(alias="_target_")
     max_epochs: int = Field(ge=1, le=1_000_000)
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps", "tpu"]
-    devices: (
-        Annotated[int, Field(ge=1)] | Annotated[list[int], Field(min_length=1)] | Literal["auto"]
-    )
+    devices: Devices
     num_nodes: int = Field(ge=1)
     limit_train_batches: SomeBatches = 1.0
     limit_val_batches: Batches = 1.0
     limit_test_batches: SomeBatches = 1.0
     check_val_every_n_epoch: int = Field(default=1, ge=1)
-    strategy: Literal["auto", "ddp"] = "auto"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    strategy: str = "auto"
+    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true"] = (
+        "32-true"
+    )
     gradient_clip_val: Annotated[float, Field(gt=0)] | None = None
-    deterministic: bool = False
-    benchmark: bool = False
-    detect_anomaly: bool = False
-    sync_batchnorm: bool = False
-    log_every_n_steps: int = Field(ge=1)
-    num_sanity_val_steps: Literal[0]
-    enable_model_summary: Literal[False]
-    use_distributed_sampler: Literal[False]
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def groups_are_not_arguments(cls, values: Any) -> Any:
+        """What has a configuration group, or belongs to the run folder, is not set here."""
+        for key in ("callbacks", "logger"):
+            if isinstance(values, dict) and key in values:
+                raise ValueError(f"{key} is a group of its own: {key}=NAME, or {key}.NAME=…")
+        if isinstance(values, dict) and "default_root_dir" in values:
+            raise ValueError("default_root_dir is the run folder: say hydra.run.dir=…")
+        return values
 
     @model_validator(mode="after")
     def processes_are_asked_for(self) -> "Trainer":
         """Lightning would start them by itself, which sweeps and searches must know of."""
-        if self.processes > 1 and self.strategy != "ddp":
+        if self.processes > 1 and self.strategy == "auto":
             raise ValueError("several devices or nodes need trainer=ddp")
         return self
 
     @property
     def processes(self) -> int:
-        """How many share each batch, as far as the configuration says."""
-        devices = self.devices
-        here = len(devices) if isinstance(devices, list) else devices if devices != "auto" else 1
+        """How many processes share each batch, as far as the configuration says."""
+        match self.devices:
+            case list():
+                here = len(self.devices)
+            case int() if self.devices > 0:
+                here = self.devices
+            case _:
+                here = 1
         return here * self.num_nodes
 
 
@@ -180,31 +249,40 @@ class Config(Section):
 
     seed: int = Field(ge=0, lt=2**32)
     checkpoint_every: int | None = Field(default=None, ge=1)
-    compile: Literal["default", "reduce-overhead", "max-autotune"] | None = None
     model: Model
     optim: Optim
     data: Data
     trainer: Trainer
+    callbacks: dict[str, AnyClass | None] = {}
+    logger: dict[str, AnyClass | None] = {}
 
     @model_validator(mode="after")
     def held_out_images_are_used(self) -> "Config":
-        """Else a sweep would have the test images alone to rank by."""
-        if self.data.val_size and not self.trainer.limit_val_batches:
+        """Otherwise a sweep would have the test images alone to rank by."""
+        data = self.data
+        if isinstance(data, MNISTData) and data.val_size and not self.trainer.limit_val_batches:
             raise ValueError(
-                f"trainer.limit_val_batches=0 leaves no use for data.val_size={self.data.val_size}"
+                f"trainer.limit_val_batches=0 leaves no use for data.val_size={data.val_size}"
             )
         return self
 
     @model_validator(mode="after")
     def batches_suffice(self) -> "Config":
         """Every process gets its part of a batch, for batch normalisation two images at least."""
+        if not isinstance(self.data, MNISTData):
+            return self
         smallest, processes = self.data.smallest_batch, self.trainer.processes
         if smallest // processes < 2:
             raise ValueError(
-                f"data.batch_size={self.data.batch_size} leaves {smallest} image(s) for the last "
-                f"batch; batch normalisation needs 2 in each of {processes} process(es)"
+                f"data.batch_size={self.data.batch_size} leaves {count(smallest, 'image')} for the "
+                f"last batch; batch normalisation needs 2 in {count(processes, 'process', 'es')}"
             )
         return self
+
+
+def count(number: int, noun: str, plural: str = "s") -> str:
+    """A number with its noun, as in "1 image" and "2 images"."""
+    return f"{number} {noun}{plural if number != 1 else ''}"
 
 
 def validate(config: dict[str, Any]) -> Config:
@@ -216,16 +294,17 @@ def validate(config: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(config)
     except ValidationError as error:
-        problems: dict[str, list[str]] = {}
+        problems: dict[str, str] = {}
         seen = set()
         for problem in error.errors():
-            place, text = describe(problem, config)
+            key, text = describe(problem, config)
             # A bad value that others are interpolated from is wrong once, where it comes first.
             if (fault := (str(problem["input"]), text)) not in seen:
-                problems.setdefault(place, []).append(text)
+                problems.setdefault(key, text)
             seen.add(fault)
-        lines = (f"{place} {' or '.join(texts)}".strip() for place, texts in problems.items())
-        raise UserError("; ".join(lines)) from error
+        raise UserError(
+            "; ".join(f"{key} {text}".strip() for key, text in problems.items())
+        ) from error
 
 
 def describe(problem: ErrorDetails, config: dict[str, Any]) -> tuple[str, str]:
@@ -244,6 +323,10 @@ def describe(problem: ErrorDetails, config: dict[str, Any]) -> tuple[str, str]:
             return ".".join([*keys, str(problem["loc"][-1])]), "is missing"
         case "value_error":
             message = problem["msg"].removeprefix("Value error, ")
+            if message.startswith(("should", "must")):
+                return f"{key}={problem['input']}", message
             return f"{key}:" if key else "", message
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return f"{key}={problem['input']}", "should be a group of settings"
         case _:
             return f"{key}={problem['input']}", problem["msg"].replace("Input should", "should", 1)

@@ -1,6 +1,11 @@
-"""Which classes a configuration read from a folder may name."""
+"""Which classes a configuration may name that was read from a folder.
+
+A configuration that the user composes on the command line may name any class. One that was found in
+a run folder may come from a stranger, and Hydra's `instantiate` calls whatever `_target_` names.
+"""
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,30 +13,68 @@ from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.errors import UserError
 
-TRUSTED = re.compile(
-    r"(tiny_mnist\.[\w.]+|torch\.optim\.(lr_scheduler\.)?[A-Z]\w*|lightning\.pytorch\.Trainer"
-    r"|lightning\.pytorch\.(callbacks|loggers)\.[A-Z]\w*)"
+OWN_CLASSES = frozenset(
+    {
+        "tiny_mnist.data.MNISTDataModule",
+        "tiny_mnist.models.tiny_cnn.TinyCNN",
+        "tiny_mnist.sweeps.pruning.PruningCallback",
+        "tiny_mnist.training.callbacks.epoch_line.EpochLine",
+        "tiny_mnist.training.callbacks.progress_bar.ProgressBar",
+        "tiny_mnist.training.callbacks.tensorboard.CurveLogger",
+    }
 )
+# One capitalised name directly in a public namespace: `instantiate` follows any dotted path, also
+# through the modules that a module imports, as in torch.optim.adagrad.torch.hub.load.
+LIBRARY_CLASSES = re.compile(
+    r"torch\.optim\.(lr_scheduler\.)?[A-Z]\w*"
+    r"|(lightning\.pytorch|pytorch_lightning)\.(Trainer|(callbacks|loggers)\.[A-Z]\w*)"
+)
+REFERENCE = re.compile(r"\$\{[\w.]+\}")  # of another key: ${seed}, ${optim.max_lr}
 
 
-def check_trusted(config: DictConfig, source: Path) -> None:
-    """Check that a configuration read from a folder names trusted classes only.
+def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
+    """Check that a configuration read from a folder names well-known classes only.
+
+    Args:
+        config: the configuration, or a part of it, before its interpolations are resolved.
+        source: the file that it was read from, for the message.
 
     Raises:
-        UserError: it names another class.
+        UserError: a `_target_` other than the classes of this project, of `torch.optim`, and
+            Lightning's Trainer, callbacks and loggers; or an interpolation other than a reference
+            to another key, such as `${oc.env:HOME}`.
     """
+    plain = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
+    for key, value in leaves(plain):
+        name = key.rpartition(".")[2]
+        if name == "_target_" and not is_trusted(value):
+            raise UserError(
+                f"{source} names the class {value}, which is neither this project's nor a "
+                "well-known one; if you trust that folder, say trust=true"
+            )
+        if "${" in REFERENCE.sub("", f"{key} {value}"):
+            raise UserError(
+                f"{source} holds the interpolation {key}={value}; a saved configuration may refer "
+                "to its own keys only"
+            )
 
-    def visit(node: Any) -> None:
-        if isinstance(node, dict):
-            target = node.get("_target_")
-            if target is not None and not TRUSTED.fullmatch(str(target)):
-                raise UserError(f"{source} names {target}; trust=true accepts it")
-            for value in node.values():
-                visit(value)
-        elif isinstance(node, list):
-            for value in node:
-                visit(value)
-        elif isinstance(node, str) and re.search(r"\$\{[^}]*:", node):
-            raise UserError(f"{source} holds the resolver {node}; trust=true accepts it")
 
-    visit(OmegaConf.to_container(config, resolve=False))
+def is_trusted(target: Any) -> bool:
+    """Whether `instantiate` may call this target in a stranger's configuration."""
+    return isinstance(target, str) and bool(
+        target in OWN_CLASSES or LIBRARY_CLASSES.fullmatch(target)
+    )
+
+
+def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield all values that are not containers, and all targets, with their dotted keys."""
+    if key.rpartition(".")[2] == "_target_":
+        yield key, node
+    elif isinstance(node, Mapping):
+        for name, value in node.items():
+            yield from leaves(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            yield from leaves(value, f"{key}.{index}".lstrip("."))
+    else:
+        yield key, node

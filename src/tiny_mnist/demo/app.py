@@ -5,7 +5,10 @@ Gradio serves the page and carries pictures to Python and answers back; nothing 
 
 import base64
 import os
+import signal
 import socket
+import tempfile
+import threading
 from collections.abc import Callable
 from html import escape
 from importlib.resources import files
@@ -17,15 +20,18 @@ from jaxtyping import Float, UInt8
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy import ndarray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from tiny_mnist.data.transforms import normalize
+from tiny_mnist.demo.request_guard import RequestGuard
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.report import data_url
-from tiny_mnist.export.export import load_safetensors, needs
+from tiny_mnist.export.format import require_extra
+from tiny_mnist.export.html import read_asset
+from tiny_mnist.export.safetensors_format import load_tiny_cnn
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.image_io import decode
-from tiny_mnist.inference.predictor import in_pytorch, read
+from tiny_mnist.inference.predictor import module_network, predict_images
 from tiny_mnist.models.tiny_cnn import TinyCNN, parameter_count
 from tiny_mnist.runs import load_network
 
@@ -33,56 +39,85 @@ if TYPE_CHECKING:
     import gradio
 
 MOST_SHOWN = 10  # digits of one picture
+FIRST_PORT, PORTS = 7860, 100  # that Gradio tries
 FOLDER = files("tiny_mnist.demo")
 ENVIRONMENT = Environment(
     loader=PackageLoader("tiny_mnist.demo", ""), autoescape=True, undefined=StrictUndefined
 )
 
 
-def serve(run: Path | None, host: str, port: int | None, print_fn: Callable[[str], None]) -> None:
-    """Serve the page until the program is interrupted.
+def serve(
+    run: Path | None,
+    host: str,
+    port: int | None,
+    print_fn: Callable[[str], None],
+    trust: bool = False,
+) -> None:
+    """Serve the page until the program is interrupted or terminated.
 
     Args:
-        run: folder of the run whose network reads; None is the network of the package.
+        run: folder of the run whose network is used; None is the network of the package.
         host: address to listen on.
         port: None takes the first free one from 7860 on.
-        print_fn: is told the address of the page.
+        print_fn: is called with the address of the page.
+        trust: whether the run may name classes outside this project.
 
     Raises:
-        UserError: Gradio is not installed, there is no such run, or the address cannot be had.
+        UserError: Gradio is not installed, there is no such run, or the address is not available.
     """
-    stay_local(host)
-    with needs("demo", "gradio"):
-        from gradio import themes
-    network = load_network(run) if run else load_safetensors(pretrained.WEIGHTS)
-    check_free(host, port)
-    blocks = page(network, f"of {run}" if run else "that comes with tiny-mnist")
-    _, address, _ = blocks.launch(
-        server_name=host,
-        server_port=port,
-        theme=themes.Default(font=("system-ui", "sans-serif"), font_mono="monospace"),
-        share=False,
-        quiet=True,
-        prevent_thread_lock=True,
-        footer_links=[],
-        run_history=False,  # the browser would keep every stroke
-        enable_monitoring=False,
-        ssr_mode=False,
-        mcp_server=False,
-    )
-    print_fn(address)
-    blocks.block_thread()
+    network = load_network(run, trust) if run else load_shipped_network()
+    with tempfile.TemporaryDirectory(prefix="tiny-mnist-demo-") as folder:
+        configure_environment(host, folder)
+        with require_extra("demo", "gradio"):
+            from gradio import themes
+            from starlette.middleware import Middleware
+        check_free(host, port)
+        blocks = build_page(network, f"of {run}" if run else "that comes with tiny-mnist")
+        try:
+            _, address, _ = blocks.launch(
+                server_name=host,
+                server_port=port,
+                theme=themes.Default(font=("system-ui", "sans-serif"), font_mono="monospace"),
+                share=False,
+                quiet=True,
+                prevent_thread_lock=True,
+                footer_links=[],
+                run_history=False,  # the browser would keep every stroke
+                enable_monitoring=False,
+                ssr_mode=False,
+                mcp_server=False,
+                max_file_size="20mb",
+                app_kwargs={"middleware": [Middleware(RequestGuard)]},
+            )
+        except OSError as error:
+            last = FIRST_PORT + PORTS - 1
+            wanted = f"port {port}" if port else f"any port from {FIRST_PORT} to {last}"
+            raise UserError(f"cannot listen on {wanted}; give a free one with --port") from error
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # end as by Ctrl+C
+        print_fn(address)
+        blocks.block_thread()
 
 
-def stay_local(host: str) -> None:
-    """Keep Gradio from asking the internet anything, and from asking a proxy for this machine."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when it is imported
+def load_shipped_network() -> TinyCNN:
+    """The network that comes with the package, in PyTorch and evaluation mode."""
+    return load_tiny_cnn(pretrained.WEIGHTS)
+
+
+def configure_environment(host: str, folder: str) -> None:
+    """Set what Gradio reads when it is imported.
+
+    It must not ask the internet anything, nor a proxy for this machine, and its temporary files
+    belong into a folder that is removed in the end.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = folder
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), host, "localhost"]))
 
 
 def check_free(host: str, port: int | None) -> None:
-    """See whether an address can be listened on.
+    """Check that an address can be listened on.
 
     Raises:
         UserError: it cannot.
@@ -91,11 +126,13 @@ def check_free(host: str, port: int | None) -> None:
         socket.create_server((host, port or 0)).close()
     except OSError as error:
         where = host if port is None else f"{host}, port {port}"
-        raise UserError(f"cannot listen on {where}: {error}") from error
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        hint = "" if port is None else "; give a free one with --port"
+        raise UserError(f"cannot listen on {where}: {reason}{hint}") from error
 
 
-def page(network: TinyCNN, origin: str) -> "gradio.Blocks":
-    """The page: a sheet to draw on, and what the network makes of it.
+def build_page(network: nn.Module, origin: str) -> "gradio.Blocks":
+    """The page: a sheet to draw on, and what the network computes from it.
 
     Args:
         network: in evaluation mode.
@@ -103,6 +140,7 @@ def page(network: TinyCNN, origin: str) -> "gradio.Blocks":
     """
     import gradio
 
+    theme = (FOLDER / "theme.css").read_text()
     with gradio.Blocks(title="tiny-mnist", analytics_enabled=False) as blocks:
         gradio.HTML(
             f"<h1>Draw a digit</h1>The network {escape(origin)} ({parameter_count(network):,} "
@@ -112,30 +150,30 @@ def page(network: TinyCNN, origin: str) -> "gradio.Blocks":
             with gradio.Column(scale=2, min_width=300):
                 sheet = gradio.HTML(
                     "",
-                    html_template=(FOLDER / "sheet.html").read_text(),
-                    css_template=(FOLDER / "sheet.css").read_text(),
-                    js_on_load=(FOLDER / "sheet.js").read_text(),
+                    html_template=read_asset("sheet.html"),
+                    css_template=theme + read_asset("sheet.css"),
+                    js_on_load=read_asset("sheet.js") + (FOLDER / "sheet_value.js").read_text(),
                     apply_default_css=False,
                     elem_id="sheet",
                 )
             with gradio.Column(scale=3, min_width=300):
                 answer = gradio.HTML(
-                    answer_to("", network),
-                    css_template=(FOLDER / "answer.css").read_text(),
+                    render_result("", network),
+                    css_template=theme + read_asset("result.css"),
                     apply_default_css=False,
                 )
         sheet.change(
-            lambda picture: answer_to(picture, network),
+            lambda picture: render_result(picture, network),
             sheet,
             answer,
-            trigger_mode="always_last",  # what was drawn while it was reading is read at once
+            trigger_mode="always_last",  # what is drawn meanwhile is sent as soon as this is done
             show_progress="hidden",
             api_visibility="private",
         )
     return blocks
 
 
-def answer_to(picture: str, network: TinyCNN) -> str:
+def render_result(picture: str, network: nn.Module) -> str:
     """What to show for a picture, as HTML.
 
     Args:
@@ -145,8 +183,8 @@ def answer_to(picture: str, network: TinyCNN) -> str:
     template = ENVIRONMENT.get_template("answer.html")
     if not picture:
         return template.render(answer=None, shown=[])
-    content = base64.b64decode(picture.partition(",")[2])
-    (answer,) = read([("", lambda: decode(content, "this file"))], in_pytorch(network))
+    source = "", lambda: decode(data_content(picture), "this file")
+    (answer,) = predict_images([source], module_network(network))
     shown = [
         (
             digit,
@@ -159,26 +197,48 @@ def answer_to(picture: str, network: TinyCNN) -> str:
     return template.render(answer=answer, shown=shown)
 
 
+def data_content(address: str) -> bytes:
+    """The bytes of a base64 `data:` address.
+
+    Raises:
+        UserError: it is none.
+    """
+    head, _, content = address.partition(",")
+    try:
+        if not (head.startswith("data:") and head.endswith(";base64")):
+            raise ValueError("not a data: address in base64")
+        return base64.b64decode(content, validate=True)
+    except ValueError as error:
+        raise UserError("this file is not a picture") from error
+
+
 @torch.inference_mode()
 def feature_maps(
-    network: TinyCNN, image: UInt8[ndarray, "28 28"]
+    network: nn.Module, image: UInt8[ndarray, "28 28"]
 ) -> list[Float[Tensor, "channels side side"]]:
-    """What each block makes of an image; not negative, for each ends with a ReLU."""
+    """The output of each block of a sequence of blocks, as long as it consists of images.
+
+    Returns:
+        One tensor a block; none for a network that is not a sequence.
+    """
+    maps: list[Tensor] = []
+    if not isinstance(network, nn.Sequential):
+        return maps
     features = normalize(torch.from_numpy(image)[None])
-    maps = []
-    *blocks, _head = network.children()
-    for block in blocks:
+    for block in network.children():
         features = block(features)
+        if features.ndim != 4:
+            break
         maps.append(features[0])
     return maps
 
 
 def tiles(maps: Float[Tensor, "channels side side"]) -> UInt8[Tensor, "channels side side"]:
-    """The maps of one block in grey; its strongest value is white."""
-    return (255 * maps / maps.max().clamp(min=1e-6)).byte()
+    """The maps of one block in grey: negative values are black, the largest is white."""
+    return (255 * maps.clamp(min=0) / maps.max().clamp(min=1e-6)).byte()
 
 
 def png(image: UInt8[Tensor, "height width"]) -> str:
-    """An image as the address of one that lies in the page itself."""
+    """An image as a `data:` address."""
     picture = Image.fromarray(image.numpy())
     return data_url("image/png", lambda file: picture.save(file, "PNG"))

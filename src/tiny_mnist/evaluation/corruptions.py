@@ -76,7 +76,7 @@ def contrast(
 def occlusion(
     images: UInt8[Tensor, "n 28 28"], side: float, generator: torch.Generator
 ) -> UInt8[Tensor, "n 28 28"]:
-    """Black out a square of `side` pixels, at random within the central 20×20, where the digit is."""
+    """Black out a square of `side` pixels, at random within the central 20×20 pixels."""
     margin = (SIDE - 20) // 2
     corner = torch.randint(margin, SIDE - margin - int(side) + 1, (len(images), 2, 1),
                            generator=generator)  # fmt: skip

@@ -158,7 +158,7 @@ def check_log_probs(log_probs: Float[Tensor, "n classes"], labels: Int64[Tensor,
         UserError: they are not finite, or there are fewer classes than in the labels.
     """
     if not log_probs.isfinite().all():
-        raise UserError("the network gives NaN or infinite log-probabilities: its training diverged")
+        raise UserError("the network outputs NaN or infinite values: its training diverged")
     if int(labels.max()) >= log_probs.shape[1]:
         raise UserError(
             f"the network has {log_probs.shape[1]} classes, and the labels go up to "

@@ -1,4 +1,4 @@
-"""What `tiny-mnist evaluate` leaves: numbers for machines and one page for people."""
+"""The files of `tiny-mnist evaluate`: `evaluation.json`, and `report.html` with all figures."""
 
 import base64
 import io
@@ -21,23 +21,23 @@ from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.metrics import Accuracy, Evaluation
 from tiny_mnist.system.atomic_files import atomic_write
 
-EXAMPLE = 4  # the test image that shows what each corruption does
+EXAMPLE = 4  # index of the test image that shows each corruption
 
 
 @dataclass(frozen=True)
 class EvaluationFiles:
-    """The files that an evaluation leaves in a folder."""
+    """The two files of an evaluation, in one folder."""
 
     folder: Path
 
     @property
     def numbers(self) -> Path:
-        """Everything that was measured, for programs."""
+        """All metrics as JSON."""
         return self.folder / "evaluation.json"
 
     @property
     def page(self) -> Path:
-        """The same for people, in one file that needs nothing else."""
+        """The same as one HTML page that loads nothing else."""
         return self.folder / "report.html"
 
     def write(
@@ -46,12 +46,12 @@ class EvaluationFiles:
         images: UInt8[Tensor, "n 28 28"],
         provenance: dict[str, Any],
     ) -> None:
-        """Write both files, each whole or not at all, into a folder that exists.
+        """Write both files, each atomically, into a folder that exists.
 
         Args:
-            evaluation: what was measured.
-            images: the test images that it was measured on.
-            provenance: whose network it is; `run` among it.
+            evaluation: the metrics.
+            images: the test images.
+            provenance: plain values by name; `run` is one of them.
 
         Raises:
             OSError: the folder cannot be written.
@@ -66,8 +66,7 @@ class EvaluationFiles:
 def page(
     evaluation: Evaluation, images: UInt8[Tensor, "n 28 28"], provenance: dict[str, Any]
 ) -> str:
-    """The report as HTML, pictures inside; whatever a run folder says is shown as plain text."""
-    # autoescape: a run folder may be a stranger's.
+    """The report as HTML. Text from the run folder, which may be a stranger's, is escaped."""
     environment = Environment(
         loader=PackageLoader("tiny_mnist.evaluation", ""),
         autoescape=True,
@@ -75,7 +74,7 @@ def page(
     )
     example = images[EXAMPLE : EXAMPLE + 1]
     return environment.get_template("report.html").render(
-        title="How well the network reads",
+        title="Evaluation",
         run=provenance["run"],
         evaluation=evaluation,
         interval=interval,
@@ -102,31 +101,31 @@ def page(
 
 
 def interval(accuracy: Accuracy) -> str:
-    """The two ends, in percent."""
+    """Both ends of the interval, in percent."""
     low, high = accuracy.interval
     return f"{low:.2f}–{high:.2f}"
 
 
 def svg(figure: Figure) -> str:
-    """A drawing as the address of an image that lies in the page itself."""
+    """A figure as SVG in a `data:` URL."""
     return data_url("image/svg+xml", FigureCanvasSVG(figure).print_svg)
 
 
 def png(image: UInt8[Tensor, "28 28"]) -> str:
-    """The same for an image."""
+    """An image as PNG in a `data:` URL."""
     picture = Image.fromarray(image.numpy())
     return data_url("image/png", lambda file: picture.save(file, "PNG", optimize=True))
 
 
 def data_url(kind: str, write: Callable[[io.BytesIO], object]) -> str:
-    """A `data:` address of what is written into a file."""
+    """A `data:` URL of what `write` writes into a file."""
     file = io.BytesIO()
     write(file)
     return f"data:{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def closing_lines(evaluation: Evaluation) -> list[str]:
-    """One line each: the result, what it means, and what is known to be wrong with the labels."""
+    """Lines for the terminal: accuracy, accuracy without label errors, loss and calibration."""
     whole, sound = evaluation.accuracy, evaluation.accuracy_without_label_errors
     return [
         f"{whole.percent:.2f} % of the {whole.images:,} test images read right, "
@@ -139,7 +138,7 @@ def closing_lines(evaluation: Evaluation) -> list[str]:
 
 
 def corruption_table(evaluation: Evaluation) -> Table:
-    """Accuracy under each corruption."""
+    """Accuracy by kind and strength of corruption, for the terminal."""
     table = Table(box=None, pad_edge=False)
     table.add_column("Accuracy (%) with")
     for strength in ("weak", "medium", "strong"):

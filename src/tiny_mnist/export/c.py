@@ -79,9 +79,7 @@ def render(
 ) -> tuple[str, float]:
     """The C source, and the scale of its logits."""
     convs, output_scale = read_convs(folded, model)
-    side, filters = folded.sides[-1], convs[-1].filters
-    # The C file has channels innermost, PyTorch outermost.
-    weight = folded.weight.double().reshape(10, filters, side, side).permute(0, 2, 3, 1).flatten(1)
+    weight = folded.channels_last_weight().double()
     bias = folded.bias.double() / output_scale
     # 16 bits, and no sum of 255 × weight that overflows 32.
     steps = 32767 / float(weight.abs().max())

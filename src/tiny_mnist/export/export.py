@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from tiny_mnist.data.download import Mnist
 from tiny_mnist.errors import UserError
-from tiny_mnist.evaluation.metrics import predict, score
+from tiny_mnist.evaluation.metrics import score
+from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.export import c, html, onnx_format, safetensors_format
 from tiny_mnist.export.format import INPUT_TEXT, CheckUnavailableError, ExportedFile, Format
 from tiny_mnist.system.atomic_files import atomic_write

@@ -13,7 +13,6 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from tiny_mnist.data.transforms import MEAN, SIDE, STD
 from tiny_mnist.errors import UserError
-from tiny_mnist.models.tiny_cnn import TinyCNN
 
 
 class UnsupportedLayerError(UserError):
@@ -55,6 +54,11 @@ class FoldedNetwork:
             sides.append(conv.output_side(sides[-1]))
         return sides
 
+    def channels_last_weight(self) -> Float[Tensor, "10 features"]:
+        """The weights of the linear layer for an input [row, column, channel]."""
+        side = self.sides[-1]
+        return self.weight.reshape(10, -1, side, side).permute(0, 2, 3, 1).flatten(1)
+
 
 def fold(network: nn.Module) -> FoldedNetwork:
     """Fold a sequence of convolutions, batch norms, ReLUs, max pools and one linear layer.
@@ -82,9 +86,9 @@ def fold(network: nn.Module) -> FoldedNetwork:
                 fused = fuse_conv_bn_eval(last_conv, layer)
                 assert fused.bias is not None
                 convs[-1] = ConvLayer(fused.weight, fused.bias)
-            case nn.MaxPool2d() if convs and convs[-1].pool == 1 and tiles_input(layer):
+            case nn.MaxPool2d() if convs and convs[-1].pool == 1 and pool_side(layer):
                 # Before or after the ReLU, which is monotone, gives the same numbers.
-                convs[-1] = replace(convs[-1], pool=int(layer.kernel_size))
+                convs[-1] = replace(convs[-1], pool=pool_side(layer))
             case nn.ReLU() if convs and linear is None:
                 activated = True
             case nn.Linear(out_features=10) if linear is None and activated:
@@ -105,9 +109,7 @@ def fold(network: nn.Module) -> FoldedNetwork:
         weight=weight / (255 * STD),
         bias=bias - weight.sum(dim=(1, 2, 3)) * (MEAN / STD),
     )
-    convs = [
-        replace(c, weight=c.weight.detach().cpu(), bias=c.bias.detach().cpu()) for c in convs
-    ]
+    convs = [replace(c, weight=c.weight.detach().cpu(), bias=c.bias.detach().cpu()) for c in convs]
     linear_bias = zeros(10) if linear.bias is None else linear.bias.detach().cpu()
     return FoldedNetwork(tuple(convs), linear.weight.detach().cpu(), linear_bias)
 
@@ -121,7 +123,7 @@ def named_layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Mo
     children = list(module.named_children())
     if not children:
         yield name, module
-    elif isinstance(module, nn.Sequential | TinyCNN):
+    elif isinstance(module, nn.Sequential):
         for key, child in children:
             yield from named_layers(child, f"{name}.{key}".lstrip("."))
     else:
@@ -139,7 +141,7 @@ def unsupported(name: str, layer: nn.Module) -> UnsupportedLayerError:
 
 
 def is_plain(conv: nn.Conv2d) -> bool:
-    """Whether a convolution has a square kernel and neither padding, stride, dilation nor groups."""
+    """Whether a kernel is square, and there is no padding, stride, dilation or group."""
     height, width = conv.kernel_size
     return (
         height == width
@@ -148,10 +150,8 @@ def is_plain(conv: nn.Conv2d) -> bool:
     )
 
 
-def tiles_input(pool: nn.MaxPool2d) -> bool:
-    """Whether the windows of a pool lie side by side."""
-    return (
-        isinstance(pool.kernel_size, int)
-        and pool.stride == pool.kernel_size
-        and (pool.padding, pool.dilation, pool.ceil_mode) == (0, 1, False)
-    )
+def pool_side(pool: nn.MaxPool2d) -> int:
+    """Side of a pool's windows if they are squares that lie side by side, otherwise 0."""
+    side = pool.kernel_size
+    side_by_side = (pool.stride, pool.padding, pool.dilation, pool.ceil_mode) == (side, 0, 1, False)
+    return side if isinstance(side, int) and side_by_side else 0

@@ -26,7 +26,7 @@ from tiny_mnist.export.folding import FoldedNetwork, fold
 from tiny_mnist.export.format import CheckUnavailableError, ExportedFile, Tolerance
 from tiny_mnist.models.tiny_cnn import parameter_count
 
-TOLERANCE = Tolerance(log_probs=1e-4, agreement=100)
+TOLERANCE = Tolerance(log_probs=1e-4, agreement=100.0)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PATIENCE = 900  # seconds for all test images, on a busy machine
 STYLES = ("page.css", "sheet.css", "result.css")
@@ -74,8 +74,9 @@ def render(folded: FoldedNetwork, parameters: int, metadata: dict[str, str]) -> 
         }
         for conv, side in zip(folded.convs, folded.sides, strict=False)
     ]
-    tensors = [tensor for conv in folded.convs for tensor in (conv.weight, conv.bias)]
-    numbers = [tensor.flatten() for tensor in (*tensors, folded.weight, folded.bias)]
+    # The page has channels innermost, PyTorch outermost.
+    tensors = [t for conv in folded.convs for t in (conv.weight.permute(0, 2, 3, 1), conv.bias)]
+    numbers = [t.flatten() for t in (*tensors, folded.channels_last_weight(), folded.bias)]
     weights = torch.cat(numbers).numpy().astype("<f4").tobytes()
     environment = Environment(
         loader=PackageLoader("tiny_mnist.export", "page"), autoescape=True,

@@ -4,7 +4,7 @@ The graph of a folded network is written node by node: it is half the size of a 
 ReLUs come before the pools, where the quantizer needs them. Other networks are traced by PyTorch.
 """
 
-import io
+import tempfile
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -43,9 +43,7 @@ def encode_int8(network: nn.Module, mnist: Mnist, metadata: dict[str, str]) -> E
     return ExportedFile(model.SerializeToString(), predict_onnx, INT8_TOLERANCE)
 
 
-def predict_onnx(
-    model: Path | bytes, images: UInt8[Tensor, "n 28 28"]
-) -> Float[Tensor, "n 10"]:
+def predict_onnx(model: Path | bytes, images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 10"]:
     """Log-probabilities of an exported ONNX file or its bytes, by ONNX Runtime on the CPU."""
     import onnxruntime
 
@@ -135,18 +133,18 @@ def trace_model(network: nn.Module) -> "onnx.ModelProto":
     """Any network as the ONNX graph that PyTorch's tracing exporter makes of it."""
     import onnx
 
-    file = io.BytesIO()
     device = next(network.parameters()).device
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # the other exporter would need the package onnxscript
+        path = Path(folder) / "traced.onnx"
         torch.onnx.export(
             RawImageNetwork(network).eval(),
             (torch.zeros(1, SIDE, SIDE, dtype=torch.uint8, device=device),),
-            file,
+            path,
             input_names=[INPUT],
             output_names=[OUTPUT],
             dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
             opset_version=OPSET,
             dynamo=False,
         )
-    return onnx.load_from_string(file.getvalue())
+        return onnx.load(path)

@@ -12,11 +12,14 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from tiny_mnist.inference.ink import find_ink, ink_contrast
 from tiny_mnist.inference.mnist_format import (
+    CENTRE,
+    DIGIT_SIDE,
+    SIDE,
     Box,
     bounding_box,
     draw_greys,
@@ -31,7 +34,8 @@ from tiny_mnist.inference.paper import (
     remove_printed_lines,
     shrink,
 )
-from tiny_mnist.inference.segmentation import group_strokes
+from tiny_mnist.inference.row_reading import FoundDigit, find_row_digits, verify_images
+from tiny_mnist.inference.segmentation import frame_mask, largest_group
 
 LARGE_SIDE = 800  # pixels: longer side of the picture from which digits are drawn
 MIN_SIDE = 160  # smaller pictures are enlarged to this
@@ -39,8 +43,14 @@ SCREEN_SIDE = 64  # pixels: no picture this small is a photograph in uneven ligh
 GREY_SIZE = 24  # pixels: digits no larger are drawn with their own greys
 STROKE_REACHES = (0.08, 0.16, 0.33, 0.66)  # as parts of the longer side
 MIN_SCORE = 0.25  # digit_score: nearly all rendered digits have more, most bare paper less
+MAX_SCORE = 2.0  # more does not make a hypothesis better
+MAX_READ = 4  # hypotheses whose digits are read, if the first does not give a good reading
+SCORE_RANGE = 2.5  # below the best score
+GOOD_COST = 0.5  # mean cost of a digit in a good reading
+MAX_ROW_COST = 2.5  # mean cost of a digit in a row
 OFF_SHEET_PENALTY = 1.0  # for hypotheses that look beside the sheet, if there is one
 
+ONE_DIGIT_FEATURES = ("log_excess_width", "log_part_of_ink")
 WEIGHTS: dict[str, float] = json.loads(
     files("tiny_mnist.inference").joinpath("digit_score.json").read_text()
 )
@@ -53,6 +63,10 @@ class Digit(NamedTuple):
     """In pixels of the picture."""
     image: UInt8[ndarray, "28 28"]
     """As in MNIST, light on black."""
+    row: int
+    """From the top, starting at 0."""
+    verifier: Float32[ndarray, "11"]
+    """Log-probabilities of the ten digits and of anything else, by the network that judges them."""
 
 
 class Hypothesis(NamedTuple):
@@ -78,37 +92,100 @@ class Segmentation(NamedTuple):
     """The outermost pixels of the picture or the sheet."""
 
 
+class Reading(NamedTuple):
+    """The digits of a picture under a hypothesis."""
+
+    hypothesis: Hypothesis
+    segmentation: Segmentation
+    digits: list[FoundDigit]
+    cost: float
+    """Mean cost of a digit."""
+    value: float
+    """Larger is better."""
+
+
 def find_digits(picture: Colours) -> list[Digit]:
     """Every digit of a picture from left to right; none in an empty picture.
 
     Args:
         picture: RGB, of any size.
     """
+    if (already := find_mnist_image(picture)) is not None:
+        return [already]
     large, scale = resize(picture, LARGE_SIDE)
     coarse, _ = resize(large, SEARCH_SIDE)
     small = max(picture.shape[:2]) <= SCREEN_SIDE
-    scored = [item for item in score_hypotheses(coarse, small) if item[0] >= MIN_SCORE]
-    for _score, hypothesis in sorted(scored, key=lambda item: -item[0]):
-        segmentation = apply_hypothesis(large, hypothesis)
-        groups = group_strokes(find_ink(segmentation.contrast), segmentation.rim, hypothesis.cut)
-        if groups:
+    scored = sorted(score_hypotheses(coarse, small), key=lambda item: -item[0])
+    best: Reading | None = None
+    for score, row_score, hypothesis in scored[:MAX_READ]:
+        if best is not None and (best.cost < GOOD_COST or score < scored[0][0] - SCORE_RANGE):
             break
-    else:
+        reading = read_hypothesis(large, hypothesis, score, row_score)
+        if reading is not None and (best is None or reading.value > best.value):
+            best = reading
+    if best is None:
         return []
+    hypothesis, segmentation = best.hypothesis, best.segmentation
     digits = []
-    for group in groups:
-        box = rescale(bounding_box(group), 1 / scale, picture.shape[:2])
+    for one in best.digits:
+        box = rescale(one.box, 1 / scale, picture.shape[:2])
         if box.size > GREY_SIZE:
-            image = draw_mask(group)
+            image = draw_mask(one.mask)
         else:
             original = apply_hypothesis(picture, hypothesis) if scale > 1 else segmentation
-            image = draw_greys(group, original.contrast)
-        digits.append(Digit(box, image))
-    return sorted(digits, key=lambda digit: digit.box.left)
+            whole = np.zeros(segmentation.contrast.shape, bool)
+            area = whole[one.box.top : one.box.bottom, one.box.left : one.box.right]
+            area[:] = one.mask if one.mask.shape == area.shape else True
+            image = draw_greys(whole, original.contrast)
+        digits.append(Digit(box, image, one.row, one.verifier))
+    return digits
 
 
-def score_hypotheses(picture: Colours, small: bool) -> Iterator[tuple[float, Hypothesis]]:
+def read_hypothesis(
+    picture: Colours, hypothesis: Hypothesis, score: float, row_score: float
+) -> Reading | None:
+    """The digits that a picture has under a hypothesis; None where they are not plausible.
+
+    Args:
+        picture: its longer side at most `LARGE_SIDE`.
+        hypothesis: how its ink is found.
+        score: of the hypothesis, if there is one digit.
+        row_score: of the hypothesis, if there are several.
+    """
+    segmentation = apply_hypothesis(picture, hypothesis)
+    digits, cost = find_row_digits(
+        find_ink(segmentation.contrast), segmentation.rim, hypothesis.cut
+    )
+    score = row_score if len(digits) > 1 else score
+    if not digits or score < MIN_SCORE or (len(digits) > 1 and cost > MAX_ROW_COST):
+        return None
+    return Reading(hypothesis, segmentation, digits, cost, min(score, MAX_SCORE) - cost)
+
+
+def find_mnist_image(picture: Colours) -> Digit | None:
+    """The digit of a picture that is in MNIST's format already; None for any other picture.
+
+    Such a picture is 28×28 and grey, its digit light on black, 20 pixels high or wide, its centre
+    of mass in the middle, and it looks like a digit.
+    """
+    grey = picture[..., 0]
+    if grey.shape != (SIDE, SIDE) or (picture != grey[..., None]).any() or not grey.any():
+        return None
+    box = bounding_box(grey > 0)
+    rows, columns = (grey.sum(axis, dtype=float) / grey.sum(dtype=float) for axis in (1, 0))
+    centre = [float(part @ np.arange(SIDE)) for part in (rows, columns)]
+    centred = all(abs(place - CENTRE) <= 1 for place in centre)
+    if not centred or not DIGIT_SIDE - 1 <= box.size <= DIGIT_SIDE:
+        return None
+    scores = verify_images(grey[None])[0]
+    return Digit(box, grey, 0, scores) if scores[:10].max() > np.log(0.5) else None
+
+
+def score_hypotheses(picture: Colours, small: bool) -> Iterator[tuple[float, float, Hypothesis]]:
     """Every hypothesis that finds ink in a picture, with the digit score of its largest group.
+
+    The second score is without the features that tell against a group that is wider than high:
+    it may be several digits.
 
     Args:
         picture: its longer side at most `SEARCH_SIDE`.
@@ -123,12 +200,14 @@ def score_hypotheses(picture: Colours, small: bool) -> Iterator[tuple[float, Hyp
             segmentation = apply_hypothesis(picture, hypothesis)
             mask = find_ink(segmentation.contrast)
             penalty = OFF_SHEET_PENALTY if sheet is not None and not on_sheet else 0.0
-            if inner := group_strokes(mask, segmentation.rim, cut=False):
-                yield digit_score(inner[0], mask, segmentation) - penalty, hypothesis
+            inner = largest_group(mask, segmentation.rim, cut=False)
+            if inner is not None:
+                yield *digit_scores(inner, mask, segmentation, penalty), hypothesis
             if not on_sheet and (mask & segmentation.rim).any():
-                touching = group_strokes(mask, segmentation.rim, cut=True)[0]
-                score = digit_score(touching, mask, segmentation) - penalty
-                yield score, hypothesis._replace(cut=True)
+                touching = largest_group(mask, segmentation.rim, cut=True)
+                if touching is not None:
+                    scores = digit_scores(touching, mask, segmentation, penalty)
+                    yield *scores, hypothesis._replace(cut=True)
 
 
 def apply_hypothesis(picture: Colours, hypothesis: Hypothesis) -> Segmentation:
@@ -142,20 +221,36 @@ def apply_hypothesis(picture: Colours, hypothesis: Hypothesis) -> Segmentation:
         light[~sheet] = np.median(light[sheet], axis=0)
     contrast = ink_contrast(light, hypothesis.stroke_reach)
     if hypothesis.stroke_reach is not None:
-        contrast = remove_printed_lines(contrast)
+        contrast = remove_printed_lines(remove_frames(contrast))
     contrast[~sheet] = 0
     inner = cv2.erode(np.pad(sheet, 1).astype(np.uint8), np.ones((3, 3), np.uint8))[1:-1, 1:-1]
     return Segmentation(contrast, light, sheet & (inner == 0))
 
 
-def digit_score(mask: Mask, ink: Mask, segmentation: Segmentation) -> float:
-    """How much a group of strokes looks like a digit written with a pen; larger is better.
+def remove_frames(contrast: Contrast) -> Contrast:
+    """The contrast without the printed boxes of a form."""
+    mask = find_ink(contrast)
+    frames = frame_mask(mask)
+    if not frames.any():
+        return contrast
+    near = cv2.dilate(frames.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return np.where(near & ~(mask & ~frames), np.minimum(contrast, 0), contrast)
+
+
+def digit_scores(
+    mask: Mask, ink: Mask, segmentation: Segmentation, penalty: float
+) -> tuple[float, float]:
+    """How much a group of strokes looks like ink of a pen, as one digit and as several.
+
+    Larger is better; the penalty is subtracted.
 
     A logistic regression on `digit_features`: whether the digit was read right, over the
     hypotheses for rendered pictures. `research/fit_digit_score.py` fits the weights.
     """
     features = digit_features(mask, ink, segmentation)
-    return WEIGHTS["intercept"] + sum(WEIGHTS[name] * features[name] for name in features)
+    terms = {name: WEIGHTS[name] * value for name, value in features.items()}
+    score = WEIGHTS["intercept"] + sum(terms.values()) - penalty
+    return score, score - sum(terms[name] for name in ONE_DIGIT_FEATURES)
 
 
 def digit_features(mask: Mask, ink: Mask, segmentation: Segmentation) -> dict[str, float]:

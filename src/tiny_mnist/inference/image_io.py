@@ -1,28 +1,88 @@
-"""Picture files of every kind as plain RGB pixels, or one line saying what is wrong."""
+"""Picture files of every kind as RGB pixels, in bounded memory."""
 
 import io
+import os
+import stat
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from tiny_mnist.errors import UserError
 
 SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"])
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
-MOST_PIXELS = 100_000_000  # 8000×8000 is 64 million; more is taken for a decompression bomb
+MAX_PIXELS = 100_000_000  # 8000×8000 is 64 million; more is taken for a decompression bomb
+MAX_BYTES = 500_000_000  # of a file: 100 million pixels uncompressed, with some room
+USED_SIDE = 1600  # pixels: larger pictures are reduced by a whole factor, to at least this
+STRIP_PIXELS = 2_000_000  # pixels that are converted at once while a picture is reduced
+ORIENTATION = 0x0112  # EXIF tag
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Blocks above glibc's largest threshold for mmap are returned to the system when they are freed;
+# Pillow's 16 MiB would stay with each thread that has decoded a large picture.
+Image.core.set_block_size(64 * 2**20)
 
 Pixels = UInt8[ndarray, "height width 3"]
 
 
-def expanded(names: list[str]) -> Iterator[Path]:
+class LoadedImage(NamedTuple):
+    """A picture in memory, perhaps reduced."""
+
+    pixels: Pixels
+    scale: float = 1.0
+    """Pixels of the file for one of these, in each direction."""
+
+
+class PixelBudget:
+    """Lets threads decode at the same time as long as their pictures are small together.
+
+    Args:
+        pixels: decoded at the same time by all threads; a larger picture is decoded alone.
+    """
+
+    def __init__(self, pixels: int) -> None:
+        self.pixels = self.free = pixels
+        self.changed = threading.Condition()
+
+    @contextmanager
+    def take(self, pixels: int) -> Iterator[None]:
+        """Wait until so many pixels are free, and keep them during the block."""
+        wanted = min(pixels, self.pixels)
+        with self.changed:
+            self.changed.wait_for(lambda: self.free >= wanted)
+            self.free -= wanted
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.free += wanted
+                self.changed.notify_all()
+
+
+DECODING = PixelBudget(MAX_PIXELS)
+
+
+def find_pictures(names: list[str]) -> Iterator[Path]:
     """The files that are meant: folders and patterns become the pictures in them, sorted.
 
-    A name of nothing stays as it is, for the one line that will be said of it.
+    A name that matches nothing is returned as it is; reading it gives the error message.
     """
     for name in names:
         path = Path(name)
@@ -34,62 +94,137 @@ def expanded(names: list[str]) -> Iterator[Path]:
             yield from sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor)))) or [path]
 
 
-def read_picture(path: Path) -> Pixels:
-    """The pixels of a file.
+def read_picture(path: Path) -> LoadedImage:
+    """Read a picture file.
 
     Raises:
-        UserError: absent, empty, not a picture, damaged or too large.
+        UserError: absent, not a regular file, empty, not a picture, damaged or too large.
     """
     try:
-        content = path.read_bytes()
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"{path} is not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise UserError(f"{path} has more than {MAX_BYTES // 1_000_000} MB")
+        with path.open("rb") as file:
+            return decode_file(file, status.st_size, str(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    return decode(content, str(path))
+    except ValueError as error:  # a null byte in the name
+        raise UserError(f"{path} cannot be read: {error}") from error
 
 
-def decode(content: bytes, name: str) -> Pixels:
-    """The pixels of a file's bytes: upright, without transparency, eight bits a channel.
+def read_standard_input() -> LoadedImage:
+    """Read a picture from standard input.
+
+    Raises:
+        UserError: closed, empty, not a picture, damaged or too large.
+    """
+    if sys.stdin is None:
+        raise UserError("standard input is closed")
+    content = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise UserError(f"standard input has more than {MAX_BYTES // 1_000_000} MB")
+    return decode(content, "standard input")
+
+
+def decode(content: bytes, name: str) -> LoadedImage:
+    """Decode a picture file's bytes.
+
+    Args:
+        content: of a file.
+        name: of the picture, for messages.
 
     Raises:
         UserError: empty, not a picture, damaged or too large.
     """
-    if not content:
+    return decode_file(io.BytesIO(content), len(content), name)
+
+
+def decode_file(file: IO[bytes], size: int, name: str) -> LoadedImage:
+    """Decode an open file of this many bytes: upright, without transparency, 8 bits a channel."""
+    if not size:
         raise UserError(f"{name} is empty")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata; sizes are checked here
-            with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
-                    raise UserError(
-                        f"{name} has {picture.width}×{picture.height} pixels; "
-                        f"at most {MOST_PIXELS // 1_000_000} million are read"
-                    )
-                picture.load()
-                return rgb(ImageOps.exif_transpose(picture))
+            warnings.simplefilter("ignore")  # about odd metadata; sizes are checked here
+            with Image.open(file, formats=FORMATS) as picture:
+                return load_pillow(picture, name)
     except UnidentifiedImageError:
         raise UserError(f"{name} is not a picture (PNG, JPEG, BMP, GIF, TIFF or WebP)") from None
     except Image.DecompressionBombError:
         raise UserError(f"{name} has too many pixels to be read") from None
     except UserError:
         raise
+    except MemoryError:
+        raise UserError(f"{name} does not fit in memory") from None
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise UserError(f"{name} is a damaged picture: {reason}") from error
 
 
-def rgb(picture: Image.Image) -> Pixels:
-    """Any of Pillow's modes as eight-bit RGB."""
+def load_pillow(picture: Image.Image, name: str) -> LoadedImage:
+    """Decode an opened picture, as small as it is used.
+
+    Raises:
+        UserError: it has too many pixels.
+    """
+    if picture.width * picture.height > MAX_PIXELS:
+        raise UserError(
+            f"{name} has {picture.width}×{picture.height} pixels; "
+            f"at most {MAX_PIXELS // 1_000_000} million are read"
+        )
+    longer = max(picture.size)
+    factor = max(1, longer // USED_SIDE)
+    picture.draft(picture.mode, (picture.width // factor, picture.height // factor))  # JPEG only
+    with DECODING.take(picture.width * picture.height):
+        picture.load()
+        turn = UPRIGHT.get(picture.getexif().get(ORIENTATION, 1))
+        small = reduce(picture, max(1, max(picture.size) // USED_SIDE))
+        if small is not picture:
+            picture.close()  # frees its pixels before another thread takes the budget
+    if turn is not None:
+        small = small.transpose(turn)
+    return LoadedImage(to_rgb(small), longer / max(small.size))
+
+
+def reduce(picture: Image.Image, factor: int) -> Image.Image:
+    """A picture whose pixels are means over factor × factor, in strips that save memory."""
+    if factor == 1:
+        return picture
+    rows = max(1, STRIP_PIXELS // (picture.width * factor)) * factor
+    strips = []
+    for top in range(0, picture.height, rows):
+        strip = picture.crop((0, top, picture.width, min(top + rows, picture.height)))
+        if strip.mode.startswith(("I", "F")):
+            strips.append(strip.convert("F").reduce(factor))
+        elif picture.has_transparency_data:
+            strip.info = picture.info  # a palette's transparent colour
+            weighted = strip.convert("RGBA").convert("RGBa").reduce(factor)
+            strips.append(weighted.convert("RGBA"))
+        else:
+            strips.append(strip.convert("RGB").reduce(factor))
+    result = Image.new(strips[0].mode, (strips[0].width, sum(s.height for s in strips)))
+    top = 0
+    for strip in strips:
+        result.paste(strip, (0, top))
+        top += strip.height
+    return result
+
+
+def to_rgb(picture: Image.Image) -> Pixels:
+    """A Pillow image of any mode as eight-bit RGB."""
     if picture.mode.startswith(("I", "F")):  # 16 or 32 bits, of which often only some are used
         deep = np.nan_to_num(np.asarray(picture, np.float64))
         low, high = float(deep.min()), float(deep.max())
         grey = ((deep - low) * (255 / max(high - low, 1e-9))).round().astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if picture.has_transparency_data:
-        return opaque(np.asarray(picture.convert("RGBA")))
+        return flatten(np.asarray(picture.convert("RGBA")))
     return np.asarray(picture.convert("RGB"))
 
 
-def opaque(picture: UInt8[ndarray, "height width 4"]) -> Pixels:
+def flatten(picture: UInt8[ndarray, "height width 4"]) -> Pixels:
     """The picture on white, or on black if what it shows is light."""
     alpha = picture[..., 3:] / np.float32(255)
     colours = picture[..., :3] * alpha
@@ -98,3 +233,11 @@ def opaque(picture: UInt8[ndarray, "height width 4"]) -> Pixels:
     if alpha.mean() > 0.9:  # only a rim is transparent: what is drawn is the rest
         behind = 255 if shown >= 128 else 0
     return np.asarray((colours + behind * (1 - alpha)).round(), np.uint8)
+
+
+def printable(name: str) -> str:
+    """A name without control characters, which a terminal would obey, and line breaks."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in os.fspath(name)
+    )

@@ -1,7 +1,7 @@
 """What `tiny-mnist predict` prints and saves."""
 
 import json
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,26 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 from tiny_mnist.errors import UserError
-from tiny_mnist.inference.image_io import decode, expanded, read_picture
-from tiny_mnist.inference.predictor import Answer, Network, Source, read
+from tiny_mnist.inference.image_io import (
+    find_pictures,
+    printable,
+    read_picture,
+    read_standard_input,
+)
+from tiny_mnist.inference.predictor import ImagePrediction, Network, Source, predict_images
 from tiny_mnist.system.atomic_files import atomic_write
 
-CELL = 140  # pixels: the side of each picture on the sheet of --show
-MOST_SHOWN = 1000
+CELL = 140  # pixels: side of each picture on the sheet of --show
+MAX_CELLS = 1000
+MAX_DIGITS = 12  # of one picture, on the sheet
+PIPE_WIDTH = 120  # columns of the table where there is no terminal
 
 
 def report(names: list[str], network: Network, as_json: bool, show: Path | None) -> None:
-    """Read all pictures, print the answers, save the sheet.
+    """Read all pictures, print the predictions, save the sheet.
 
     Raises:
         UserError: there is no picture, or the sheet cannot be written.
@@ -33,89 +41,97 @@ def report(names: list[str], network: Network, as_json: bool, show: Path | None)
     if not sources:
         raise UserError(f"there is no picture in {', '.join(names)}")
     console = Console(stderr=True)
-    answers: list[Answer] = []
+    predictions: list[ImagePrediction] = []
     cells: list[Any] = []
-    for answer in track(
-        read(sources, network),
+    for prediction in track(
+        predict_images(sources, network),
         description="Reading",
         total=len(sources),
         console=console,
         transient=True,
         disable=len(sources) < 10 or not console.is_terminal,
     ):
-        if show is not None and answer.picture is not None and len(cells) < MOST_SHOWN:
-            cells.append(cell(answer))
-        answers.append(answer._replace(picture=None))  # thousands of photographs fill the memory
+        if show is not None and prediction.picture is not None and len(cells) < MAX_CELLS:
+            cells.append(draw_cell(prediction))
+        # Thousands of photographs would fill the memory.
+        predictions.append(prediction._replace(picture=None))
+    failed = [prediction for prediction in predictions if prediction.error]
     if as_json:
-        typer.echo(json.dumps([answer.as_json() for answer in answers], indent=2))
-    else:
-        Console(highlight=False).print(table([a for a in answers if not a.error]))
-    for answer in answers:
-        if answer.error:
-            typer.echo(f"error: {answer.error}", err=True)
+        typer.echo(json.dumps([prediction.as_json() for prediction in predictions], indent=2))
+    elif len(failed) < len(predictions):
+        screen = Console(highlight=False)
+        if not screen.is_terminal:
+            screen.width = max(screen.width, PIPE_WIDTH)
+        screen.print(make_table([p for p in predictions if not p.error]))
+    for prediction in failed:
+        typer.echo(f"error: {printable(prediction.error)}", err=True)
     if show is not None and cells:
         save_sheet(cells, show)
-    if any(answer.error for answer in answers):
+    if failed:
         raise typer.Exit(1)
 
 
 def files_of(given: str) -> list[str]:
     """The files that an argument means."""
-    return ["-"] if given == "-" else [str(path) for path in expanded([given])]
+    return ["-"] if given == "-" else [str(path) for path in find_pictures([given])]
 
 
 def source_of(name: str) -> Source:
     """How to get the picture of that name; - is standard input."""
-    if name == "-":
-        return "-", lambda: decode(sys.stdin.buffer.read(), "standard input")
-    return name, lambda: read_picture(Path(name))
+    return name, read_standard_input if name == "-" else partial(read_picture, Path(name))
 
 
-def table(answers: list[Answer]) -> Table:
-    """File, digit, confidence and second guess."""
-    result = Table("file", "digit", "confidence", "second guess")
-    for answer in answers:
-        if len(answer.digits) == 1:
-            plain = answer.digits[0].as_json()
-            second = f"{plain['second']} ({plain['second_confidence']:.1%})"
-            result.add_row(answer.name, str(plain["digit"]), f"{plain['confidence']:.1%}", second)
-        else:
-            result.add_row(answer.name, "–", said(answer))
+def make_table(predictions: list[ImagePrediction]) -> Table:
+    """File, text, confidence and a remark."""
+    result = Table()
+    result.add_column("file", overflow="fold")
+    result.add_column("text", overflow="fold")
+    result.add_column("confidence", no_wrap=True)
+    result.add_column("second guess", overflow="fold")
+    for prediction in predictions:
+        text = prediction.text.replace("\n", " / ") or "–"
+        confidence = f"{prediction.confidence:.1%}" if prediction.digits else ""
+        result.add_row(Text(printable(prediction.name)), text, confidence, describe(prediction))
     return result
 
 
-def said(answer: Answer) -> str:
-    """In words, what is there instead of one digit."""
-    if not answer.digits:
+def describe(prediction: ImagePrediction) -> str:
+    """The second guess for one digit, else what was found, in words."""
+    if not prediction.digits:
         return "no digit found"
-    found = ", ".join(f"{d.digit} at {d.box.left},{d.box.top}" for d in answer.digits)
-    return f"{len(answer.digits)} digits: {found}"
+    if len(prediction.digits) == 1:
+        _, second, *_ = prediction.digits[0].ranking
+        words = f"{second} ({prediction.digits[0].probabilities[second]:.1%})"
+    else:
+        words = f"{len(prediction.digits)} digits"
+    return f"{words}; unsure" if prediction.status == "unsure" else words
 
 
-def cell(answer: Answer) -> Image.Image:
-    """The picture with the boxes found, what the network saw, and the answer."""
-    assert answer.picture is not None
-    scale = CELL / max(answer.picture.shape[:2])
-    size = [max(1, round(side * scale)) for side in answer.picture.shape[1::-1]]
-    small = cv2.resize(answer.picture, size, interpolation=cv2.INTER_AREA)
-    saw = max(1, len(answer.digits))
-    result = Image.new("RGB", (CELL * (1 + saw) + 12, CELL + 28), "white")
+def draw_cell(prediction: ImagePrediction) -> Image.Image:
+    """The picture with the boxes found, what the network saw, and the prediction."""
+    picture = prediction.picture
+    assert picture is not None
+    scale = CELL / max(picture.pixels.shape[:2])
+    size = [max(1, round(side * scale)) for side in picture.pixels.shape[1::-1]]
+    small = cv2.resize(picture.pixels, size, interpolation=cv2.INTER_AREA)
+    shown = prediction.digits[:MAX_DIGITS]
+    result = Image.new("RGB", (CELL * (1 + max(1, len(shown))) + 12, CELL + 28), "white")
     draw = ImageDraw.Draw(result)
     result.paste(Image.fromarray(np.asarray(small, np.uint8)), (4, 4))
-    for place, digit in enumerate(answer.digits):
-        left, top, right, bottom = (round(edge * scale) + 4 for edge in digit.box)
-        draw.rectangle((left, top, right, bottom), outline=(230, 0, 120))
+    for place, digit in enumerate(shown):
+        edges = (round(edge * scale / picture.scale) + 4 for edge in digit.box)
+        draw.rectangle(tuple(edges), outline=(230, 0, 120))
         large = Image.fromarray(digit.image).resize((CELL, CELL), Image.Resampling.NEAREST)
         result.paste(large, (CELL * (1 + place) + 8, 4))
-        text = f"{digit.digit}  {digit.probabilities[digit.digit]:.1%}"
+        text = f"{digit.digit}  {digit.confidence:.1%}"
         draw.text((CELL * (1 + place) + 10, CELL + 8), text, fill="black", font_size=14)
-    name = Path(answer.name).name[-20:] if answer.digits else said(answer)
-    draw.text((4, CELL + 8), name, fill="black", font_size=14)
+    caption = prediction.text.replace("\n", " / ") + ("?" if prediction.status == "unsure" else "")
+    draw.text((4, CELL + 8), caption[:18] or "no digit found", fill="black", font_size=14)
     return result
 
 
 def save_sheet(cells: list[Image.Image], path: Path) -> None:
-    """All cells on one sheet.
+    """Save all cells on one sheet.
 
     Raises:
         UserError: the file cannot be written, or its name is not that of a picture.

@@ -12,6 +12,7 @@ SMALL_SIDE = 160  # pixels: longer side of the picture in which sheet and backgr
 LINE_THICKNESS = 0.015  # part of the longer side: no printed line is thicker
 LINE_TILT = np.radians(8)  # a printed line is no further from horizontal or vertical
 MIN_LINES = 3  # fewer lines than this may be strokes of a pen
+WIDE_PICTURE = 1.3  # width of a picture with a row of digits, in heights
 MIN_CONTRAST = 0.06  # nothing paler is taken for ink; black on white is 1
 
 Mask = Bool[ndarray, "height width"]
@@ -76,13 +77,15 @@ def estimate_background(
 def remove_printed_lines(contrast: Contrast) -> Contrast:
     """The contrast without the lines of ruled or squared paper, or of a frame.
 
-    Printed lines are straight and thin and cross the picture, and there are at least
-    `MIN_LINES`. Ink that crosses a line is kept.
+    Printed lines are straight and thin and cross the picture, and there are at least `MIN_LINES`:
+    a picture of one digit may be crossed by its strokes. In a picture that is wider than high, one
+    horizontal line from border to border is enough. Ink that crosses a line is kept.
     """
     flat = find_full_lines(contrast)
     upright = find_full_lines(np.ascontiguousarray(contrast.T))
     if len(flat) + len(upright) < MIN_LINES:
-        return contrast
+        wide = contrast.shape[1] > WIDE_PICTURE * contrast.shape[0]
+        flat, upright = find_full_lines(contrast, 0.85) if wide else [], []
     if flat:
         contrast = erase_lines(contrast, flat)
     if upright:
@@ -109,8 +112,8 @@ def erase_lines(contrast: Contrast, lines: list[Line]) -> Contrast:
     return np.asarray(np.where(on_line, np.minimum(contrast, bridged), contrast), np.float32)
 
 
-def find_full_lines(contrast: Contrast) -> list[Line]:
-    """Thin straight lines, nearly horizontal, that cross most of the picture."""
+def find_full_lines(contrast: Contrast, part: float = 0.5) -> list[Line]:
+    """Thin straight lines, nearly horizontal, seen over at least this part of the width."""
     small = shrink(contrast, SEARCH_SIDE)
     scale = max(contrast.shape) / max(small.shape)
     width = small.shape[1]
@@ -124,7 +127,7 @@ def find_full_lines(contrast: Contrast) -> list[Line]:
         crest.astype(np.uint8),
         1.5,
         np.pi / 360,
-        int(0.5 * width),
+        int(part * width),
         min_theta=np.pi / 2 - LINE_TILT,
         max_theta=np.pi / 2 + LINE_TILT,
     )

@@ -1,4 +1,7 @@
-"""Reading digits in pictures with a trained network; PyTorch is imported only for another run."""
+"""Reading digits and numbers in pictures with a trained network.
+
+PyTorch is imported only for the network of a run.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,26 +16,32 @@ from numpy import ndarray
 from tiny_mnist.errors import UserError
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.detect import Digit, find_digits
-from tiny_mnist.inference.image_io import Pixels
+from tiny_mnist.inference.image_io import LoadedImage
 from tiny_mnist.inference.mnist_format import Box
 
 if TYPE_CHECKING:
-    import tiny_mnist.models.tiny_cnn
+    from torch import nn
 
-BATCH = 128  # pictures; only memory and the smoothness of a progress bar depend on it
+BATCH = 16  # pictures in memory at the same time
+UNSURE = 0.5  # reliability of a digit below which the picture's status is "unsure"
 
 Network = Callable[[UInt8[ndarray, "n 28 28"]], Float32[ndarray, "n 10"]]
 """From images as in MNIST, light on black, to log-probabilities."""
 
 
-class Read(NamedTuple):
-    """One digit of a picture, and what it was taken for."""
+class DigitPrediction(NamedTuple):
+    """One digit of a picture and what it was read as."""
 
     box: Box
-    """Where, in pixels of the picture."""
+    """In pixels of the picture."""
     image: UInt8[ndarray, "28 28"]
     """What the network saw."""
     probabilities: Float32[ndarray, "10"]
+    """Of the digits 0 to 9, by the network."""
+    row: int = 0
+    """Row of the number, from the top, starting at 0."""
+    reliability: float = 1.0
+    """From 0 to 1: whether this is a digit at all, and the one that it was read as."""
 
     @property
     def ranking(self) -> list[int]:
@@ -44,6 +53,11 @@ class Read(NamedTuple):
         """The likeliest digit."""
         return self.ranking[0]
 
+    @property
+    def confidence(self) -> float:
+        """Probability of the likeliest digit, from 0 to 1."""
+        return float(self.probabilities[self.digit])
+
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         first, second, *_ = self.ranking
@@ -54,35 +68,62 @@ class Read(NamedTuple):
             "second_confidence": round(float(self.probabilities[second]), 6),
             "box": list(self.box),
             "probabilities": [round(float(p), 6) for p in self.probabilities],
+            "row": self.row,
+            "reliability": round(self.reliability, 6),
         }
 
 
-class Answer(NamedTuple):
-    """What is in one file."""
+class ImagePrediction(NamedTuple):
+    """What is in one picture."""
 
     name: str
-    picture: Pixels | None
+    picture: LoadedImage | None
     """None where the file could not be read."""
-    digits: list[Read]
-    """From left to right."""
+    digits: list[DigitPrediction]
+    """In reading order: rows from top to bottom, each from left to right."""
     error: str = ""
     """One line, where the file could not be read."""
 
     @property
+    def text(self) -> str:
+        """The digits in reading order; rows are separated by line breaks."""
+        rows: dict[int, str] = {}
+        for digit in self.digits:
+            rows[digit.row] = rows.get(digit.row, "") + str(digit.digit)
+        return "\n".join(rows.values())
+
+    @property
+    def confidence(self) -> float:
+        """Probability that the whole text is right, from 0 to 1; 0 without digits.
+
+        For one digit it is the network's probability, for a number the product over the digits.
+        """
+        return float(np.prod([d.confidence for d in self.digits])) if self.digits else 0.0
+
+    @property
     def status(self) -> str:
-        """Which case this is: "digit", "no digit", "several digits" or "error"."""
+        """Which case this is: "digit", "number", "no digit", "unsure" or "error".
+
+        "unsure" has digits, too: the best guess for something that may be no digit or number.
+        """
         if self.error:
             return "error"
-        return ("no digit", "digit")[len(self.digits)] if len(self.digits) < 2 else "several digits"
+        if not self.digits:
+            return "no digit"
+        if min(digit.reliability for digit in self.digits) < UNSURE:
+            return "unsure"
+        return "digit" if len(self.digits) == 1 else "number"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; `digit` and its like are null unless there is exactly one."""
+        """Plain values; the keys of one digit are null unless there is exactly one."""
         only = self.digits[0].as_json() if len(self.digits) == 1 else {}
         keys = ("digit", "confidence", "second", "second_confidence", "box", "probabilities")
         return {
             "file": self.name,
             "status": self.status,
+            "text": self.text,
             **{key: only.get(key) for key in keys},
+            "confidence": round(self.confidence, 6) if self.digits else None,
             "digits": [digit.as_json() for digit in self.digits],
             "error": self.error or None,
         }
@@ -90,13 +131,7 @@ class Answer(NamedTuple):
 
 def pretrained_network() -> Network:
     """The network that comes with the package, in ONNX Runtime."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # so small a network gains nothing from more
-    session = onnxruntime.InferenceSession(
-        str(pretrained.GRAPH), options, providers=["CPUExecutionProvider"]
-    )
+    session = pretrained.open_session(pretrained.GRAPH)
 
     def network(images: UInt8[ndarray, "n 28 28"]) -> Float32[ndarray, "n 10"]:
         (log_probs,) = session.run(None, {session.get_inputs()[0].name: images})
@@ -105,51 +140,63 @@ def pretrained_network() -> Network:
     return network
 
 
-def network_of(run: Path) -> Network:
+def run_network(run: Path, trust: bool = False) -> Network:
     """The network of a run folder, in PyTorch.
 
     Raises:
-        UserError: there is none.
+        UserError: the folder holds no finished run.
     """
     from tiny_mnist.runs import load_network
 
-    return in_pytorch(load_network(run))
+    return module_network(load_network(run, trust))
 
 
-def in_pytorch(trained: "tiny_mnist.models.tiny_cnn.TinyCNN") -> Network:
-    """A network as it was trained, to read with."""
+def module_network(module: "nn.Module") -> Network:
+    """A PyTorch module from normalised images to log-probabilities, to predict with."""
     import torch
 
-    from tiny_mnist.evaluation.metrics import predict
+    from tiny_mnist.evaluation.predict import predict
 
     def network(images: UInt8[ndarray, "n 28 28"]) -> Float32[ndarray, "n 10"]:
-        return predict(trained, torch.from_numpy(images)).numpy()
+        return predict(module, torch.from_numpy(images)).numpy()
 
     return network
 
 
-Source = tuple[str, Callable[[], Pixels]]
-"""A picture's name, and what reads its pixels or raises `UserError`."""
+Source = tuple[str, Callable[[], LoadedImage]]
+"""A picture's name, and what reads it or raises `UserError`."""
 
 
-def read(sources: Iterable[Source], network: Network) -> Iterator[Answer]:
-    """Answer for each picture in turn; the network is called once for each batch of pictures."""
+def predict_images(sources: Iterable[Source], network: Network) -> Iterator[ImagePrediction]:
+    """Read each picture in turn; the network is called once for each batch of pictures."""
     remaining = iter(sources)
     with ThreadPoolExecutor() as pool:
         while batch := list(islice(remaining, BATCH)):
-            opened = list(pool.map(prepared, batch))
+            opened = list(pool.map(detect_in, batch))
             images = [digit.image for _, digits, _ in opened for digit in digits]
             stack = np.stack(images) if images else np.zeros((0, 28, 28), np.uint8)
             log_probs = iter(network(stack) if images else ())
             for (name, _), (picture, digits, error) in zip(batch, opened, strict=True):
-                found = [Read(d.box, d.image, np.exp(next(log_probs))) for d in digits]
-                yield Answer(name, picture, found, error)
+                found = [predicted(digit, np.exp(next(log_probs))) for digit in digits]
+                yield ImagePrediction(name, picture, found, error)
 
 
-def prepared(source: Source) -> tuple[Pixels | None, list[Digit], str]:
-    """The picture and its digits, or what is wrong with it."""
+def predicted(digit: Digit, probabilities: Float32[ndarray, "10"]) -> DigitPrediction:
+    """A digit with the network's probabilities, and how far the two networks agree on it."""
+    reliability = float(np.exp(digit.verifier[:10]) @ probabilities)
+    return DigitPrediction(digit.box, digit.image, probabilities, digit.row, reliability)
+
+
+def detect_in(source: Source) -> tuple[LoadedImage | None, list[Digit], str]:
+    """A picture and its digits, or what is wrong with it."""
     try:
         picture = source[1]()
-        return picture, find_digits(picture), ""
+        digits = find_digits(picture.pixels)
+        return picture, [scale_box(digit, picture.scale) for digit in digits], ""
     except UserError as error:
         return None, [], str(error)
+
+
+def scale_box(digit: Digit, scale: float) -> Digit:
+    """The digit with its box in pixels of the file."""
+    return digit._replace(box=Box(*(round(edge * scale) for edge in digit.box)))

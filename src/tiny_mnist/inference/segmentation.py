@@ -1,16 +1,22 @@
-"""From ink to groups of strokes, one a digit."""
+"""From ink to pieces of digits: connected components, rows of them, and cuts where they touch."""
 
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Bool, Float, Int32
 from numpy import ndarray
 
-from tiny_mnist.inference.mnist_format import Box
+from tiny_mnist.inference.mnist_format import Box, stroke_width
 from tiny_mnist.inference.paper import Mask
 
-MAX_COMPONENTS = 60  # the largest ones are looked at; more are noise
+MAX_COMPONENTS = 80  # the largest ones are looked at; more are noise
+MAX_ROWS_OF_CUT = 64  # cuts are searched in a component shrunk to this height
+MAX_CUTS = 24  # of one component
+CUT_DISTANCE = 0.1  # between cuts, in heights of the component
+MAX_CROSSING = 3.0  # widths of the stroke that a cut may go through
+
+Labels = Int32[ndarray, "height width"]
 
 
 class Component(NamedTuple):
@@ -24,78 +30,232 @@ class Component(NamedTuple):
     """Whether it reaches the border of the picture or sheet."""
 
 
-def group_strokes(mask: Mask, rim: Mask, cut: bool) -> list[Mask]:
-    """The ink of each digit; strokes near each other are one digit, specks are left out.
+def find_components(mask: Mask, rim: Mask, cut: bool) -> tuple[Labels, list[Component]]:
+    """Connected pieces of ink, the largest first, without frames and specks.
 
     Args:
         mask: all ink.
         rim: the outermost pixels; what touches them is left out unless `cut`.
         cut: whether a digit may touch the rim.
-
-    Returns:
-        The group with the largest component comes first.
     """
+    labels, parts = label_components(mask, rim)
+    parts = [p for p in parts if (cut or not p.on_rim) and not is_frame(p, parts)]
+    if not parts:
+        return labels, []
+    best = parts[0]
+    return labels, [
+        part
+        for part in parts
+        if part.box.size >= 0.08 * best.box.size
+        and part.area > 0.01 * best.area
+        and (best.on_rim or not part.on_rim)
+    ]
+
+
+def label_components(mask: Mask, rim: Mask) -> tuple[Labels, list[Component]]:
+    """The largest connected pieces of ink, the largest first."""
     _count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     touching = set(labels[rim].tolist())
     parts = [
         Component(label, Box(x, y, x + w, y + h), area, label in touching)
         for label, (x, y, w, h, area) in enumerate(stats[1:].tolist(), start=1)
     ]
-    parts = sorted(parts, key=lambda p: -p.area)[:MAX_COMPONENTS]
-    parts = [p for p in parts if (cut or not p.on_rim) and not is_frame(p, parts)]
-    if not parts:
-        return []
-    best = parts[0]
-    parts = [p for p in parts if p.box.size >= 0.08 * best.box.size and p.area > 0.01 * best.area]
-    groups: list[list[Component]] = []
-    for part in parts:
-        near = [group for group in groups if belongs(part, group)]
-        groups = [group for group in groups if group not in near]
-        groups.append(sum(near, [part]))
-    groups.sort(key=lambda group: best not in group)
-    biggest = union_box(groups[0]).size
-    return [
-        select(labels, group)
-        for group in groups
-        if best in group
-        or (
-            union_box(group).height >= 0.5 * biggest
-            and (best.on_rim or not any(p.on_rim for p in group))
-        )
-    ]
+    return labels, sorted(parts, key=lambda p: -p.area)[:MAX_COMPONENTS]
 
 
 def is_frame(part: Component, parts: list[Component]) -> bool:
     """Whether this is a hollow frame around another component of some size."""
-    return part.area < 0.4 * part.box.width * part.box.height and any(
-        other.box.size > 0.25 * part.box.size
-        and other.area > 0.02 * part.area
-        and part.box.left < other.box.left
-        and other.box.right < part.box.right
-        and part.box.top < other.box.top
-        and other.box.bottom < part.box.bottom
+    box = part.box
+    return part.area < 0.4 * box.width * box.height and any(
+        other.box.size > 0.3 * min(box.width, box.height)
+        and other.area > 0.005 * part.area
+        and box.left < other.box.left
+        and other.box.right < box.right
+        and box.top < other.box.top
+        and other.box.bottom < box.bottom
         for other in parts
     )
 
 
-def belongs(part: Component, group: list[Component]) -> bool:
-    """Whether a piece of ink is a stroke of the same digit as these."""
-    box = union_box(group)
-    across = max(part.box.left - box.right, box.left - part.box.right)
-    along = max(part.box.top - box.bottom, box.top - part.box.bottom)
-    return across < 0.05 * box.size and along < 0.25 * box.size
+def frame_mask(mask: Mask) -> Mask:
+    """The ink of frames, such as the boxes of a form."""
+    labels, parts = label_components(mask, np.zeros_like(mask))
+    frames = [part.label for part in parts if is_frame(part, parts)]
+    return np.isin(labels, frames)
 
 
-def union_box(group: list[Component]) -> Box:
+def largest_group(mask: Mask, rim: Mask, cut: bool) -> Mask | None:
+    """The largest component and the strokes near it; None if there is no ink.
+
+    It is the digit by which a hypothesis is judged, before any network is asked.
+    """
+    labels, parts = find_components(mask, rim, cut)
+    if not parts:
+        return None
+    group, rest = parts[:1], parts[1:]
+    while near := [part for part in rest if is_near(part.box, union_box(group))]:
+        group += near
+        rest = [part for part in rest if part not in near]
+    return np.isin(labels, [part.label for part in group])
+
+
+def is_near(one: Box, other: Box) -> bool:
+    """Whether two boxes overlap in their columns, or nearly, and are close in their rows."""
+    size = max(one.size, other.size)
+    across = max(one.left - other.right, other.left - one.right)
+    along = max(one.top - other.bottom, other.top - one.bottom)
+    return across < 0.05 * size and along < 0.25 * size
+
+
+def union_box(parts: list[Component]) -> Box:
     """The smallest box around all components."""
-    box = group[0].box
-    for part in group[1:]:
+    box = parts[0].box
+    for part in parts[1:]:
         box = box.union(part.box)
     return box
 
 
-def select(labels: Int32[ndarray, "height width"], group: list[Component]) -> Mask:
-    """The pixels of these components."""
-    chosen = np.zeros(int(labels.max()) + 1, bool)
-    chosen[[part.label for part in group]] = True
-    return np.asarray(chosen[labels], bool)
+class Row(NamedTuple):
+    """Components that stand beside each other."""
+
+    parts: list[list[Component]]
+    """From left to right; components of one item are strokes of one digit."""
+    height: float
+    """Of its digits, in pixels."""
+
+
+def find_rows(parts: list[Component]) -> list[Row]:
+    """Rows of digits from top to bottom."""
+    tallest = max(part.box.height for part in parts)
+    items = merge_strokes(parts, typical_height(parts))
+    tall = [item for item in items if union_box(item).height >= 0.35 * tallest] or items
+    rows: list[list[list[Component]]] = []
+    for item in sorted(tall, key=lambda item: union_box(item).left):
+        box = union_box(item)
+        best = max(rows, key=lambda row: row_overlap(box, row), default=None)
+        if best is None or row_overlap(box, best) < 0.4:
+            rows.append([item])
+        else:
+            best.append(item)
+    for item in items:
+        if item not in tall:
+            box = union_box(item)
+            middle = (box.top + box.bottom) / 2
+            min(rows, key=lambda row: row_distance(box, middle, row)).append(item)
+    rows.sort(key=lambda row: float(np.mean([sum(union_box(item)[1::2]) for item in row])))
+    return [
+        Row(
+            sorted(row, key=lambda item: sum(union_box(item)[::2])),
+            typical_height([part for item in row for part in item]),
+        )
+        for row in rows
+    ]
+
+
+def typical_height(parts: list[Component]) -> float:
+    """Height of the digits among these components, in pixels."""
+    heights = np.array([part.box.height for part in parts])
+    return float(np.quantile(heights[heights >= 0.4 * heights.max()], 0.6))
+
+
+def merge_strokes(parts: list[Component], height: float) -> list[list[Component]]:
+    """Put strokes that lie above each other into one item: they are of one digit."""
+    items: list[list[Component]] = []
+    for part in sorted(parts, key=lambda part: -part.area):
+        for item in items:
+            box = union_box(item)
+            overlap = min(part.box.right, box.right) - max(part.box.left, box.left)
+            along = max(part.box.top - box.bottom, box.top - part.box.bottom)
+            joined = box.union(part.box)
+            if (
+                overlap > 0.6 * min(part.box.width, box.width)
+                and along < 0.2 * height
+                and joined.height < 1.35 * height
+                and min(part.box.height, box.height) < 0.6 * height
+            ):
+                item.append(part)
+                break
+        else:
+            items.append([part])
+    return items
+
+
+def row_overlap(box: Box, row: list[list[Component]]) -> float:
+    """How much of the lower of two heights an item shares with the nearest of a row."""
+    near = union_box(min(row, key=lambda item: abs(union_box(item).right - box.left)))
+    shared = min(box.bottom, near.bottom) - max(box.top, near.top)
+    return shared / max(1, min(box.height, near.height))
+
+
+def row_distance(box: Box, middle: float, row: list[list[Component]]) -> float:
+    """Distance of an item's middle from the nearest item of a row, in pixels."""
+    centre = box.left + box.right
+    near = union_box(min(row, key=lambda item: abs(sum(union_box(item)[::2]) - centre)))
+    return max(near.top - middle, middle - near.bottom, 0.0) + 0.2 * max(
+        near.left - box.right, box.left - near.right, 0
+    )
+
+
+class Cut(NamedTuple):
+    """A way from the top of a component to its bottom between two touching digits."""
+
+    columns: Float[ndarray, " height"]
+    """The first column to the right of the cut, in each row of the component."""
+    crossing: float
+    """Ink that is cut through, in widths of the stroke."""
+
+
+def find_cuts(mask: Bool[ndarray, "height width"]) -> list[Cut]:
+    """Where two digits of a component may touch, from left to right.
+
+    Each cut is a shortest way from top to bottom, where a pixel of ink costs 1. There is one for
+    each local minimum of the costs along the middle row, one column in steps of at most one pixel.
+    """
+    scale = min(1.0, MAX_ROWS_OF_CUT / mask.shape[0])
+    size = max(2, round(mask.shape[1] * scale)), max(2, round(mask.shape[0] * scale))
+    ink = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    rows, columns = ink.shape
+    stroke = max(1.0, scale * stroke_width(mask))
+    down, from_above = shortest_ways(ink)
+    up, from_below = shortest_ways(ink[::-1])
+    middle = rows // 2
+    total = down[middle] + up[rows - 1 - middle] - ink[middle]
+    cuts: list[Cut] = []
+    apart = max(2, round(CUT_DISTANCE * rows))
+    taken: list[int] = []
+    for column in np.argsort(total, kind="stable").tolist():
+        if len(cuts) == MAX_CUTS or total[column] > MAX_CROSSING * stroke:
+            break
+        lowest = total[max(0, column - apart) : column + apart + 1].min()
+        near = any(abs(column - other) <= apart for other in taken)
+        if column < 2 or column > columns - 3 or near or total[column] > lowest:
+            continue
+        taken.append(column)
+        way = np.zeros(rows)
+        way[middle] = x = column
+        for row in range(middle, 0, -1):
+            x = from_above[row, x]
+            way[row - 1] = x
+        x = column
+        for row in range(middle, rows - 1):
+            x = from_below[rows - 1 - row, x]
+            way[row + 1] = x
+        full = np.interp(np.linspace(0, rows - 1, mask.shape[0]), np.arange(rows), way) / scale
+        cuts.append(Cut(full, float(total[column]) / stroke))
+    return sorted(cuts, key=lambda cut: float(cut.columns.mean()))
+
+
+def shortest_ways(
+    ink: Float[ndarray, "rows columns"],
+) -> tuple[Float[ndarray, "rows columns"], ndarray]:
+    """Cost of the cheapest way from the first row to each pixel, and the column it came from."""
+    rows, columns = ink.shape
+    cost, origin = ink.astype(np.float64).copy(), np.zeros(ink.shape, int)
+    index = np.arange(columns)
+    for row in range(1, rows):
+        before = np.pad(cost[row - 1], 1, constant_values=1e9)
+        steps = np.stack([before[1:-1], before[:-2] + 0.08, before[2:] + 0.08])
+        choice = steps.argmin(0)
+        origin[row] = index + np.array([0, -1, 1])[choice]
+        cost[row] += steps[choice, index]
+    return cost, origin

@@ -250,6 +250,18 @@ def resolve_run(name: str | Path) -> RunFolder:
     return RunFolder(path)
 
 
+def resolve_trained_run(name: str | Path) -> RunFolder:
+    """As `resolve_run`, for a run that has a checkpoint.
+
+    Raises:
+        UserError: there is no such folder, or no checkpoint in it.
+    """
+    run = resolve_run(name)
+    if run.newest_checkpoint is None:
+        raise UserError(f"there is no checkpoint {run.last_checkpoint}")
+    return run
+
+
 def latest_unfinished_run(runs: Path) -> RunFolder:
     """The newest run below a folder that is neither finished nor given up nor being trained.
 

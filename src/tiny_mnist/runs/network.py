@@ -1,42 +1,87 @@
 """Rebuild the trained network of a run from its checkpoint."""
 
 from pathlib import Path
+from typing import Any
 
-from tiny_mnist.config import schema
-from tiny_mnist.errors import UserError
-from tiny_mnist.models.tiny_cnn import TinyCNN
+import torch
+from hydra.utils import instantiate
+from torch import Tensor, nn
+
+from tiny_mnist.config.trust import check_trusted
+from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.runs.checkpoint_io import read_checkpoint
-from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.folder import RunFolder, resolve_trained_run
+
+PREFIX = "network."  # of the network's weights in the checkpoint of a LightningModule
 
 
-def load_network(run: RunFolder | Path, trust: bool = False) -> TinyCNN:
+def load_network(run: RunFolder | Path, trust: bool = False) -> nn.Module:
     """Rebuild the trained network, in evaluation mode, from the last checkpoint of a run.
+
+    The class and its arguments are those of the `model` node that the checkpoint holds.
 
     Args:
         run: the run folder.
-        trust: whether classes outside this project may be built.
+        trust: whether the checkpoint may name classes outside this project.
 
     Raises:
-        UserError: no checkpoint, a damaged one, or one of another architecture.
+        UserError: no checkpoint, a damaged one, one of a class that is not trusted or cannot be
+            built, or weights that do not fit the class or are not finite.
     """
     run = run if isinstance(run, RunFolder) else RunFolder(run)
-    if not run.path.is_dir():
-        raise UserError(f"{run.path} is no run folder, such as runs/2026-…")
-    checkpoint = read_checkpoint(run.last_checkpoint)
-    try:
-        model = schema.Model.model_validate(checkpoint["hyper_parameters"]["model"])
-        network = TinyCNN(width=model.width)
-        prefix = "network."
-        network.load_state_dict(
-            {
-                name.removeprefix(prefix): tensor
-                for name, tensor in checkpoint["state_dict"].items()
-                if name.startswith(prefix)
-            }
-        )
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{run.last_checkpoint} does not hold a network of this project: {reason}"
-        ) from error
+    path = resolve_trained_run(run.path).newest_checkpoint or run.last_checkpoint
+    checkpoint = read_checkpoint(path)
+    settings = checkpoint.get("hyper_parameters")
+    model = settings.get("model") if isinstance(settings, dict) else None
+    if not isinstance(model, dict) or "_target_" not in model:
+        raise UserError(f"{path} does not say of which class its network is")
+    weights = {
+        name.removeprefix(PREFIX): tensor
+        for name, tensor in checkpoint["state_dict"].items()
+        if name.startswith(PREFIX)
+    }
+    if not trust:
+        check_trusted({"model": model}, path)
+        # On the meta device no memory is allocated: a stranger's width may be anything.
+        check_shapes(build(model, path, "meta"), weights, path)
+    network = build(model, path, "cpu")
+    check_shapes(network, weights, path)
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise UserError(f"{path} holds NaN or infinite weights: its training diverged")
+    network.load_state_dict(weights)
     return network.eval()
+
+
+def build(model: dict[str, Any], path: Path, device: str) -> nn.Module:
+    """Instantiate a saved `model` node on a device.
+
+    Raises:
+        UserError: its class cannot be imported or refuses its arguments, or is not a network.
+    """
+    try:
+        with torch.device(device):
+            network = instantiate(model)
+    except Exception as error:  # whatever the class raises for arguments that were edited
+        cause = error.__cause__ or error
+        raise UserError(
+            f"the network of {path}, {model['_target_']}, cannot be built: {one_line(cause)[:200]}"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise UserError(f"{model['_target_']} in {path} is not a torch.nn.Module")
+    return network
+
+
+def check_shapes(network: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Check that a network has exactly the tensors of a checkpoint.
+
+    Raises:
+        UserError: names the first that is missing, unknown or of another shape.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    for name in sorted(expected.keys() | found.keys()):
+        if expected.get(name) != found.get(name):
+            raise UserError(
+                f"{path} does not fit its class {type(network).__name__}: {name} is "
+                f"{found.get(name, 'missing')} instead of {expected.get(name, 'missing')}"
+            )

@@ -17,7 +17,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from tiny_mnist.data import MNISTDataModule
 from tiny_mnist.errors import display_path
 from tiny_mnist.evaluation import plots
-from tiny_mnist.evaluation.metrics import predict
+from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.models.tiny_cnn import parameter_count
 from tiny_mnist.runs.folder import Row, RunFolder
 from tiny_mnist.runs.metadata import commit, device_name, weights_sha256

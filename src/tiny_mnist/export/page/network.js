@@ -1,5 +1,5 @@
-// The forward pass of the network. An activation is a Float32Array [channel][row][column] of square
-// images; NETWORK, which the exporter wrote, has the sizes of the layers and their weights.
+// The forward pass of the network. An activation is a Float32Array [row][column][channel] of a
+// square image; NETWORK, which the exporter wrote, has the sizes of the layers and their weights.
 
 // Decodes the weights of every layer: 32-bit floats, one layer after the other.
 function loadNetwork({ convs, features, weights }) {
@@ -10,34 +10,32 @@ function loadNetwork({ convs, features, weights }) {
   return {
     convs: convs.map((conv) => ({
       ...conv,
-      weights: take(conv.filters * conv.channels * conv.kernel ** 2), // [filter][channel][row][column]
+      weights: take(conv.filters * conv.channels * conv.kernel ** 2), // [filter][row][column][channel]
       bias: take(conv.filters),
     })),
     linear: { features, weights: take(10 * features), bias: take(10) },
   };
 }
 
-// Convolution without padding, then ReLU.
+// Convolution without padding, then ReLU. A row of a kernel and the pixels below it are both
+// contiguous, so the innermost loop is a product of two vectors.
 function convolve(input, { side, channels, filters, kernel, weights, bias }) {
   const outSide = side - kernel + 1;
-  const output = new Float32Array(filters * outSide * outSide);
-  let weightAt = 0;
-  for (let filter = 0; filter < filters; filter++) {
-    const sums = output.subarray(filter * outSide * outSide, (filter + 1) * outSide * outSide);
-    sums.fill(bias[filter]);
-    for (let channel = 0; channel < channels; channel++) {
-      for (let row = 0; row < kernel; row++) {
-        for (let column = 0; column < kernel; column++) {
-          const weight = weights[weightAt++];
-          for (let y = 0; y < outSide; y++) {
-            let inAt = (channel * side + y + row) * side + column;
-            const end = (y + 1) * outSide;
-            for (let outAt = y * outSide; outAt < end; outAt++) sums[outAt] += weight * input[inAt++];
-          }
+  const output = new Float32Array(outSide * outSide * filters);
+  const length = kernel * channels;
+  let outAt = 0;
+  for (let y = 0; y < outSide; y++) {
+    for (let x = 0; x < outSide; x++) {
+      let weightAt = 0;
+      for (let filter = 0; filter < filters; filter++) {
+        let sum = bias[filter];
+        for (let row = 0; row < kernel; row++) {
+          const start = ((y + row) * side + x) * channels;
+          for (let i = 0; i < length; i++) sum += weights[weightAt++] * input[start + i];
         }
+        output[outAt++] = sum > 0 ? sum : 0;
       }
     }
-    for (let i = 0; i < sums.length; i++) if (sums[i] < 0) sums[i] = 0;
   }
   return output;
 }
@@ -45,12 +43,13 @@ function convolve(input, { side, channels, filters, kernel, weights, bias }) {
 // The largest value of every pool × pool square.
 function maxPool(input, channels, side, pool) {
   const outSide = Math.floor(side / pool);
-  const output = new Float32Array(channels * outSide * outSide); // no input is negative
-  for (let channel = 0; channel < channels; channel++) {
-    for (let y = 0; y < outSide * pool; y++) {
-      for (let x = 0; x < outSide * pool; x++) {
-        const at = (channel * outSide + Math.floor(y / pool)) * outSide + Math.floor(x / pool);
-        output[at] = Math.max(output[at], input[(channel * side + y) * side + x]);
+  const output = new Float32Array(outSide * outSide * channels); // no input is negative
+  for (let y = 0; y < outSide * pool; y++) {
+    for (let x = 0; x < outSide * pool; x++) {
+      const from = (y * side + x) * channels;
+      const to = (Math.floor(y / pool) * outSide + Math.floor(x / pool)) * channels;
+      for (let channel = 0; channel < channels; channel++) {
+        if (input[from + channel] > output[to + channel]) output[to + channel] = input[from + channel];
       }
     }
   }

@@ -8,35 +8,33 @@ const mapCanvases = network.convs.map(({ filters }, layer) => {
   return Array.from({ length: filters }, () => row.appendChild(document.createElement("canvas")));
 });
 
-// Shows values of 0 to largest as grey pixels.
-function drawGrey(canvas, values, side, largest) {
+// Shows one channel of an activation in grey; the largest value is white.
+function drawGrey(canvas, { values, side, channels }, channel, largest) {
   canvas.width = canvas.height = side;
   const pixels = new ImageData(side, side);
   for (let i = 0; i < side * side; i++) {
-    pixels.data.fill((255 * values[i]) / largest, 4 * i, 4 * i + 3);
+    pixels.data.fill((255 * values[channels * i + channel]) / largest, 4 * i, 4 * i + 3);
     pixels.data[4 * i + 3] = 255;
   }
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
 function showResult(image) {
-  const { logProbs, maps } = predict(network, image ?? new Uint8Array(SIDE * SIDE));
+  const values = image ?? new Uint8Array(SIDE * SIDE);
+  const { logProbs, maps } = predict(network, values);
   const best = logProbs.indexOf(Math.max(...logProbs));
   result.classList.toggle("empty", !image);
   result.querySelector(".digit").textContent = image ? best : "–";
-  drawGrey(seen, image ?? new Uint8Array(SIDE * SIDE), SIDE, 255);
+  drawGrey(seen, { values, side: SIDE, channels: 1 }, 0, 255);
   rows.forEach((row, digit) => {
     const percent = image ? 100 * Math.exp(logProbs[digit]) : 0;
     row.classList.toggle("best", Boolean(image) && digit === best);
     row.querySelector(".bar span").style.width = `${percent}%`;
     row.lastElementChild.textContent = image ? `${percent.toFixed(1)} %` : "–";
   });
-  maps.forEach(({ values, side, channels }, layer) => {
-    const largest = image ? values.reduce((most, value) => Math.max(most, value), 1e-6) : Infinity;
-    for (let channel = 0; channel < channels; channel++) {
-      const map = values.subarray(channel * side * side, (channel + 1) * side * side);
-      drawGrey(mapCanvases[layer][channel], map, side, largest);
-    }
+  maps.forEach((map, layer) => {
+    const largest = image ? map.values.reduce((most, value) => Math.max(most, value), 1e-6) : Infinity;
+    mapCanvases[layer].forEach((canvas, channel) => drawGrey(canvas, map, channel, largest));
   });
 }
 

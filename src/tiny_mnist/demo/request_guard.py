@@ -1,0 +1,94 @@
+"""ASGI middleware: only the page itself may talk to the server of the page."""
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+LARGEST_REQUEST = 64 * 2**20  # bytes: a picture file, which arrives as base64
+NAMES = frozenset(["localhost", socket.gethostname().lower()])
+
+
+class RequestGuard:
+    """Refuses requests from other web pages, under foreign host names, or of too many bytes.
+
+    A web page on another site can send requests to a server on this machine; the browser then adds
+    the Origin of that page. With DNS rebinding, such a page reaches the server under a name of its
+    own, which is in Host; so only addresses and this machine's names are accepted. Uploaded files
+    would be stored, and the page does not use them.
+
+    Args:
+        app: the application behind it.
+    """
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self.app = app
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Hand an allowed request on, and answer any other."""
+        from starlette.responses import PlainTextResponse
+
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers = {key.lower(): value for key, value in scope["headers"]}
+        refusal = check_request(
+            scope.get("method", "GET"),
+            scope["path"],
+            {key.decode("latin-1"): value.decode("latin-1") for key, value in headers.items()},
+        )
+        if refusal is None:
+            await self.app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            status, reason = refusal
+            await PlainTextResponse(reason, status)(scope, receive, send)
+
+
+def check_request(method: str, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
+    """The status and the reason of a refusal; None for an allowed request.
+
+    Args:
+        method: GET, POST, …
+        path: of the address.
+        headers: by name in lower case.
+    """
+    host = headers.get("host", "")
+    origin = headers.get("origin")
+    length = headers.get("content-length", "")
+    has_body = method not in ("GET", "HEAD", "OPTIONS")
+    refusals = (
+        (not is_local_name(host), 403, "The page is not served under this host name."),
+        (
+            origin is not None and urlsplit(origin).netloc.lower() != host.lower(),
+            403,
+            "Requests of other web pages are refused.",
+        ),
+        (path.rstrip("/").endswith("/upload"), 403, "Files cannot be uploaded."),
+        (has_body and not length.isdecimal(), 411, "The length of the request is missing."),
+        (
+            has_body and length.isdecimal() and int(length) > LARGEST_REQUEST,
+            413,
+            f"A request may have {LARGEST_REQUEST // 2**20} MiB at most.",
+        ),
+    )
+    return next(((status, reason) for refused, status, reason in refusals if refused), None)
+
+
+def is_local_name(host: str) -> bool:
+    """Whether a Host header has an IP address or a name of this machine, with or without port."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    if name in NAMES:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

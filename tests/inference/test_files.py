@@ -1,0 +1,185 @@
+"""tiny-mnist predict on files that are hostile, huge or oddly named."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from typer.testing import CliRunner
+
+from tiny_mnist.cli import app
+from tiny_mnist.errors import UserError
+from tiny_mnist.inference.image_io import (
+    USED_SIDE,
+    PixelBudget,
+    decode,
+    load_pillow,
+    printable,
+    read_picture,
+    reduce,
+)
+
+
+def draw_seven(side: int, mode: str = "L") -> Image.Image:
+    """A dark 7 on white."""
+    picture = Image.new("L", (side, side), 255)
+    points = [(0.3 * side, 0.25 * side), (0.67 * side, 0.25 * side), (0.45 * side, 0.77 * side)]
+    ImageDraw.Draw(picture).line(points, fill=0, width=side // 14, joint="curve")
+    return picture.convert(mode)
+
+
+@pytest.fixture
+def seven(tmp_path: Path) -> Path:
+    path = tmp_path / "seven.png"
+    draw_seven(200).save(path)
+    return path
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["predict", *arguments])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_special_and_huge_files_are_refused_without_losing_other_answers(
+    tmp_path: Path, seven: Path
+) -> None:
+    fifo, sparse = tmp_path / "fifo.png", tmp_path / "sparse.png"
+    os.mkfifo(fifo)
+    with sparse.open("wb") as file:
+        file.truncate(200 * 10**9)
+    status, out, errors = run(str(fifo), str(sparse), "/dev/zero", str(seven), "--json")
+    assert status == 1
+    assert [answer["status"] for answer in json.loads(out)] == ["error"] * 3 + ["digit"]
+    assert json.loads(out)[3]["text"] == "7"
+    lines = errors.splitlines()
+    assert len(lines) == 3
+    assert "not a regular file" in lines[0]
+    assert "MB" in lines[1]
+    assert "not a regular file" in lines[2]
+
+
+@pytest.mark.parametrize("name", ["a[/b].png", "[bold].png", "x\x1b[31m\nred.png", "ünïcode 7.png"])
+def test_names_are_shown_as_they_are_without_control_characters(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    draw_seven(100).save(path)
+    status, out, errors = run(str(path))
+    assert (status, errors) == (0, "")
+    shown = "".join(line.split("│")[1].strip() for line in out.splitlines() if "│" in line)
+    assert printable(name).replace(" ", "") in shown.replace(" ", "")
+    assert "\x1b" not in out
+
+
+def test_error_messages_hold_no_control_characters(tmp_path: Path) -> None:
+    path = tmp_path / "x\x1b[31m\nred.png"
+    path.write_text("no picture")
+    _, _, errors = run(str(path))
+    assert "\x1b" not in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_prints_no_empty_table_where_no_file_can_be_read(tmp_path: Path) -> None:
+    status, out, errors = run(str(tmp_path / "absent.png"))
+    assert (status, out) == (1, "")
+    assert errors.count("\n") == 1
+
+
+def test_long_names_are_shown_in_full(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    for name in ("one", "two", "three"):
+        draw_seven(60).save(folder / f"{name}.png")
+    _, out, _ = run(str(folder))
+    text = out.replace("│", "").replace(" ", "").replace("\n", "")
+    assert all(f"{name}.png" in text for name in ("one", "two", "three"))
+    assert "…" not in out
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "RGB", "L", "P", "1", "LA", "I;16", "CMYK"])
+def test_large_pictures_are_reduced_and_boxes_stay_in_their_pixels(
+    tmp_path: Path, mode: str
+) -> None:
+    side = 2 * USED_SIDE + 100
+    picture = draw_seven(side)
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(picture).astype(np.uint16) * 16)
+    path = tmp_path / "large.tif"
+    (picture if mode == "I;16" else picture.convert(mode)).save(path)
+    loaded = read_picture(path)
+    assert max(loaded.pixels.shape) < side
+    assert loaded.scale == pytest.approx(2, rel=0.01)
+    _, out, _ = run(str(path), "--json")
+    (answer,) = json.loads(out)
+    left, top, right, bottom = (edge / side for edge in answer["box"])
+    assert answer["text"] == "7"
+    assert (left, top, right, bottom) == pytest.approx((0.3, 0.22, 0.7, 0.8), abs=0.06)
+
+
+def test_reducing_averages_colours_by_their_opacity() -> None:
+    pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[::2, ::2] = (200, 100, 50, 255)
+    small = np.asarray(reduce(Image.fromarray(pixels), 2))
+    assert np.abs(small.astype(int) - (200, 100, 50, 64)).max() <= 3
+
+
+def test_a_large_photograph_keeps_its_orientation(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "turned.jpg"
+    draw_seven(3600).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    loaded = read_picture(path)
+    expected = np.asarray(draw_seven(loaded.pixels.shape[0]))
+    assert np.abs(loaded.pixels[..., 0].astype(int) - expected).mean() < 5
+
+
+def test_pictures_that_do_not_fit_together_are_decoded_one_after_the_other() -> None:
+    budget = PixelBudget(100)
+    with budget.take(60), budget.take(40):
+        assert budget.free == 0
+    with budget.take(1000):  # larger than all: alone
+        assert budget.free == 0
+    assert budget.free == 100
+
+
+def test_refuses_more_pixels_than_the_limit() -> None:
+    with pytest.raises(UserError, match="pixels"):
+        load_pillow(Image.new("1", (20_000, 20_000)), "bomb")
+
+
+def test_says_that_standard_input_is_closed() -> None:
+    code = "import sys; sys.stdin = None; from tiny_mnist.cli import app; app(['predict', '-'])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "standard input" in result.stderr
+
+
+@pytest.mark.slow
+def test_memory_is_bounded_for_huge_pictures(tmp_path: Path) -> None:
+    picture = Image.new("RGBA", (10_000, 10_000), "white")
+    ImageDraw.Draw(picture).line([(3000, 2500), (6700, 2500), (4500, 7700)], "black", 700)
+    for number in range(3):
+        picture.save(tmp_path / f"{number}.png", compress_level=1)
+    code = (
+        "import resource; from tiny_mnist.cli import app\n"
+        f"try: app(['predict', '--json', {str(tmp_path)!r}])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    *answers, mebibytes = result.stdout.rsplit("\n", 2)[:2]
+    assert [answer["text"] for answer in json.loads(answers[0])] == ["7"] * 3
+    assert int(mebibytes) < 1000
+
+
+def test_bytes_that_are_no_picture_are_named_in_one_line() -> None:
+    with pytest.raises(UserError, match="not a picture"):
+        decode(b"text", "note.png")

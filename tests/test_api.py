@@ -1,0 +1,130 @@
+"""The public names of the package, and reading from Python."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+import tiny_mnist
+
+
+@pytest.fixture(scope="module")
+def reader() -> tiny_mnist.DigitReader:
+    return tiny_mnist.load()
+
+
+@pytest.fixture(scope="module")
+def seven() -> np.ndarray:
+    """A dark 7 on white, [120, 100], uint8."""
+    picture = Image.new("L", (100, 120), 255)
+    ImageDraw.Draw(picture).line([(25, 25), (72, 25), (45, 100)], 0, 9, joint="curve")
+    return np.asarray(picture)
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in tiny_mnist.__all__:
+        assert getattr(tiny_mnist, name) is not None
+        assert name in dir(tiny_mnist)
+    assert tiny_mnist.__version__
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = tiny_mnist.nonsense
+
+
+def test_reads_without_pytorch(tmp_path: Path, seven: np.ndarray) -> None:
+    path = tmp_path / "seven.png"
+    Image.fromarray(seven).save(path)
+    code = (
+        "import sys, tiny_mnist\n"
+        f"print(tiny_mnist.load().predict({str(path)!r}).text)\n"
+        "print({'torch', 'lightning', 'matplotlib', 'hydra'} & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines() == ["7", "set()"]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int64", "float32", "float64", "bool", "inverted"])
+@pytest.mark.parametrize("shape", ["grey", "one channel", "rgb", "rgba"])
+def test_reads_arrays_of_every_kind(
+    reader: tiny_mnist.DigitReader, seven: np.ndarray, kind: str, shape: str
+) -> None:
+    array = {
+        "uint8": seven,
+        "int64": seven.astype(np.int64),
+        "float32": seven.astype(np.float32) / 255,
+        "float64": seven.astype(np.float64) * 100 - 7000,
+        "bool": seven > 127,
+        "inverted": 255 - seven,
+    }[kind]
+    if shape == "one channel":
+        array = array[..., None]
+    elif shape == "rgb":
+        array = np.repeat(array[..., None], 3, axis=2)
+    elif shape == "rgba":
+        opaque = np.full((*array.shape, 1), array.max(), array.dtype)
+        array = np.concatenate([np.repeat(array[..., None], 3, axis=2), opaque], axis=2)
+    prediction = reader.predict(array)
+    assert (prediction.status, prediction.text) == ("digit", "7")
+
+
+def test_reads_images_paths_lists_and_stacks(
+    reader: tiny_mnist.DigitReader, seven: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / "seven.png"
+    picture = Image.fromarray(seven)
+    picture.save(path)
+    assert reader.predict(picture).text == "7"
+    picture.load()  # the caller's image is still usable
+    several = reader.predict([str(path), path, picture, seven, tmp_path / "absent.png"])
+    assert [one.text for one in several] == ["7", "7", "7", "7", ""]
+    assert [one.status for one in several] == ["digit"] * 4 + ["error"]
+    assert [one.text for one in reader.predict(np.stack([seven, seven]))] == ["7", "7"]
+    assert reader.predict([]) == []
+
+
+def test_reads_images_in_the_format_of_mnist(reader: tiny_mnist.DigitReader) -> None:
+    image = np.zeros((28, 28), np.uint8)
+    image[4:7, 8:21] = image[7:24, 17:20] = 255
+    prediction = reader.predict(image)
+    assert prediction.text == "7"
+    assert prediction.digits[0].image.shape == (28, 28)
+
+
+@pytest.mark.parametrize(
+    ("picture", "error"),
+    [
+        (3, TypeError),
+        ([3], TypeError),
+        (np.zeros((2, 2), complex), TypeError),
+        (np.zeros((0, 28)), ValueError),
+        (np.zeros(28), ValueError),
+        (np.zeros((2, 2, 2, 2)), ValueError),
+    ],
+)
+def test_what_is_no_picture_is_refused(
+    reader: tiny_mnist.DigitReader, picture: object, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        reader.predict(picture)  # type: ignore[call-overload]
+
+
+def test_a_missing_run_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(tiny_mnist.UserError):
+        tiny_mnist.load(tmp_path / "absent")
+
+
+def test_the_module_of_the_shipped_network_gives_log_probabilities(
+    reader: tiny_mnist.DigitReader,
+) -> None:
+    import torch
+
+    module = reader.module
+    assert isinstance(module, tiny_mnist.LitClassifier)
+    with torch.inference_mode():
+        log_probs = module(torch.zeros(2, 1, 28, 28))
+    assert log_probs.shape == (2, 10)
+    assert log_probs.exp().sum(dim=1) == pytest.approx(1, abs=1e-5)
