@@ -20,8 +20,8 @@ from tiny_mnist.data.transforms import (
     rotate_and_shift,
     sample_rotate_shift,
 )
-from tiny_mnist.models import tiny_cnn as network
-from tiny_mnist.models.tiny_cnn import TinyCNN
+from tiny_mnist.models import TinyCNN
+from tiny_mnist.models.cpu_layout import use_onednn_layout
 from tiny_mnist.system.memory import tune_malloc
 
 Batch = tuple[Tensor, Tensor, RotateShiftParams]
@@ -55,16 +55,8 @@ def measure(job: Job) -> Result:
 def build(job: Job) -> nn.Module:
     """The network with the levers of the job."""
     model = TinyCNN()
-    if job.without == "pooling before the ReLU":
-        for unit in model.modules():
-            if (
-                isinstance(unit, nn.Sequential)
-                and len(unit) == 4
-                and isinstance(unit[2], nn.MaxPool2d)
-            ):
-                unit[2], unit[3] = unit[3], unit[2]
-    if job.without in ("oneDNN's layout", "either layout"):
-        network.fits_onednn = lambda images: False
+    if job.without not in ("oneDNN's layout", "either layout"):
+        use_onednn_layout(model)
     if job.without != "either layout":
         model = model.to(memory_format=torch.channels_last)
     if job.trying == "torch.compile":

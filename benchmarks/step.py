@@ -22,7 +22,6 @@ from benchmarks.contestant import BATCH, Job
 from benchmarks.recipe import adagrad
 from tiny_mnist.data import download
 from tiny_mnist.data.transforms import normalize, rotate_and_shift, sample_rotate_shift
-from tiny_mnist.models import tiny_cnn as network
 from tiny_mnist.system.memory import tune_malloc
 
 WARM_UP, STEPS, REPEATS = 20, 100, 300
@@ -40,24 +39,20 @@ KINDS = {  # parts of the names of PyTorch's operations, the first that fits
 
 def step_by_kind(layout: str) -> dict[str, float]:
     """Milliseconds of a step by kind of operation; "oneDNN" or "channels-last"."""
-    fits = network.fits_onednn
     job = Job(STEPS, "", without="oneDNN's layout" if layout == "channels-last" else "")
-    try:
-        torch.manual_seed(0)
-        batches, model = ready_batches(job), build(job)
-        optimizer, _ = adagrad(model, fused=True)
+    torch.manual_seed(0)
+    batches, model = ready_batches(job), build(job)
+    optimizer, _ = adagrad(model, fused=True)
 
-        def train(steps: int) -> None:
-            for images, labels, _ in batches[:steps]:
-                optimizer.zero_grad()
-                F.nll_loss(model(images), labels).backward()
-                optimizer.step()
+    def train(steps: int) -> None:
+        for images, labels, _ in batches[:steps]:
+            optimizer.zero_grad()
+            F.nll_loss(model(images), labels).backward()
+            optimizer.step()
 
-        train(WARM_UP)
-        with profile(activities=[ProfilerActivity.CPU]) as found:
-            train(STEPS)
-    finally:
-        network.fits_onednn = fits
+    train(WARM_UP)
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        train(STEPS)
     spent: Counter[str] = Counter()
     for event in found.key_averages():
         kind = next(

@@ -63,7 +63,6 @@ LEVERS = {
         )
         for name in (
             "kept memory", "oneDNN's layout", "either layout", "fused optimizer",
-            "pooling before the ReLU",
         )
     },
     "without augmentation": replace(SPEED["bare"], label="without augmentation"),

@@ -40,8 +40,10 @@ class TinyCNN(nn.Sequential):
 
     def forward(self, input: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 10"]:
         """Log-probabilities of the ten digits for normalised images."""
-        log_probs: Tensor = super().forward(input)
-        return log_probs
+        features: Tensor = input
+        for block in self:
+            features = block(features)
+        return features
 
 
 def conv_block(

@@ -1,1 +1,1 @@
-"""The LightningModule, its callbacks and the training function."""
+"""Training: the LightningModule, its callbacks and the training function."""

@@ -1,147 +1,120 @@
 """The LightningModule: one shared step for training, validation and test."""
 
 import functools
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
-from jaxtyping import Float, Int64
+from hydra.utils import instantiate
+from jaxtyping import Float
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from tiny_mnist.data import ModelBatch
-from tiny_mnist.errors import UserError
+from tiny_mnist.config.trust import check_trusted
+from tiny_mnist.errors import UserError, one_line
+from tiny_mnist.runs.checkpoint_io import read_checkpoint
+from tiny_mnist.training.metrics import LossAndAccuracy
 
 Split = Literal["train", "val", "test"]
-
-
-class LossAndAccuracy(Metric):
-    """Mean loss and accuracy over images, summed over processes.
-
-    The original averages its losses over batches, of which the last is smaller; the two differ by
-    less than 1e-4. One metric instead of torchmetrics' own pair, because it is updated every few
-    milliseconds.
-    """
-
-    full_state_update = False
-    loss_sum: Tensor
-    correct: Tensor
-    images: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("loss_sum", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("correct", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-        self.add_state("images", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(
-        self,
-        loss: Float[Tensor, ""],
-        log_probs: Float[Tensor, "batch 10"],
-        labels: Int64[Tensor, " batch"],
-    ) -> None:
-        """Count one batch, given its mean loss, which says nothing about no images."""
-        if not len(labels):
-            return
-        self.loss_sum += loss * len(labels)
-        self.correct += (log_probs.argmax(dim=1) == labels).sum()
-        self.images += len(labels)
-
-    def compute(self) -> dict[str, float]:
-        """Mean loss, accuracy in percent and number of images since the last reset.
-
-        NaN before any image.
-        """
-        images = self.images.item() or math.nan
-        return {
-            "loss": self.loss_sum.item() / images,
-            "accuracy": 100 * self.correct.item() / images,
-            "images": images,
-        }
 
 
 class LitClassifier(pl.LightningModule):
     """Trains a network of log-probabilities with the negative log-likelihood.
 
+    Batches are tuples of (images, labels, …). Logs `{split}_loss`, `{split}_accuracy` (percent) and
+    `{split}_images` at the end of each epoch and evaluation.
+
     Args:
         network: normalised images to log-probabilities.
-        optimizer: makes the optimizer of the parameters.
-        scheduler: makes the learning-rate schedule of (optimizer, total_steps=…).
+        optimizer: makes the optimizer of the parameters; needed for training alone.
+        scheduler: makes the learning-rate schedule of the optimizer, given `total_steps` too if it
+            has an argument of that name.
         interval: when the schedule advances: every "step" or every "epoch".
-        eval_split: whose images the per-epoch evaluation looks at; names its metrics.
-        hyper_parameters: plain scalars for the checkpoint, enough to rebuild the network.
+        eval_split: what `validation_step` evaluates; names its metrics.
+        hyper_parameters: plain values for the checkpoint. With the nodes `model` and `optim` of a
+            configuration, `load_from_checkpoint` needs no arguments.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        optimizer: Callable[..., Optimizer],
-        scheduler: Callable[..., LRScheduler],
+        optimizer: Callable[..., Optimizer] | None = None,
+        scheduler: Callable[..., LRScheduler] | None = None,
         interval: Literal["step", "epoch"] = "step",
         eval_split: Split = "val",
-        hyper_parameters: dict[str, Any] | None = None,
+        hyper_parameters: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        if hyper_parameters:
+            self.save_hyperparameters(dict(hyper_parameters), logger=False)
         self.network = network
         self.optimizer, self.scheduler, self.interval = optimizer, scheduler, interval
         self.eval_split = eval_split
-        self.hyper_parameters = hyper_parameters or {}
         self.train_metrics = LossAndAccuracy()
         self.val_metrics = LossAndAccuracy()
         self.test_metrics = LossAndAccuracy()
         self.results: dict[str, float] = {}
-        """The latest final metrics, as `test_accuracy: 99.53` (percent)."""
+        """The latest metrics of each split in full precision, as `test_accuracy: 99.53`."""
 
-    def forward(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 10"]:
-        """Log-probabilities of the ten digits."""
+    def forward(self, images: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch classes"]:
+        """Log-probabilities of the classes."""
         log_probs: Tensor = self.network(images)
         return log_probs
 
-    def shared_step(self, batch: ModelBatch, split: Split) -> Float[Tensor, ""]:
+    def shared_step(self, batch: Any, split: Split) -> Float[Tensor, ""]:
         """Mean loss of a batch, counted into the metrics of its split."""
-        log_probs = self(batch.images)
-        loss = F.nll_loss(log_probs, batch.labels)
-        self.split_metrics(split).update(loss.detach(), log_probs.detach(), batch.labels)
+        images, labels, *_ = batch
+        log_probs = self(images)
+        loss = F.nll_loss(log_probs, labels)
+        self.split_metrics(split).update(loss.detach(), log_probs.detach(), labels)
         return loss
 
-    def training_step(self, batch: ModelBatch) -> Tensor:
-        """One step on augmented images, whose metrics are taken as they pass."""
+    def training_step(self, batch: Any) -> Tensor:
+        """One training step; its metrics are those of the augmented images in training mode."""
         loss = self.shared_step(batch, "train")
+        global_batch_size = getattr(batch, "global_batch_size", None)
+        if global_batch_size is None:
+            return loss
         # Gradients are averaged over processes, of which some may have one image more of the tail.
         local_size = len(batch.labels) * self.trainer.world_size
-        return (
-            loss
-            if batch.global_batch_size in (None, local_size)
-            else loss * (local_size / batch.global_batch_size)
-        )
+        return loss if local_size == global_batch_size else loss * (local_size / global_batch_size)
 
-    def validation_step(self, batch: ModelBatch) -> None:
+    def validation_step(self, batch: Any) -> None:
         """One batch of the evaluation after each epoch."""
         self.shared_step(batch, self.eval_split)
 
-    def test_step(self, batch: ModelBatch) -> None:
+    def test_step(self, batch: Any) -> None:
         """One batch of the final evaluation."""
         self.shared_step(batch, "test")
 
     def on_train_epoch_end(self) -> None:
-        """Report the metrics of the training images."""
-        self.log_epoch_metrics("train")
-        if not math.isfinite(self.results["train_loss"]):
+        """Log the metrics of the training images.
+
+        Raises:
+            UserError: the loss is not finite any more.
+        """
+        values = self.log_epoch_metrics("train")
+        # Lightning hands the metrics of the training images to the loggers after the checkpoint of
+        # the epoch is saved, and a resumed run would lack them.
+        for logger in self.loggers:
+            logger.log_metrics({**values, "epoch": self.current_epoch}, step=self.global_step)
+        if not math.isfinite(values["train_loss"]):
             raise UserError("the training loss is not finite any more; try a smaller optim.max_lr")
 
     def on_validation_epoch_end(self) -> None:
-        """Report the metrics of the epoch's evaluation."""
+        """Log the metrics of the epoch's evaluation."""
         self.log_epoch_metrics(self.eval_split)
 
     def on_test_epoch_end(self) -> None:
-        """Report the metrics of the final evaluation."""
+        """Log the metrics of the final evaluation."""
         self.log_epoch_metrics("test")
 
     def split_metrics(self, split: Split) -> LossAndAccuracy:
@@ -149,29 +122,39 @@ class LitClassifier(pl.LightningModule):
         metrics: LossAndAccuracy = getattr(self, f"{split}_metrics")
         return metrics
 
-    def log_epoch_metrics(self, split: Split) -> None:
-        """Make the metrics of a split final, for Lightning's monitors too, and begin anew.
+    def log_epoch_metrics(self, split: Split) -> dict[str, float]:
+        """Reduce the metrics of a split over processes, log and reset them.
 
-        They are reduced over processes here, so every process must call this.
+        Every process must call this.
         """
         metrics = self.split_metrics(split)
         values = {f"{split}_{name}": value for name, value in metrics.compute().items()}
         metrics.reset()
         self.results |= values
-        self.log_dict(values, logger=False, sync_dist=True)
+        self.log_dict(values, logger=split != "train", sync_dist=True)
+        return values
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Optimizer and schedule over all steps of the run, whatever its length."""
+        """Optimizer and schedule over all steps of the run, whatever its length.
+
+        Raises:
+            UserError: they cannot be built for this number of steps.
+        """
+        if self.optimizer is None:
+            raise UserError("LitClassifier(network, optimizer=…) is needed for training")
         steps = int(self.trainer.estimated_stepping_batches)
         total = steps if self.interval == "step" else self.trainer.max_epochs
+        make = self.optimizer
+        # PyTorch has no fused optimizers for Apple's GPUs.
+        if self.device.type == "mps" and getattr(make, "keywords", {}).get("fused"):
+            make = functools.partial(make, fused=None)
         try:
-            make = self.optimizer
-            if self.device.type == "mps":  # where PyTorch has no fused optimizers
-                make = functools.partial(make, fused=None)
             optimizer = make(self.network.parameters())
-            scheduler = self.scheduler(optimizer, total_steps=total)
+            if self.scheduler is None:
+                return optimizer
+            scheduler = make_scheduler(self.scheduler, optimizer, total)
         except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {one_line(error)}"
             raise UserError(f"optim cannot be built for {total} steps: {reason}") from error
         return {
             "optimizer": optimizer,
@@ -181,14 +164,14 @@ class LitClassifier(pl.LightningModule):
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Advance the schedule to its last step; in a run that is prolonged, the rate stays there.
 
-        OneCycleLR, told to go further, leaves its own range of rates, and then raises.
+        OneCycleLR would leave its range of rates beyond its last step, and then raise.
         """
-        if scheduler.last_epoch + 1 < scheduler.total_steps:
-            scheduler.step()
+        total = getattr(scheduler, "total_steps", None)
+        if total is None or scheduler.last_epoch + 1 < total:
+            super().lr_scheduler_step(scheduler, metric)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what rebuilds the network, and the running metrics."""
-        checkpoint["hyper_parameters"] = self.hyper_parameters
+        """Add the running metrics, so that an epoch can be resumed in its middle."""
         gather = gather_all_tensors if self.trainer.world_size > 1 else lambda value: [value]
         checkpoint["train_metrics"] = {  # of each process
             name: torch.stack(gather(getattr(self.train_metrics, name)))
@@ -196,6 +179,60 @@ class LitClassifier(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting where an epoch was left."""
-        for name, values in checkpoint["train_metrics"].items():
+        """Restore the running metrics."""
+        for name, values in checkpoint.get("train_metrics", {}).items():
             setattr(self.train_metrics, name, values[self.global_rank].to(self.device))
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], eval_split: Split = "val") -> "LitClassifier":
+        """Build the module, with network, optimizer and schedule, from a resolved configuration.
+
+        Raises:
+            InstantiationException: a class cannot be built with its settings.
+        """
+        return cls(**components(config), eval_split=eval_split, hyper_parameters=config)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, *args: Any, trust: bool = False, **kwargs: Any
+    ) -> "LitClassifier":
+        """Rebuild a trained module from its checkpoint, as Lightning's method of that name does.
+
+        Args:
+            checkpoint_path: the checkpoint.
+            args: of Lightning's method.
+            trust: whether the checkpoint may name classes outside this project and `torch.optim`.
+            kwargs: of Lightning's method; `network`, `optimizer` and the like replace what the
+                checkpoint says.
+
+        Raises:
+            UserError: the checkpoint cannot be read, or names a class that is not trusted.
+        """
+        saved = read_checkpoint(Path(checkpoint_path)).get("hyper_parameters", {})
+        if "network" not in kwargs and "model" in saved:
+            if not trust:
+                parts = {name: saved.get(name) for name in ("model", "optim")}
+                check_trusted(parts, Path(checkpoint_path))
+            kwargs = components(saved) | kwargs
+        loaded: LitClassifier = super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        return loaded
+
+
+def components(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Network, optimizer and schedule of a configuration, as arguments of `LitClassifier`."""
+    optim = config.get("optim") or {}
+    return {
+        "network": instantiate(config["model"]),
+        "optimizer": instantiate(optim.get("optimizer")),
+        "scheduler": instantiate(optim.get("scheduler")),
+        "interval": optim.get("interval", "step"),
+    }
+
+
+def make_scheduler(
+    make: Callable[..., LRScheduler], optimizer: Optimizer, total_steps: int | None
+) -> LRScheduler:
+    """A learning-rate schedule, told the length of the run if it takes it."""
+    if "total_steps" in inspect.signature(make).parameters:
+        return make(optimizer, total_steps=total_steps)
+    return make(optimizer)

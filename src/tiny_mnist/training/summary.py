@@ -1,42 +1,46 @@
-"""What a finished run leaves and says: pictures, TensorBoard's HPARAMS, summary.json, the table."""
+"""What a finished run leaves: pictures, HPARAMS, summary.json and the closing lines."""
 
 import logging
-import platform
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from tiny_mnist.config.loading import NOT_OF_THE_RUN
 from tiny_mnist.data import MNISTDataModule
 from tiny_mnist.errors import display_path
 from tiny_mnist.evaluation import plots
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.models.tiny_cnn import parameter_count
-from tiny_mnist.runs.folder import Row, RunFolder
 from tiny_mnist.runs.metadata import commit, device_name, weights_sha256
-from tiny_mnist.training.callbacks.recorder import ACCURACY_TAG, LOSS_TAG, Recorder
+from tiny_mnist.training.builders import Records
+from tiny_mnist.training.callbacks.tensorboard import TAGS
+from tiny_mnist.training.environment import environment
 from tiny_mnist.training.lit_module import LitClassifier
 from tiny_mnist.training.plots import curves
 from tiny_mnist.training.tables import summary_table
 
 log = logging.getLogger(__name__)
 
-PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
-
-# Of the trainer's settings, those that make another recipe of a run where they are not as usual.
-TRAINER_HPARAMS = {"precision": "32-true", "gradient_clip_val": None, "limit_train_batches": 1.0}
+# Of the trainer's settings, those that make another recipe of a run unless they have this value.
+TRAINER_HPARAMS = {
+    "precision": "32-true", "gradient_clip_val": None, "limit_train_batches": 1.0,
+    "accumulate_grad_batches": 1,
+}  # fmt: skip
+# Groups that change nothing of the result.
+RECORDERS = ("callbacks", "logger")
+# Classes that need no mention.
+USUAL_CLASSES = ("tiny_mnist.models.tiny_cnn.TinyCNN", "tiny_mnist.data.MNISTDataModule")
 
 # Where the data are, how fast a step is, and what follows from other settings.
 HPARAM_EXCLUDES = (
-    "root", "checkpoint_every", "compile",
-    "fused", "lr", "interval", "anneal_strategy", "cycle_momentum",
+    "root", "checkpoint_every", "fused", "lr", "interval", "anneal_strategy", "cycle_momentum",
     "val_seed",
 )  # fmt: skip
 
@@ -44,110 +48,143 @@ HPARAM_EXCLUDES = (
 def report(
     console: Console,
     trainer: pl.Trainer,
-    classifier: LitClassifier,
-    data: MNISTDataModule,
-    recorder: Recorder,
+    module: LitClassifier,
+    data: pl.LightningDataModule,
+    records: Records,
     config: DictConfig,
 ) -> None:
-    """Write down and show the outcome of a trained and tested run.
+    """Write down and show the outcome of a trained and evaluated run.
 
-    `summary.json` comes last: where it is, nothing is missing.
+    `summary.json` is written last: where it exists, nothing is missing.
     """
-    run = recorder.run
-    run.write_metrics(recorder.columns, recorder.rows)
-    summary = summarize(trainer, classifier, data, recorder)
-    summary["config"] = OmegaConf.to_container(config)  # as composed: ${seed} tells what follows it
-    figures = draw(classifier, data, recorder)
-    logger = trainer.logger
-    assert isinstance(logger, TensorBoardLogger)
-    for path, figure in figures.items():
-        picture = plots.save(figure, path)
-        logger.experiment.add_image(path.stem, picture, summary["epochs"], dataformats="HWC")
-    # Fills the HPARAMS tab: what was set, and what came out on the test images at the end. The
-    # tags are those of the curves, where each result is one point on a chart that exists anyway.
-    final = {ACCURACY_TAG: summary["test_accuracy"], LOSS_TAG: summary["test_loss"]}
-    if summary.get("val_accuracy") is not None:  # what a sweep is ranked by
-        final[f"validation {ACCURACY_TAG}"] = summary["val_accuracy"]
-    logger.log_hyperparams(flatten(classifier.hyper_parameters), final, summary["epochs"])
-    logger.save()
+    run = records.metrics.run
+    summary = summarize(trainer, module, records)
+    summary["config"] = saved_config(config)
+    pictures = {
+        path: plots.save(figure, path) for path, figure in draw(module, data, records).items()
+    }
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            for path, picture in pictures.items():
+                logger.experiment.add_image(
+                    path.stem, picture, summary["epochs"], dataformats="HWC"
+                )
+            result = hparams_result(summary, module.eval_split)
+            logger.log_hyperparams(summary["settings"], result, summary["epochs"])
+        else:
+            logger.log_hyperparams(summary["settings"])
+        logger.save()
     run.write_summary(summary)
 
-    table = summary_table(recorder.rows, recorder.eval_split)
-    text = "\n".join([table, *closing_lines(summary, recorder.rows, run, data)])
+    table = summary_table(records.metrics.rows, module.eval_split)
+    text = "\n".join([table, *closing_lines(summary, records, data)])
     log.info("\n%s", text)
-    console.print(text, soft_wrap=True)
+    console.print(text, soft_wrap=True, markup=False)
 
 
-def summarize(
-    trainer: pl.Trainer, classifier: LitClassifier, data: MNISTDataModule, recorder: Recorder
-) -> dict[str, Any]:
+def summarize(trainer: pl.Trainer, module: LitClassifier, records: Records) -> dict[str, Any]:
     """The content of summary.json; accuracies in percent."""
     device = trainer.strategy.root_device  # where it ran: the network is back on the CPU
+    num_images = records.metrics.num_images
     return {
-        **recorder.rows[-1],
+        **records.metrics.rows[-1],
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
-        "seed": classifier.hyper_parameters["seed"],
-        "parameters": parameter_count(classifier.network),
-        "weights_sha256": weights_sha256(classifier.network),
-        "training_images": len(data.train_indices),
-        "val_images": data.val_size,
-        "test_images": recorder.num_test_images,
-        "training_seconds": round(recorder.seconds, 3),
-        "images_per_second": round(recorder.images / recorder.seconds, 1),
+        "seed": module.hparams["seed"],
+        "parameters": parameter_count(module.network),
+        "weights_sha256": weights_sha256(module.network),
+        "training_images": num_images["train"],
+        "val_images": num_images.get("val", 0),
+        "test_images": num_images.get("test", 0),
+        "training_seconds": round(records.throughput.seconds, 3),
+        "images_per_second": round(records.throughput.images_per_second, 1),
         "device": f"{device.type}: {device_name(device)}",
-        "threads": torch.get_num_threads(),
         "processes": trainer.world_size,
-        "python": platform.python_version(),
-        "packages": {package: version(package) for package in PACKAGES},
+        **environment(),
         "commit": commit(),
-        "settings": flatten(classifier.hyper_parameters),
+        "settings": flatten(module.hparams),
     }
 
 
+def saved_config(config: DictConfig) -> dict[str, Any]:
+    """The configuration as composed: `${seed}` tells what follows the seed."""
+    names = [str(name) for name in config if name not in NOT_OF_THE_RUN]
+    plain = OmegaConf.to_container(OmegaConf.masked_copy(config, names))
+    assert isinstance(plain, dict)
+    return {str(name): value for name, value in plain.items()}
+
+
+def hparams_result(summary: Mapping[str, Any], eval_split: str) -> dict[str, float]:
+    """What TensorBoard's HPARAMS tab compares runs by.
+
+    With held-out images, that is the accuracy on those; the test accuracy has a name of its own.
+    Otherwise the tags are those of the curves, so that each result is a point of their charts.
+    """
+    if eval_split == "test":
+        result = {TAGS["accuracy"]: summary["test_accuracy"], TAGS["loss"]: summary["test_loss"]}
+    else:
+        result = {
+            f"validation {TAGS['accuracy']}": summary["val_accuracy"],
+            f"validation {TAGS['loss']}": summary["val_loss"],
+            f"final test {TAGS['accuracy']}": summary["test_accuracy"],
+        }
+    return {tag: value for tag, value in result.items() if value is not None}
+
+
 def closing_lines(
-    summary: dict[str, Any], rows: list[Row], run: RunFolder, data: MNISTDataModule
+    summary: Mapping[str, Any], records: Records, data: pl.LightningDataModule
 ) -> list[str]:
     """One line each: the result and what it is about, the time, where things are."""
-    num_test_images = summary["test_images"]
-    images = (
-        "the 10,000 test images"
-        if num_test_images == 10_000
-        else f"{num_test_images:,} of the test images"
-    )
-    measured = [row["test_accuracy"] is not None for row in rows]
-    seen = "after every epoch" if all(measured) else f"{sum(measured)} time(s)"
+    folder = display_path(records.metrics.run.path)
+    lines = []
+    if summary.get("val_accuracy") is not None:
+        lines.append(
+            f"Validation accuracy: {summary['val_accuracy']:.2f} % on {summary['val_images']:,} "
+            f"{'held-out' if isinstance(data, MNISTDataModule) else 'validation'} images"
+        )
+    if summary["test_accuracy"] is not None:
+        count = summary["test_images"]
+        images = f"{count:,} test images"
+        if isinstance(data, MNISTDataModule):
+            images = f"the {images}" if count == 10_000 else f"{count:,} of the test images"
+        evaluated = [row["test_accuracy"] is not None for row in records.metrics.rows]
+        times = sum(evaluated)
+        seen = "after every epoch" if times == len(evaluated) > 1 else f"{times} times"
+        if times == 1:
+            seen = "once, at the end"
+        lines.append(
+            f"Test accuracy: {summary['test_accuracy']:.2f} % after the last epoch, "
+            f"on {images} (looked at {seen}; nothing was selected on them)"
+        )
     seconds, speed = summary["training_seconds"], summary["images_per_second"]
-    folder = display_path(run.path)
-    lines = [
-        f"Test accuracy: {summary['test_accuracy']:.2f} % after the last epoch, "
-        f"on {images} (looked at {seen}; nothing was selected on them)",
+    return [
+        *lines,
         f"Time: {seconds:.1f} s in training, {speed:,.0f} images/s",
         f"Run folder: {folder}",
         f"Curves: tensorboard --logdir {folder.parent}",
     ]
-    if data.val_size:
-        accuracy = f"{summary['val_accuracy']:.2f} %"
-        lines.insert(0, f"Validation accuracy: {accuracy} on {data.val_size:,} held-out images")
-    return lines
 
 
 def draw(
-    classifier: LitClassifier, data: MNISTDataModule, recorder: Recorder
+    module: LitClassifier, data: pl.LightningDataModule, records: Records
 ) -> dict[Path, Figure]:
-    """The three pictures of a run folder, from all test images."""
-    run, mnist = recorder.run, data.mnist
-    labels = mnist.test_labels.cpu()
-    log_probs = predict(classifier.network, mnist.test_images)
-    counts = multiclass_confusion_matrix(log_probs, labels, num_classes=10)
-    return {
-        run.curves: curves(recorder.rows, recorder.eval_split),
-        run.predictions: plots.predictions(mnist.test_images.cpu(), labels, log_probs),
-        run.confusion: plots.confusion_matrix(counts),
+    """The pictures of a run folder: the curves; for MNIST, also what became of the test images."""
+    metrics = records.metrics
+    figures = {
+        metrics.run.curves: curves(metrics.rows, module.eval_split, records.learning_rates.rates)
     }
+    count = metrics.num_images.get("test", 0)
+    if isinstance(data, MNISTDataModule) and count:
+        # The images of the test accuracy: all of them, unless trainer.limit_… says otherwise.
+        images, labels = data.mnist.test_images[:count], data.mnist.test_labels[:count].cpu()
+        log_probs = predict(module.network, images)
+        counts = multiclass_confusion_matrix(log_probs, labels, num_classes=10)
+        figures[metrics.run.predictions] = plots.predictions(images.cpu(), labels, log_probs)
+        figures[metrics.run.confusion] = plots.confusion_matrix(counts)
+    return figures
 
 
-def flatten(settings: dict[str, Any]) -> dict[str, bool | int | float | str]:
+def flatten(settings: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
     """What distinguishes one recipe from another, by short names: `max_lr`, `optimizer`, `seed`.
 
     TensorBoard shows the first five in the order of the alphabet, which long names would waste.
@@ -160,10 +197,13 @@ def flatten(settings: dict[str, Any]) -> dict[str, bool | int | float | str]:
             for key, usual in TRAINER_HPARAMS.items():
                 if (chosen := value.get(key, usual)) != usual:
                     flat[key] = chosen
-        elif isinstance(value, dict):
-            if "_partial_" in value:
-                flat[name] = value["_target_"].rpartition(".")[2]
+        elif isinstance(value, Mapping):
+            if name in RECORDERS:
+                continue
+            target = value.get("_target_", "")
+            if target and target not in USUAL_CLASSES:
+                flat[name] = target.rpartition(".")[2]
             flat = flatten(value) | flat
-        elif not name.startswith("_") and name not in HPARAM_EXCLUDES:
+        elif value is not None and not name.startswith("_") and name not in HPARAM_EXCLUDES:
             flat[name] = value if isinstance(value, bool | int | float) else str(value)
     return flat

@@ -1,9 +1,8 @@
-"""What a person sees in the terminal: the network, the progress, the table at the end."""
+"""What the terminal shows before and after training: the network, and the metrics of all epochs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
 from rich import get_console, reconfigure
 from rich.console import Console
 from rich.table import Table
@@ -11,68 +10,83 @@ from torch import Tensor, nn
 
 from tiny_mnist.models.tiny_cnn import parameter_count
 from tiny_mnist.runs.folder import Row
+from tiny_mnist.training.checks import IMAGE_SHAPE, run_on_zeros
+
+MERGED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU)
+"""Layers that stand in the row of the one before them."""
 
 CONSOLE: dict[str, Any] = {"highlight": False}  # numbers are not coloured
 
 
-def network_table(network: nn.Module) -> Table:
-    """Each layer of a TinyCNN with its output (height×width×channels) and parameters."""
+def network_table(network: nn.Module, image_shape: tuple[int, ...] = IMAGE_SHAPE) -> Table:
+    """Each layer of a network with its output (height×width×channels) and parameters."""
     table = Table(box=None, pad_edge=False, title_justify="left")
     table.add_column("Block")
     table.add_column("Layers")
     table.add_column("Output", justify="right")
     table.add_column("Parameters", justify="right")
-    for row in network_rows(network):
+    for row in network_rows(network, image_shape):
         table.add_row(*row)
     table.add_row("", "", "total", f"{parameter_count(network):,}", style="bold")
     return table
 
 
-def network_rows(network: nn.Module) -> list[tuple[str, str, str, str]]:
-    """(block, layers, output shape, parameters), with the lines of the original's architecture."""
-    rows = [("input", "grey image", "28×28×1", "")]
-    features = torch.zeros(1, 1, 28, 28, device=next(network.parameters()).device)
-    was_training = network.training
-    network.eval()
-    with torch.no_grad():
-        for name, block in network.named_children():
-            label = name
-            for layer in block.modules():
-                if any(layer.children()):
-                    continue
-                features = layer(features)
-                match layer:
-                    case nn.Conv2d():
-                        size = "×".join(map(str, layer.kernel_size))
-                        text = f"Conv2d({layer.in_channels}→{layer.out_channels}, {size})"
-                        text += " → BatchNorm → ReLU"
-                    case nn.MaxPool2d():
-                        text = f"MaxPool2d({layer.kernel_size}×{layer.kernel_size})"
-                    case nn.Linear():
-                        text = f"Linear({layer.in_features}→{layer.out_features})"
-                    case nn.LogSoftmax():
-                        text = "LogSoftmax"
-                    case nn.BatchNorm2d():
-                        block_, text, shape, count = rows[-1]
-                        rows[-1] = (block_, text, shape, f"{count} + {parameter_count(layer)}")
-                        continue
-                    case _:  # ReLU and Flatten stand in the lines of their neighbours
-                        continue
-                own = parameter_count(layer)
-                rows.append((label, text, shape_text(features), f"{own:,}" if own else ""))
-                label = ""
-    network.train(was_training)
-    return rows
+def network_rows(
+    network: nn.Module, image_shape: tuple[int, ...] = IMAGE_SHAPE
+) -> list[tuple[str, str, str, str]]:
+    """(block, layers, output shape, parameters), with the lines of the original's architecture.
+
+    A network that does not take images of that shape has one row with its name.
+    """
+    rows = [("input", "image", shape_text((1, *image_shape)), "")]
+    blocks = {layer: name for name, block in network.named_children() for layer in block.modules()}
+
+    def add(layer: nn.Module, inputs: Any, output: Any) -> None:
+        own, block = parameter_count(layer), blocks.get(layer, "")
+        label = "" if any(row[0] == block for row in rows) else block
+        if isinstance(layer, MERGED) and len(rows) > 1:
+            first, text, shape, count = rows[-1]
+            count = f"{count} + {own:,}" if own else count
+            rows[-1] = (first, f"{text} → {type(layer).__name__.rstrip('123d')}", shape, count)
+        elif not isinstance(layer, nn.Flatten):
+            shape = shape_text(output.shape) if isinstance(output, Tensor) else ""
+            rows.append((label, layer_text(layer), shape, f"{own:,}" if own else ""))
+
+    leaves = [layer for layer in network.modules() if not any(layer.children())]
+    handles = [layer.register_forward_hook(add) for layer in leaves]
+    complete = run_on_zeros(network, image_shape)
+    for handle in handles:
+        handle.remove()
+    return rows if complete else [("", type(network).__name__, "", "")]
 
 
-def shape_text(features: Tensor) -> str:
-    """Height×width×channels of the output for one image, as the original writes it."""
-    channels, *sides = features.shape[1:]
+def layer_text(layer: nn.Module) -> str:
+    """A layer by its name and sizes."""
+    match layer:
+        case nn.Conv2d():
+            size = "×".join(map(str, layer.kernel_size))
+            return f"Conv2d({layer.in_channels}→{layer.out_channels}, {size})"
+        case nn.MaxPool2d():
+            return f"MaxPool2d({layer.kernel_size}×{layer.kernel_size})"
+        case nn.Linear():
+            return f"Linear({layer.in_features}→{layer.out_features})"
+        case _:
+            return type(layer).__name__
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Height×width×channels of one image of a batch, as the original writes it."""
+    channels, *sides = shape[1:] or (1,)
     return "×".join(map(str, (*sides, channels)))
 
 
 def summary_table(rows: Iterable[Row], split: str) -> str:
-    """The original's closing table; `split` names the images that each epoch was evaluated on."""
+    """The original's closing table.
+
+    Args:
+        rows: the metrics of all epochs.
+        split: what each epoch was evaluated on.
+    """
     name = split.capitalize()
     header = (
         f" Epoch  Train_Loss  {name + '_Loss':>9}  Train_Accuracy  {name + '_Accuracy':>13}"
@@ -98,9 +112,9 @@ def summary_table(rows: Iterable[Row], split: str) -> str:
 
 
 def make_console() -> Console:
-    """The one console of the program, or a plain stream of at least 100 columns when piped.
+    """Rich's global console, at least 100 columns wide when piped.
 
-    Lightning's bar draws on Rich's global console: only what is printed there stays above it.
+    Lightning's progress bar draws on it, and only what is printed there stays above the bar.
     """
     reconfigure(**CONSOLE)
     console = get_console()

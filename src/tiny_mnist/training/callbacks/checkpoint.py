@@ -1,32 +1,34 @@
 """Save checkpoints at the end of epochs, within them, and on interruption."""
 
 import signal
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Checkpoint
 
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.recovery import event_file_sizes
 from tiny_mnist.system.signals import DeferredInterrupt, Interrupted
+from tiny_mnist.training.callbacks.epoch_end import EpochEndCallback
+from tiny_mnist.training.environment import environment
 
 
-class StepCheckpoint(Checkpoint):
+class StepCheckpoint(EpochEndCallback):
     """Saves at the end of every epoch, every so many steps within it, and when told to stop.
 
     Args:
-        path: the checkpoint.
+        run: the run folder.
         every: steps between two checkpoints within an epoch; None for none.
-        signals: those that tell to stop; held back until the state can be saved.
+        signals: those that tell to stop; deferred until the state can be saved.
     """
 
-    def __init__(self, path: Path, every: int | None, signals: DeferredInterrupt) -> None:
-        self.path, self.every, self.signals = path, every, signals
-        self.steps = 0
-        self.begun = False
+    def __init__(self, run: RunFolder, every: int | None, signals: DeferredInterrupt) -> None:
+        self.run, self.every, self.signals = run, every, signals
+        self.last_step = 0
+        self.started = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Hold signals back: from here on, they are answered between steps."""
-        self.steps, self.begun = trainer.global_step, True
+        """Defer signals: from here on, they are answered between steps."""
+        self.last_step, self.started = trainer.global_step, True
         self.signals.hold()
 
     def on_train_batch_end(
@@ -37,32 +39,46 @@ class StepCheckpoint(Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Save within an epoch, after a whole step; after the last, its end is near."""
-        if trainer.global_step == self.steps or trainer.is_last_batch:
+        """Save within an epoch, after a whole step; its last step is left to the epoch's end."""
+        step = trainer.global_step
+        if step == self.last_step or trainer.is_last_batch:
             return
-        self.steps = trainer.global_step
+        self.last_step = step
         stop = self.stop_requested(trainer)
-        if stop or (self.every and self.steps % self.every == 0):
+        if stop or (self.every and step % self.every == 0):
             self.save(trainer, stop)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the epoch."""
-        self.steps = trainer.global_step
+        self.last_step = trainer.global_step
         self.save(trainer, self.stop_requested(trainer))
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add what an exact resumption needs: the environment, and the length of the curves.
+
+        A resumed run truncates the TensorBoard files to that length.
+        """
+        checkpoint["environment"] = environment()
+        if trainer.is_global_zero:
+            for logger in trainer.loggers:
+                logger.save()
+            checkpoint["curves"] = event_file_sizes(self.run)
+
     def stop_requested(self, trainer: pl.Trainer) -> bool:
-        """Whether any of the processes was: all must stop at the same step."""
+        """Whether any of the processes was told to stop: all must stop at the same step."""
         told = self.signals.received is not None
         return bool(trainer.strategy.reduce_boolean_decision(told, all=False))
 
     def save(self, trainer: pl.Trainer, stop: bool) -> None:
         """Write the checkpoint, then stop if that is asked."""
-        trainer.save_checkpoint(self.path, weights_only=False)
+        trainer.save_checkpoint(self.run.last_checkpoint, weights_only=False)
         if stop:
             raise Interrupted(self.signals.received or signal.SIGTERM)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """All is saved: nothing is to be held back any more."""
+        """Answer signals at once again: everything is saved."""
         self.signals.release()
         if self.signals.received is not None:
             raise Interrupted(self.signals.received)
@@ -70,7 +86,7 @@ class StepCheckpoint(Checkpoint):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Nothing more will be saved."""
+        """Answer signals at once again: nothing more will be saved."""
         self.signals.release()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -78,5 +94,5 @@ class StepCheckpoint(Checkpoint):
         self.signals.listen()
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The same."""
+        """Take the signals back from Lightning, as for the validation."""
         self.signals.listen()

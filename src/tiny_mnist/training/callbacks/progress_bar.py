@@ -14,7 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tiny_mnist.training.lit_module import LitClassifier, LossAndAccuracy, Split
+from tiny_mnist.training.lit_module import LitClassifier, Split
+from tiny_mnist.training.metrics import LossAndAccuracy
 from tiny_mnist.training.tables import CONSOLE
 
 REFRESH_HZ = 4
@@ -22,17 +23,16 @@ METRICS_EVERY = 25  # steps between two readings of the running metrics: each wa
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's Rich bar with running loss and accuracy, read now and then."""
+    """Lightning's Rich bar with running loss and accuracy, read every `METRICS_EVERY` steps."""
 
-    def __init__(self, eval_split: Split) -> None:
+    def __init__(self) -> None:
         theme = RichProgressBarTheme(metrics_format=".4f")
         super().__init__(REFRESH_HZ, leave=False, theme=theme, console_kwargs=CONSOLE)
-        self.eval_split = eval_split
 
     def _init_progress(self, trainer: pl.Trainer) -> None:
         super()._init_progress(trainer)
         if self.progress is not None:
-            self.progress.live.transient = True  # what is over is told by the line of its epoch
+            self.progress.live.transient = True  # the line of the epoch takes its place
 
     def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
         """Narrow enough, with the metrics, for a terminal of 80 columns."""
@@ -45,12 +45,13 @@ class ProgressBar(RichProgressBar):
 
     @property
     def validation_description(self) -> str:
-        """Name the images that are looked at."""
-        return f"Evaluating ({self.eval_split})"
+        """Name the images that are evaluated."""
+        assert isinstance(self.trainer.lightning_module, LitClassifier)
+        return f"Evaluating ({self.trainer.lightning_module.eval_split})"
 
     @property
     def test_description(self) -> str:
-        """Name the images that are looked at."""
+        """Name the images that are evaluated."""
         return "Evaluating (test)"
 
     def _get_train_description(self, current_epoch: int) -> str:
@@ -64,7 +65,7 @@ class ProgressBar(RichProgressBar):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Move the bar every few steps only: it costs as much as the optimizer."""
+        """Move the bar every few steps only: moving it takes as long as the optimizer."""
         if batch_idx % METRICS_EVERY == 0 or trainer.is_last_batch:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
@@ -78,20 +79,21 @@ class ProgressBar(RichProgressBar):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
     ) -> None:
-        """Show loss and accuracy of the epoch's evaluation, too, which Lightning's bar does not."""
+        """Show loss and accuracy of the epoch's evaluation, which Lightning's bar does not."""
         super().on_validation_batch_end(trainer, pl_module, *args, **kwargs)
-        self.describe(pl_module, self.eval_split, self.val_progress_bar_id)
+        assert isinstance(pl_module, LitClassifier)
+        self.describe(pl_module, pl_module.eval_split, self.val_progress_bar_id)
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
     ) -> None:
         """Show loss and accuracy of the final evaluation."""
         super().on_test_batch_end(trainer, pl_module, *args, **kwargs)
+        assert isinstance(pl_module, LitClassifier)
         self.describe(pl_module, "test", self.test_progress_bar_id)
 
-    def describe(self, pl_module: pl.LightningModule, split: Split, task: TaskID | None) -> None:
+    def describe(self, pl_module: LitClassifier, split: Split, task: TaskID | None) -> None:
         """Put the running metrics of a split into the description of its bar."""
-        assert isinstance(pl_module, LitClassifier)
         if self.progress is not None and task is not None:
             metrics = running(pl_module.split_metrics(split))
             text = " ".join(

@@ -1,0 +1,53 @@
+"""What the bits of a run depend on beside its configuration: threads and package versions."""
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
+
+
+def environment() -> dict[str, Any]:
+    """Threads of PyTorch in this process, and the versions of Python and of `PACKAGES`."""
+    return {
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "packages": {package: version(package) for package in PACKAGES},
+    }
+
+
+def match_environment(saved: Mapping[str, Any]) -> list[str]:
+    """Train with as many threads as a checkpoint was written with, unless the user chose a number.
+
+    Args:
+        saved: the `environment` of a checkpoint; nothing is compared with what it lacks.
+
+    Returns:
+        A line for each difference, and what follows from it.
+    """
+    lines = []
+    now = environment()
+    threads = saved.get("threads", now["threads"])
+    if isinstance(threads, int) and 0 < threads != now["threads"]:
+        if "OMP_NUM_THREADS" in os.environ:
+            lines.append(
+                f"The run was begun with {threads} and goes on with {now['threads']} threads, as "
+                "OMP_NUM_THREADS says: its weights will differ in rounding"
+            )
+        else:
+            torch.set_num_threads(threads)
+            lines.append(f"Using {threads} threads, as when the run was begun")
+    before = {"python": saved.get("python"), **dict(saved.get("packages") or {})}
+    after = {"python": now["python"], **now["packages"]}
+    changed = [
+        f"{name} {before[name]} → {after[name]}"
+        for name in after
+        if before.get(name) not in (None, after[name])
+    ]
+    if changed:
+        lines.append(f"The run was begun with other versions: {', '.join(changed)}")
+    return lines
