@@ -19,7 +19,6 @@ from optuna.distributions import (  # noqa: E402
     FloatDistribution,
     IntDistribution,
 )
-
 from tiny_mnist.sweeps.search import Options, Search, read_options, space  # noqa: E402
 
 JOB = (
