@@ -36,7 +36,7 @@ def contestants(run: Path, folder: Path) -> dict[str, Answer]:
     import torch
 
     from tiny_mnist.data import download
-    from tiny_mnist.evaluation.metrics import predict
+    from tiny_mnist.evaluation.predict import predict
     from tiny_mnist.export.export import FORMATS, export
     from tiny_mnist.export.onnx_format import INPUT
     from tiny_mnist.runs import load_network

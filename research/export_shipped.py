@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tiny_mnist.data import download
 from tiny_mnist.errors import UserError
-from tiny_mnist.evaluation.metrics import predict
+from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.export import c, html, onnx_format
 from tiny_mnist.export.export import FORMATS, Comparison, export
 from tiny_mnist.export.safetensors_format import load_tiny_cnn

@@ -1,4 +1,4 @@
-"""The ladder of docs/results.md: what each ingredient gave on held-out training images.
+"""The tables of trials in docs/results.md: what each ingredient gave on held-out training images.
 
 python -m research.trials [--against sgd-mild]
 
@@ -16,9 +16,14 @@ from benchmarks.contestant import PROJECT
 
 from research.results import markdown
 
-TRIALS = PROJECT / "docs" / "trials.jsonl"
+TRIALS = PROJECT / "research" / "trials.jsonl"
 Trial = dict[str, Any]
 Pair = tuple[Trial, Trial]
+
+
+def read_trials() -> list[Trial]:
+    """All trials of the file."""
+    return [json.loads(line) for line in TRIALS.read_text().splitlines()]
 
 
 def pair_of(trial: Trial) -> tuple[int, ...]:
@@ -66,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--against", default="base", help="the recipe to compare with")
     options = parser.parse_args()
-    trials = [json.loads(line) for line in TRIALS.read_text().splitlines()]
+    trials = read_trials()
     references = {pair_of(trial): trial for trial in trials if trial["name"] == options.against}
     for held_out in sorted({trial["held_out"] for trial in trials}):
         pairs: dict[str, list[Pair]] = {}

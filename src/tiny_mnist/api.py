@@ -103,13 +103,13 @@ class DigitReader:
         from tiny_mnist.training.lit_module import LitClassifier
 
         if self.run is None:
-            from tiny_mnist.export.export import load_safetensors
+            from tiny_mnist.export.safetensors_format import load_tiny_cnn
 
-            network = load_safetensors(pretrained.WEIGHTS)
+            network = load_tiny_cnn(pretrained.WEIGHTS)
         else:
-            from tiny_mnist.runs.folder import RunFolder
+            from tiny_mnist.runs.network import load_network
 
-            network = RunFolder(self.run).load_network()
+            network = load_network(self.run)
         schedule = partial(OneCycleLR, max_lr=0.75)
         return LitClassifier(network, partial(Adagrad, lr=0.1), schedule).eval()
 

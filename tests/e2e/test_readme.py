@@ -1,5 +1,6 @@
 """Every command in the README runs."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -27,7 +28,9 @@ TRAIN = [
     for line in LINES
     if line[:2] == ["python", "train.py"] and not line[2].startswith("resume=")
 ]
-"""Resuming is shown in reliability/."""
+"""Training commands; tests/reliability/ covers those that resume."""
+FILES = dict(re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", README, re.DOTALL))
+"""Files that the README asks the reader to write, by path."""
 SHORT = [
     "trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1",
     "trainer.limit_test_batches=1",
@@ -38,7 +41,9 @@ def test_the_two_lines_come_first_and_ci_runs_the_second() -> None:
     assert LINES[:2] == SETUP
     second = "pip install -e '.[dev]' && pytest"
     assert second in README
-    assert f"{second} || exit 1" in (PROJECT / ".ci" / "run").read_text().splitlines()
+    ci = (PROJECT / ".ci" / "run").read_text().splitlines()
+    assert f"{second} || exit 1" in ci
+    assert "pytest -m slow" in ci
 
 
 def test_no_command_is_of_an_unknown_kind() -> None:
@@ -49,9 +54,15 @@ def test_no_command_is_of_an_unknown_kind() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", TRAIN, ids=" ".join)
 def test_training_commands_run(command: Command, tmp_path: Path, arguments: list[str]) -> None:
+    for name, content in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
     bad = "optim.max_lr=-1" in arguments
     short = [] if bad or "debug=batch" in arguments else SHORT
-    done = command(*arguments, *short)
+    if "hydra/sweeper=optuna" in arguments:
+        arguments = [part for part in arguments if "n_trials" not in part]
+        short = [*SHORT, "hydra.sweeper.n_trials=2"]
+    done = command(*arguments, *short, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
     assert done.returncode == (1 if bad else 0), done.stderr
     shown = [line for line in README.splitlines() if line.startswith("error:")] if bad else []
     assert done.stderr.splitlines() == shown
@@ -76,3 +87,22 @@ def test_tensorboard_takes_the_readmes_option() -> None:
         [sys.executable, "-m", "tensorboard.main", "--helpfull"], capture_output=True, check=True
     )
     assert b"--logdir" in done.stdout
+
+
+def test_every_path_in_the_readme_exists() -> None:
+    (tree,) = re.findall(r"```\n(train\.py .*?)```", README, re.DOTALL)
+    below = ""
+    for line in tree.splitlines():
+        name = line.split()[0]
+        below = below if line.startswith(" ") else name
+        path = PROJECT / (f"{below}{name}" if line.startswith(" ") else name)
+        assert path.exists(), path
+    for name in re.findall(r"`((?:src|configs|docs)/[\w/.]+)`|\]\((docs/[^)]+)\)", README):
+        assert (PROJECT / "".join(name)).exists(), name
+
+
+def test_every_extra_is_in_the_readmes_table() -> None:
+    settings = (PROJECT / "pyproject.toml").read_text()
+    section = settings.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    extras = re.findall(r"^(\w+) = \[", section, re.MULTILINE)
+    assert sorted(extras) == sorted(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)), extras

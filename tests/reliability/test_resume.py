@@ -2,18 +2,20 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig, OmegaConf
 
 from support.outcomes import outcome
-from support.program import RUN, Command
+from support.program import RUN, run_program
 from tiny_mnist.errors import UserError
 from tiny_mnist.runs.folder import RunFolder, latest_unfinished_run
 
 
-def begun(path: Path, age: int, finished: bool = False) -> RunFolder:
-    """A folder as a run leaves it, begun some seconds ago."""
+def start_run(path: Path, age: int, finished: bool = False) -> RunFolder:
+    """Create a run folder that was begun some seconds ago."""
     run = RunFolder(path)
     run.configuration.parent.mkdir(parents=True)
     run.configuration.write_text("seed: 0")
@@ -27,10 +29,10 @@ def begun(path: Path, age: int, finished: bool = False) -> RunFolder:
 def test_latest_is_the_newest_that_is_neither_finished_nor_running(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no unfinished run below"):
         latest_unfinished_run(tmp_path)
-    begun(tmp_path / "a", 40)
-    wanted = begun(tmp_path / "sweeps" / "b" / "0", 30)
-    running = begun(tmp_path / "c", 20)
-    begun(tmp_path / "d", 10, finished=True)
+    start_run(tmp_path / "a", 40)
+    wanted = start_run(tmp_path / "sweeps" / "b" / "0", 30)
+    running = start_run(tmp_path / "c", 20)
+    start_run(tmp_path / "d", 10, finished=True)
     with running.open():
         assert latest_unfinished_run(tmp_path).path == wanted.path
     assert latest_unfinished_run(tmp_path).path == running.path
@@ -42,19 +44,17 @@ def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
         pass
 
 
-def test_a_second_run_does_not_touch_the_folder_of_a_first(
-    command: Command, tmp_path: Path
-) -> None:
+def test_a_second_run_does_not_touch_the_folder_of_a_first(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     with run.open():
-        done = command("debug=batch", "hydra.run.dir=run")
-    assert done.returncode == 1
+        done = run_program("debug=batch", "hydra.run.dir=run", folder=tmp_path)
+    assert done.status == 1
     assert done.stderr == "error: another process is training in run\n"
     assert [path.name for path in run.path.rglob("*") if path.is_file()] == [".lock"]
 
 
 def test_only_a_start_that_came_to_nothing_is_removed(tmp_path: Path) -> None:
-    run = begun(tmp_path / "run", 0)
+    run = start_run(tmp_path / "run", 0)
     with run.open():
         run.remove_untrained()
         assert run.configuration.exists(), "it belongs to another process"
@@ -71,51 +71,59 @@ def test_only_a_start_that_came_to_nothing_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("folder", "message"),
     [
-        (["resume=nowhere"], "no run to resume: there is no nowhere/.hydra/config.yaml"),
-        (["resume=latest"], "no unfinished run below"),
-        ([f"resume={__file__}"], f"resume={__file__} is a file"),
-        (["resume=run", "optim.max_lr=1"], "optim.max_lr=1: a resumed run takes no setting but"),
-        (["resume=run", "trainer=gpu"], "trainer=gpu: a resumed run takes no setting but"),
-        (["-m", "resume=run"], "-m: a resumed run takes no setting but"),
-        (["resume=run", "trainer.max_epochs"], "trainer.max_epochs: a resumed run takes"),
-        (["resume=run", "resume=other"], "resume= takes the folder of one run"),
-        (["resume="], "resume= takes the folder of one run"),
+        ("nowhere", "no run to resume: there is no nowhere/.hydra/config.yaml"),
+        ("latest", "no unfinished run below"),
+        (__file__, f"resume={__file__} is a file"),
     ],
 )
-def test_what_cannot_be_resumed_gets_one_line(
-    command: Command, tmp_path: Path, arguments: list[str], message: str
+def test_resuming_what_is_no_run_ends_in_one_line_and_creates_nothing(
+    tmp_path: Path, folder: str, message: str
 ) -> None:
-    done = command(*arguments)
-    assert done.returncode == 1
+    done = run_program(f"resume={folder}", folder=tmp_path)
+    assert done.status == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: {message}")
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("setting", ["optim.max_lr=1", "trainer=gpu", "data.batch_size=32"])
+def test_a_setting_that_a_resumed_run_must_keep_is_refused_in_one_line(
+    compose: Callable[..., DictConfig], tmp_path: Path, setting: str
+) -> None:
+    run = start_run(tmp_path / "run", 0)
+    OmegaConf.save(compose(*RUN), run.configuration)
+    saved = run.configuration.read_bytes()
+    done = run_program("resume=run", setting, folder=tmp_path)
+    assert done.status == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {setting}: a resumed run takes no setting but")
+    assert run.configuration.read_bytes() == saved
+
+
 @pytest.mark.slow
-def test_a_finished_run_says_so_and_can_be_prolonged(command: Command, tmp_path: Path) -> None:
+def test_a_finished_run_says_so_and_can_be_prolonged(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    assert command(*RUN, "hydra.run.dir=run").returncode == 0
+    assert run_program(*RUN, "hydra.run.dir=run", folder=tmp_path).status == 0
     first = outcome(run)
 
-    done = command("resume=run")
-    assert (done.returncode, done.stderr) == (0, "")
+    done = run_program("resume=run", folder=tmp_path)
+    assert (done.status, done.stderr) == (0, "")
     assert done.stdout.startswith("run is finished: test accuracy ")
     assert outcome(run) == first, "nothing was touched"
 
-    done = command("resume=run", "trainer.max_epochs=2")
+    done = run_program("resume=run", "trainer.max_epochs=2", folder=tmp_path)
     assert done.stderr.startswith("error: trainer.max_epochs=2: the run was begun for 3 epochs")
 
     for wish in ("trainer.accelerator=tpu", "data.root=run/metrics.csv"):
-        done = command("resume=run", "trainer.max_epochs=5", wish)
-        assert done.returncode == 1
+        done = run_program("resume=run", "trainer.max_epochs=5", wish, folder=tmp_path)
+        assert done.status == 1
         assert outcome(run) == first, "a refused wish has changed nothing"
-    assert command("resume=run").stdout.startswith("run is finished")
+    assert run_program("resume=run", folder=tmp_path).stdout.startswith("run is finished")
 
-    done = command("resume=run", "trainer.max_epochs=5")
-    assert (done.returncode, done.stderr) == (0, "")
+    done = run_program("resume=run", "trainer.max_epochs=5", folder=tmp_path)
+    assert (done.status, done.stderr) == (0, "")
     cycle, *_ = done.stdout.splitlines()
     assert cycle == "The learning rate's cycle ends as planned; epochs 4 to 5 keep its final rate"
     rows = run.read_metrics()
@@ -125,9 +133,9 @@ def test_a_finished_run_says_so_and_can_be_prolonged(command: Command, tmp_path:
     assert len(rates) == 5 * 16
     assert set(rates[47:]) == {rates[47]}, "the last rate of the cycle"
     assert json.loads(run.summary.read_text())["epochs"] == 5
-    assert command("resume=run").stdout.startswith("run is finished")
+    assert run_program("resume=run", folder=tmp_path).stdout.startswith("run is finished")
 
     prolonged = outcome(run)
     run.summary.write_text("{")
-    assert command("resume=run").returncode == 0
+    assert run_program("resume=run", folder=tmp_path).status == 0
     assert outcome(run) == prolonged, "a damaged summary is written again"

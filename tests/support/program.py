@@ -73,7 +73,8 @@ class Program:
         folder: its working directory.
         fault: what goes wrong in it.
         mirror: the only source of MNIST, a folder with the four files as mirrors have them.
-        output: the folder of its standard output and error, and of the marker of the fault.
+        output: the folder of its standard output and error, and of the marker of the fault;
+            None: beside the working directory.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Program:
         mirror: Path | None = None,
         output: Path | None = None,
     ) -> None:
-        self.output = output or folder / ".output"
+        self.output = output or folder.with_name(f"{folder.name}.output")
         self.output.mkdir(parents=True, exist_ok=True)
         (self.output / "struck").unlink(missing_ok=True)
         self.process: BaseProcess = CONTEXT.Process(

@@ -27,7 +27,7 @@ from tiny_mnist.sweeps import job
 from tiny_mnist.sweeps.grid_sweeper import GridSweeper, failures
 from tiny_mnist.sweeps.plan import MULTIRUN, Plan
 from tiny_mnist.sweeps.progress import planned
-from tiny_mnist.system.signals import Children
+from tiny_mnist.system.signals import ChildProcesses
 
 JOB = (*SMALL, "trainer.limit_test_batches=1", "data.val_size=500")
 
@@ -287,7 +287,7 @@ def test_what_a_launcher_dies_of_is_told_in_one_line() -> None:
 
 
 def test_a_signal_comes_to_a_process_that_was_just_being_started() -> None:
-    with Children() as children:
+    with ChildProcesses() as children:
         os.kill(os.getpid(), signal.SIGTERM)
         process = children.start([sys.executable, "-c", "import time; time.sleep(600)"])
         assert process.wait(WAIT) == -signal.SIGTERM

@@ -1,13 +1,19 @@
-"""Files are whole or absent."""
+"""Files are complete or absent."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.atomic_files import (
+    UNFINISHED,
+    atomic_write,
+    check_can_write,
+    remove_unfinished,
+)
 
 
-def test_a_failed_write_leaves_the_previous_file_and_no_other(tmp_path: Path) -> None:
+def test_failed_write_leaves_the_old_file_and_no_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with atomic_write(path) as file:
         file.write(b"first")
@@ -17,7 +23,7 @@ def test_a_failed_write_leaves_the_previous_file_and_no_other(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_unfinished_file_is_not_seen_under_its_name(tmp_path: Path) -> None:
+def test_file_does_not_exist_before_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with atomic_write(path) as file:
         file.write(b"content")
@@ -26,7 +32,7 @@ def test_an_unfinished_file_is_not_seen_under_its_name(tmp_path: Path) -> None:
     assert path.read_bytes() == b"content"
 
 
-def test_the_file_before_is_kept_if_wanted(tmp_path: Path) -> None:
+def test_previous_file_is_kept_on_request(tmp_path: Path) -> None:
     path, previous = tmp_path / "file", tmp_path / "previous"
     for content in (b"first", b"second"):
         with atomic_write(path, previous) as file:
@@ -34,8 +40,30 @@ def test_the_file_before_is_kept_if_wanted(tmp_path: Path) -> None:
     assert (path.read_bytes(), previous.read_bytes()) == (b"second", b"first")
 
 
-def test_a_folder_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
+def test_missing_folder_is_an_error_and_not_created(tmp_path: Path) -> None:
     path = tmp_path / "gone" / "file"
     with pytest.raises(FileNotFoundError, match="gone/file"), atomic_write(path):
         pass
     assert not path.parent.exists()
+
+
+def test_temporary_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    with suppress(OSError), atomic_write(tmp_path / "below" / "file"):
+        (unfinished,) = (tmp_path / "below").iterdir()
+        left = unfinished.with_name(f"{unfinished.name}2{UNFINISHED}")
+        left.touch()
+    (tmp_path / "other").touch()
+    remove_unfinished(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*")} == {"below", "file", "other"}
+
+
+def test_check_can_write_creates_the_folder_and_leaves_no_file(tmp_path: Path) -> None:
+    check_can_write(tmp_path / "new" / "file")
+    assert [path.name for path in tmp_path.rglob("*")] == ["new"]
+
+
+def test_check_can_write_names_a_path_that_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as error:
+        check_can_write(tmp_path)
+    assert error.value.filename == str(tmp_path)

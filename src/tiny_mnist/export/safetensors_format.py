@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tiny_mnist.data.download import Mnist
 from tiny_mnist.data.transforms import MEAN, STD
-from tiny_mnist.evaluation.metrics import predict
+from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.export.format import ExportedFile, Tolerance
 from tiny_mnist.models.tiny_cnn import TinyCNN
 

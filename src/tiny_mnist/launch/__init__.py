@@ -26,6 +26,7 @@ from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps import job
 from tiny_mnist.system.memory import tune_malloc
 from tiny_mnist.system.processes import is_rank_zero
+from tiny_mnist.system.threads import configure_openmp
 
 __all__ = ["run", "run_job"]
 
@@ -36,6 +37,7 @@ def run(main: Callable[[], None]) -> None:
     `HYDRA_FULL_ERROR=1` gives the traceback instead, as everywhere in Hydra. An interrupted program
     ends with status 128 plus the number of the signal.
     """
+    configure_openmp()
     tune_malloc()
     # What the user said; processes that Lightning starts inherit it.
     os.environ.setdefault(TRACEBACK, os.environ.get("HYDRA_FULL_ERROR", "0"))

@@ -22,7 +22,7 @@ from tiny_mnist.config.trust import check_trusted
 from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
 from tiny_mnist.system.atomic_files import atomic_write
-from tiny_mnist.system.signals import PREEMPT_SIGNAL, Children, Interrupted
+from tiny_mnist.system.signals import PREEMPT_SIGNAL, ChildProcesses, Interrupted
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +188,7 @@ def run_apart(folder: Path, trust: bool) -> float:
     command = [sys.executable, str(Path(sys.argv[0]).resolve()), resume_override(folder)]
     if trust:
         command.append("trust=true")
-    with Children() as children:
+    with ChildProcesses() as children:
         process = children.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         _, errors = process.communicate()
     if children.received:

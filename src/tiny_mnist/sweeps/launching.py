@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tiny_mnist.sweeps.plan import is_sequential
 from tiny_mnist.sweeps.progress import SweepProgress
-from tiny_mnist.system.signals import SIGNALS, DeferredInterrupt, Interrupted
+from tiny_mnist.system.signals import DeferredInterrupt, Interrupted, handled_signals
 
 
 def make_launcher(
@@ -76,7 +76,7 @@ class ForwardedSignals:
         self.received: int | None = None
 
     def __enter__(self) -> "ForwardedSignals":
-        self.before = {number: signal.signal(number, self.forward) for number in SIGNALS}
+        self.before = {number: signal.signal(number, self.forward) for number in handled_signals()}
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, at: object) -> None:

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, whatever happens while they are written."""
+"""Atomic file writing: a file is complete or absent, also after a crash."""
 
 import errno
 import os
@@ -8,23 +8,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-UNFINISHED = ".part"  # ends the name of a file that is being written
+UNFINISHED = ".part"  # suffix of a file that is being written
 
 
 @contextmanager
 def atomic_write(path: Path, previous: Path | None = None) -> Iterator[IO[bytes]]:
-    """Open a file for writing under a temporary name; flush it and move it into place at the end.
+    """Open a temporary file for writing; flush it to the disk and rename it to `path` at the end.
 
-    Until then the previous file of that name stays as it was, also when writing fails.
+    When writing fails, an existing file at `path` stays unchanged.
 
     Args:
-        path: the file; its folder must exist, for a run whose folder was removed must not go on.
-        previous: where the file that was there is moved when the new one is whole.
+        path: the file. Its folder must exist: a run whose folder was removed must not continue.
+        previous: new name of the existing file, which is kept when the new one is complete.
 
     Raises:
-        OSError: the disk is full, or the folder cannot be written; names `path`.
+        OSError: the disk is full or the folder is not writable. The error names `path`.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
+    temporary = temporary_path(path)
     try:
         with temporary.open("wb") as file:
             yield file
@@ -35,24 +35,26 @@ def atomic_write(path: Path, previous: Path | None = None) -> Iterator[IO[bytes]
         temporary.replace(path)
         flush_folder(path.parent)
     except OSError as error:
-        error.filename = str(path)  # a full disk gives none, and the temporary one says nothing
+        error.filename = str(path)  # it names the temporary file, or none if the disk is full
         raise
     finally:
-        with suppress(OSError):  # the folder may be gone
+        with suppress(OSError):  # the folder may have been removed
             temporary.unlink(missing_ok=True)
 
 
 def check_can_write(path: Path) -> None:
-    """See that a file can be written, before work is spent on what goes into it.
+    """Check that a file can be written, before time is spent on its content.
+
+    The folder of the file is created.
 
     Raises:
-        OSError: it cannot; names `path`. Its folder is created.
+        OSError: the file cannot be written. The error names `path`.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
+        temporary = temporary_path(path)
         temporary.touch()
         temporary.unlink()
     except OSError as error:
@@ -60,11 +62,22 @@ def check_can_write(path: Path) -> None:
         raise
 
 
+def temporary_path(path: Path) -> Path:
+    """A new hidden name beside `path` for a file that is being written."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
+
+
 def flush_folder(folder: Path) -> None:
-    """Bring the names in a folder onto the disk, where the system can do that."""
+    """Write the names in a folder to the disk, on systems that support it."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files of a killed process from a folder and the folders below it."""
+    for path in folder.rglob(f".*{UNFINISHED}"):
+        path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Keeps freed memory within the process, where the next training step finds it again."""
+"""Settings of the memory allocator."""
 
 import ctypes
 
@@ -8,14 +8,14 @@ M_MMAP_THRESHOLD = -3
 
 
 def tune_malloc() -> None:
-    """Tell glibc not to hand freed activations back to the kernel after every step.
+    """Let glibc keep freed memory for the next training step instead of returning it to the kernel.
 
-    By default each of them is mapped and unmapped anew, and a third of a step goes into page
-    faults. Where there is no glibc, nothing happens.
+    By default glibc maps each large tensor anew and unmaps it when it is freed, which costs page
+    faults in every step. Without glibc, this function does nothing.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return
-    mallopt(M_MMAP_THRESHOLD, 32 << 20)  # bytes; the largest value that glibc takes
+    mallopt(M_MMAP_THRESHOLD, 32 << 20)  # bytes; the largest value that glibc accepts
     mallopt(M_TRIM_THRESHOLD, 1 << 30)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: answered at once, or at the next point where nothing is lost."""
+"""Requests to stop (Ctrl-C, SIGTERM, SIGHUP): immediate, or deferred to the next safe point."""
 
 import signal
 import subprocess
@@ -6,40 +6,48 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-PREEMPT_SIGNAL: int | None = getattr(signal, "SIGUSR2", None)  # not on Windows
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+PREEMPT_SIGNAL: int | None = getattr(signal, "SIGUSR2", None)  # does not exist on Windows
 
 
 class Interrupted(BaseException):
-    """Someone asked the program to stop. Not an Exception: no one but the outermost may catch it.
+    """A signal asked the program to stop.
+
+    Not an `Exception`, so that only the outermost handler catches it.
 
     Args:
-        number: of the signal.
+        number: the signal.
     """
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
-        self.status = 128 + number  # what a shell makes of a process that a signal ended
+        self.status = 128 + number  # the exit status that shells report for this signal
 
 
 class DeferredInterrupt:
-    """While entered, SIGINT and SIGTERM raise `Interrupted`: at once, or held back until asked.
+    """Context manager that turns SIGINT, SIGTERM and SIGHUP into `Interrupted`.
 
-    The second signal is not held back. SIGUSR2 is taken, too, from one who listens to it: submitit
-    does, to whom Slurm says so that a job has to leave.
+    The exception is raised immediately. Between `hold` and `release`, the first signal is only
+    recorded in `received`, and the caller raises at the next safe point; a second signal still
+    raises immediately.
+
+    SIGUSR2 is handled in the same way if a handler for it is installed: submitit installs one,
+    because Slurm announces with it that a job will be preempted. A signal that the process ignores,
+    such as SIGHUP under nohup, stays ignored.
     """
 
     def __init__(self) -> None:
         self.held = False
         self.received: int | None = None
-        listens = PREEMPT_SIGNAL is not None and callable(signal.getsignal(PREEMPT_SIGNAL))
-        self.numbers = (
-            (*SIGNALS, PREEMPT_SIGNAL) if PREEMPT_SIGNAL is not None and listens else SIGNALS
-        )
+        """The last signal."""
+        preempt = PREEMPT_SIGNAL is not None and callable(signal.getsignal(PREEMPT_SIGNAL))
+        self.numbers = (*handled_signals(), *([PREEMPT_SIGNAL] if preempt else []))
 
     def __enter__(self) -> "DeferredInterrupt":
-        self.before = {number: signal.getsignal(number) for number in self.numbers}
+        self.previous = {number: signal.getsignal(number) for number in self.numbers}
         self.listen()
         return self
 
@@ -47,67 +55,88 @@ class DeferredInterrupt:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         if threading.current_thread() is threading.main_thread():
-            for number, handler in self.before.items():
-                signal.signal(number, handler)
+            restore(self.previous)
 
     def listen(self) -> None:
-        """Take the signals, also from a library that has taken them in the meantime."""
+        """Install the handlers, again if a library has replaced them in the meantime."""
         if threading.current_thread() is threading.main_thread():
             for number in self.numbers:
-                signal.signal(number, self.answer)
+                signal.signal(number, self.handle)
 
-    def answer(self, number: int, frame: FrameType | None) -> None:
-        """Handle one signal."""
-        first, self.received = self.received is None, number
-        if not (self.held and first):
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Record a signal; raise `Interrupted` unless it is the first one and held back."""
+        is_first, self.received = self.received is None, number
+        if not (self.held and is_first):
             raise Interrupted(number)
 
     def hold(self) -> None:
-        """From now on only note the first signal, which is looked at between steps."""
+        """Only record the first signal from now on."""
         self.listen()
         self.held = True
 
     def release(self) -> None:
-        """From now on interrupt at once."""
+        """Raise immediately from now on."""
         self.held = False
 
 
-class Children:
-    """Processes that are started while this is entered; SIGINT and SIGTERM go on to them."""
+class ChildProcesses:
+    """Context manager that starts child processes and forwards stop signals to all of them."""
 
     def __init__(self) -> None:
         self.received: list[int] = []
         """The signals so far."""
         self.processes: list[subprocess.Popen[str]] = []
-        self.told: list[subprocess.Popen[str]] = []
+        self.notified: list[subprocess.Popen[str]] = []
 
     def start(self, command: list[str], **options: Any) -> "subprocess.Popen[str]":
-        """Start one, in a session of its own: Ctrl-C comes to it once, from here."""
+        """Start a child in its own session, so that the terminal's signals reach it only from here.
+
+        Args:
+            command: the program and its arguments.
+            options: further arguments of `subprocess.Popen`.
+        """
         process = subprocess.Popen(command, start_new_session=True, text=True, **options)
         self.processes.append(process)
-        if self.received and process not in self.told:  # the signal came while it was being started
+        # A signal may have arrived before the child was in the list.
+        if self.received and process not in self.notified:
             process.send_signal(self.received[0])
         return process
 
-    def __enter__(self) -> "Children":
-        self.before = {number: signal.signal(number, self.answer) for number in SIGNALS}
+    def __enter__(self) -> "ChildProcesses":
+        self.previous = {
+            number: signal.signal(number, self.forward) for number in handled_signals()
+        }
         return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        at: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+        restore(self.previous)
 
-    def answer(self, number: int, frame: FrameType | None) -> None:
-        """Pass one signal on."""
+    def forward(self, number: int, frame: FrameType | None) -> None:
+        """Send a signal on to all children."""
         self.received.append(number)
         for process in self.processes:
-            self.told.append(process)
+            self.notified.append(process)
             process.send_signal(number)
+
+
+def handled_signals() -> tuple[int, ...]:
+    """The stop signals, without SIGHUP where it is ignored, as under nohup."""
+    return tuple(
+        number
+        for number in STOP_SIGNALS
+        if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) != signal.SIG_IGN
+    )
+
+
+def restore(handlers: dict[int, Any]) -> None:
+    """Install former handlers; None stands for one that was not installed from Python."""
+    for number, handler in handlers.items():
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -1,0 +1,55 @@
+"""An installation without extras: training and evaluation work, the rest says what to install."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.program import PROJECT, TRAIN
+from tiny_mnist.runs.folder import RunFolder
+
+EXTRAS = "cv2,onnxruntime,onnx,safetensors,gradio,optuna,sklearn"
+
+
+def run_without_extras(
+    folder: Path, mnist_root: Path, *program: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in a folder as if no extra were installed."""
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "tests/support/without_modules.py"), EXTRAS, *program],
+        cwd=folder, env={**os.environ, "MNIST_ROOT": str(mnist_root)},
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def test_training_needs_no_extra(tmp_path: Path, mnist_root: Path) -> None:
+    done = run_without_extras(tmp_path, mnist_root, str(TRAIN), "debug=batch", "hydra.run.dir=run")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "program"),
+    [
+        ("predict", ("tiny_mnist.cli:app", "predict", "photo.png")),
+        ("export", ("tiny_mnist.cli:app", "export", "RUN")),
+        ("demo", ("tiny_mnist.cli:app", "demo")),
+        ("sweep", (str(TRAIN), "-m", "hydra/sweeper=optuna", "optim.max_lr=interval(0.1,1)")),
+    ],
+)
+def test_a_missing_extra_is_named_in_one_line(
+    tmp_path: Path, mnist_root: Path, small_run: RunFolder, extra: str, program: tuple[str, ...]
+) -> None:
+    from PIL import Image
+
+    Image.new("L", (28, 28), 255).save(tmp_path / "photo.png")
+    program = tuple(str(small_run.path) if part == "RUN" else part for part in program)
+    done = run_without_extras(tmp_path, mnist_root, *program)
+    assert done.returncode == 1, done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert re.search(rf"pip install .*\[{extra}\]", line), line
+    assert {path.name for path in tmp_path.iterdir()} == {"photo.png"}
