@@ -60,7 +60,7 @@ RootOption = Annotated[
 ]
 
 
-def print_version(wanted: bool) -> None:
+def print_version(wanted: bool | None) -> None:
     """Print the version and end the program, if wanted."""
     if wanted:
         typer.echo(f"tiny-mnist {version('tiny-mnist')}")
@@ -70,11 +70,11 @@ def print_version(wanted: bool) -> None:
 @app.callback()
 def main(
     show_version: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--version", callback=print_version, is_eager=True, help="Show the version and exit."
         ),
-    ] = False,
+    ] = None,
 ) -> None:
     """Evaluate, export, compare and use the networks that `python train.py` trained."""
 
