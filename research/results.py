@@ -10,7 +10,6 @@ import argparse
 import json
 from collections import Counter
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -27,7 +26,7 @@ from tiny_mnist.evaluation.metrics import evaluate, score
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.evaluation.report import EvaluationFiles
 from tiny_mnist.runs import RunFolder, load_network, provenance
-from tiny_mnist.sweeps.ranking import find_runs
+from tiny_mnist.sweeps.grouping import find_runs
 from tiny_mnist.system.memory import tune_malloc
 
 IMAGES = PROJECT / "docs" / "images"
@@ -209,8 +208,8 @@ def accuracy_picture(recipes: list[Recipe]) -> Figure:
     (left, right), (low, high) = COURSEWORK
     axes.fill_between((left, right), low, high, color="0.88")
     axes.text(
-        sqrt(left * right), (low + high) / 2, "course\nprojects,\none run\neach",
-        color="0.35", fontsize=8, ha="center", va="center",
+        0.97 * left, (low + high) / 2, "course\nprojects,\none run\neach",
+        color="0.35", fontsize=8, ha="right", va="center",
     )  # fmt: skip
     for other in PUBLISHED:
         axes.errorbar(other.parameters, other.accuracy, other.deviation, fmt="D", color="0.35")
@@ -221,19 +220,18 @@ def accuracy_picture(recipes: list[Recipe]) -> Figure:
             ha="right" if last else "left",
         )  # fmt: skip
     for place, recipe in enumerate(recipes):
-        # Beside one another: they all have the same number of parameters.
-        x = recipe.summary_mean("parameters") * 1.09 ** (place + 1)
+        x = recipe.summary_mean("parameters")
         values, colour = recipe.accuracies, f"C{place}"
         axes.scatter([x] * len(values), values, s=14, color=colour, alpha=0.45, linewidths=0)
         axes.errorbar(
-            x, mean(values), stdev(values) if len(values) > 1 else None, fmt="o", capsize=4,
-            color=colour, ms=8,
+            x, mean(values), stdev(values) if len(values) > 1 else None, fmt="o",
+            capsize=4 + 3 * place, color=colour, ms=8, mfc="none",
             label=f"{recipe.name}: {spread(values)} % over {len(values)} seeds, "
             f"{recipe.summary_mean('epochs'):.0f} epochs",
         )  # fmt: skip
     axes.set(
         xscale="log", xlabel="parameters", ylabel="test accuracy after the last epoch (%)",
-        xlim=(5e3, 2e6),
+        xlim=(4e3, 2e6),
     )  # fmt: skip
     axes.margins(y=0.12)
     axes.grid(alpha=0.3)

@@ -4,9 +4,9 @@
     python -m research.run_trials sgd-mild base --seeds 0 1 2          pairs on 20,000 images
     python -m research.run_trials sgd-mild --set optim.max_lr=0.3 --as sgd-rate-0.3
 
-Each trial is a run of `train.py`. Trials that are in the file are skipped, and runs that were killed
-are resumed. Equal seeds hold out the same images and begin with the same weights, so that trials of
-two recipes with one seed make a pair: `python -m research.trials` compares them.
+Each trial is a run of `train.py`. Trials that are in the file are skipped, and killed runs are
+resumed. Equal seeds hold out the same images and begin with the same weights, so that trials of two
+recipes with one seed make a pair: `python -m research.trials` compares them.
 """
 
 import argparse
