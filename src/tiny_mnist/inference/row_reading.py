@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Float32, Int, Int32, UInt8
 from numpy import ndarray
 
 from tiny_mnist.inference import pretrained
@@ -125,7 +125,9 @@ def read_row(labels: Labels, row: Row, number: int) -> tuple[list[FoundDigit], f
     return digits[::-1], best[-1][0]
 
 
-def deslant(labels: Labels, row: Row) -> tuple[Labels, Row, Int[ndarray, " height"]]:
+def deslant(
+    labels: Labels, row: Row
+) -> tuple[Int32[ndarray, "height newwidth"], Row, Int[ndarray, " height"]]:
     """The ink of a row of several digits with upright strokes.
 
     Returns:

@@ -78,9 +78,11 @@ def is_frame(part: Component, parts: list[Component]) -> bool:
 
 
 def frame_mask(mask: Mask) -> Mask:
-    """The ink of frames, such as the boxes of a form."""
-    labels, parts = label_components(mask, np.zeros_like(mask))
-    frames = [part.label for part in parts if is_frame(part, parts)]
+    """The ink of frames, such as the boxes of a form; squared paper is cut off and is none."""
+    rim = np.ones_like(mask)
+    rim[1:-1, 1:-1] = False
+    labels, parts = label_components(mask, rim)
+    frames = [part.label for part in parts if not part.on_rim and is_frame(part, parts)]
     return np.isin(labels, frames)
 
 
