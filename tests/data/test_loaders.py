@@ -1,4 +1,4 @@
-"""Order and motions of the images depend on (seed, epoch) alone, and no image is left out."""
+"""Order and augmentation depend on (seed, epoch) alone, and no image is left out."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from tiny_mnist.data.loaders import Batch, EvaluationLoader, Shard, TrainingLoader
 from tiny_mnist.data.transforms import Augmentation
-from tiny_mnist.training.lit_module import LossAndAccuracy
+from tiny_mnist.training.metrics import LossAndAccuracy
 
 ALL = 1000
 IMAGES = torch.randint(256, (ALL, 28, 28), generator=torch.Generator().manual_seed(0)).byte()
@@ -57,13 +57,13 @@ def equal(one: Batch, other: Batch) -> bool:
     return all(a.equal(b) for a, b in pairs)
 
 
-def picked(batch: Batch, places: Tensor) -> Batch:
+def select(batch: Batch, indices: Tensor) -> Batch:
     assert batch.params is not None
-    return Batch(batch.images[places], batch.labels[places], batch.params.of(places))
+    return Batch(batch.images[indices], batch.labels[indices], batch.params.select(indices))
 
 
 def in_order_of_number(batch: Batch) -> Batch:
-    return picked(batch, batch.labels.argsort())
+    return select(batch, batch.labels.argsort())
 
 
 @pytest.mark.parametrize("batch_size", [7, 128, ALL, 2 * ALL])
@@ -83,7 +83,7 @@ def test_images_keep_their_labels() -> None:
 
 
 @pytest.mark.parametrize("other", [(0, 1), (1, 0)], ids=["epoch", "seed"])
-def test_another_seed_or_epoch_gives_another_order_and_other_motions(
+def test_another_seed_or_epoch_gives_another_order_and_augmentation(
     other: tuple[int, int],
 ) -> None:
     first = epoch(training_loader(seed=0), 0)
@@ -96,11 +96,11 @@ def test_another_seed_or_epoch_gives_another_order_and_other_motions(
 
 
 @pytest.mark.parametrize("batch_size", [2, 100, ALL])
-def test_batch_size_changes_nothing(batch_size: int) -> None:
+def test_order_and_augmentation_do_not_depend_on_the_batch_size(batch_size: int) -> None:
     assert equal(epoch(training_loader(batch_size), 3), epoch(training_loader(), 3))
 
 
-def test_epochs_before_and_hidden_generators_change_nothing() -> None:
+def test_epoch_does_not_depend_on_previous_epochs_or_global_generator() -> None:
     torch.manual_seed(0)
     fresh = epoch(training_loader(), 2)
     used = training_loader()
@@ -110,15 +110,15 @@ def test_epochs_before_and_hidden_generators_change_nothing() -> None:
     assert equal(epoch(used, 2), fresh)
 
 
-def test_held_out_images_change_nothing_for_the_others() -> None:
+def test_augmentation_of_an_image_does_not_depend_on_held_out_images() -> None:
     everything = epoch(training_loader())
     (kept,) = torch.isin(everything.labels, EVERY_THIRD).nonzero(as_tuple=True)
-    assert equal(epoch(training_loader(indices=EVERY_THIRD)), picked(everything, kept))
+    assert equal(epoch(training_loader(indices=EVERY_THIRD)), select(everything, kept))
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
-@pytest.mark.parametrize("augmentation", [Augmentation(), WARPING], ids=["moved", "warped"])
-def test_processes_together_work_on_the_batches_of_one(
+@pytest.mark.parametrize("augmentation", [Augmentation(), WARPING], ids=["nearest", "bicubic"])
+def test_shards_together_equal_the_batches_of_one_process(
     world_size: int, augmentation: Augmentation
 ) -> None:
     shares = [
@@ -131,12 +131,12 @@ def test_processes_together_work_on_the_batches_of_one(
         assert equal(in_order_of_number(joined(parts)), in_order_of_number(global_batch_size))
 
 
-def test_without_rotation_and_translation_nothing_is_moved() -> None:
+def test_without_augmentation_there_are_no_parameters() -> None:
     loader = training_loader(augmentation=Augmentation(rotation=0, translation=0))
     assert all(batch.params is None for batch in loader)
 
 
-def test_evaluation_gives_all_images_in_order_and_unmoved() -> None:
+def test_evaluation_yields_all_images_in_order_without_augmentation() -> None:
     loader = EvaluationLoader(IMAGES, NUMBERS, batch_size=300)
     images, labels, params, _ = zip(*loader, strict=True)
     assert [len(part) for part in labels] == [300, 300, 300, 100]
@@ -146,7 +146,7 @@ def test_evaluation_gives_all_images_in_order_and_unmoved() -> None:
     assert set(params) == {None}
 
 
-def test_processes_evaluate_each_image_once() -> None:
+def test_shards_evaluate_each_image_once() -> None:
     shares = [
         EvaluationLoader(IMAGES, NUMBERS, batch_size=300, shard=Shard(r, 3)) for r in range(3)
     ]
@@ -166,12 +166,12 @@ def test_loss_is_finite_when_a_batch_has_fewer_images_than_processes() -> None:
     assert metrics.compute()["loss"] == pytest.approx(math.log(10))
 
 
-def test_an_epoch_goes_on_where_it_was_left_and_the_next_is_whole() -> None:
+def test_restored_loader_finishes_the_epoch_and_the_next_is_complete() -> None:
     loader = training_loader()
     wanted = list(loader)
-    left = iter(loader)
+    iterator = iter(loader)
     for _ in range(3):
-        next(left)
+        next(iterator)
     other = training_loader()
     other.load_state_dict(loader.state_dict())
     assert equal(joined(list(other)), joined(wanted[3:]))

@@ -1,4 +1,4 @@
-"""The batched augmentation does to each image what torchvision's transforms would do."""
+"""The batched augmentation equals torchvision's transforms of single images."""
 
 import math
 
@@ -31,7 +31,7 @@ def images(mnist: Mnist) -> Tensor:
 
 
 def one_by_one(images: Tensor, degrees: Tensor, shifts: Tensor) -> Tensor:
-    """The same motions as two transforms of torchvision for each image."""
+    """The same rotations and shifts as two transforms of torchvision for each image."""
     nearest = {"interpolation": InterpolationMode.NEAREST, "fill": [0.0]}
     still = {"angle": 0.0, "scale": 1.0, "shear": [0.0]}
     rotated = [
@@ -50,15 +50,15 @@ def all_shifts(largest: int) -> Tensor:
     return torch.cartesian_prod(steps, steps)
 
 
-def test_move_equals_rotate_then_translate_of_torchvision(images: Tensor) -> None:
+def test_rotate_and_shift_equals_two_transforms_of_torchvision(images: Tensor) -> None:
     params = sample_rotate_shift(IMAGES, 15, 2, make_generator(0, 0))
     expected = one_by_one(images, params.angles.rad2deg(), params.shifts)
     different = (rotate_and_shift(images, params) != expected).float().mean().item()
     assert different <= 0.001  # a coordinate half-way between two pixels may be rounded either way
 
 
-def test_whole_frame_is_moved_as_by_torchvision() -> None:
-    # The border of real images is black; noise shows what becomes of every pixel.
+def test_rotate_and_shift_equals_torchvision_on_noise_up_to_the_border() -> None:
+    # The border of real images is black; noise also tests the pixels at the border.
     noise = torch.randint(256, (IMAGES, 28, 28), generator=make_generator(0, 0)).byte()
     params = sample_rotate_shift(IMAGES, 180, 27, make_generator(0, 1))
     expected = one_by_one(noise, params.angles.rad2deg(), params.shifts)
@@ -73,13 +73,13 @@ def test_shift_without_rotation_is_exact(images: Tensor) -> None:
     )
 
 
-def test_identity_motion_changes_nothing(images: Tensor) -> None:
+def test_zero_rotation_and_shift_is_the_identity(images: Tensor) -> None:
     still = RotateShiftParams(torch.zeros(IMAGES), torch.zeros(IMAGES, 2, dtype=torch.long))
     assert rotate_and_shift(images, still).equal(images)
 
 
 @pytest.mark.parametrize("degrees", [-5, 5])
-def test_what_is_rotated_out_of_the_frame_does_not_come_back_by_the_shift(degrees: float) -> None:
+def test_pixel_rotated_out_of_the_image_stays_black_after_the_shift(degrees: float) -> None:
     shifts = all_shifts(2)
     images = torch.zeros(len(shifts), 28, 28, dtype=torch.uint8)
     images[:, [0, 0, -1, -1], [0, -1, 0, -1]] = 255  # the corners leave the frame by half a pixel
@@ -105,7 +105,7 @@ def test_largest_shifts_are_half_as_frequent_and_axes_independent() -> None:
     assert torch.allclose(frequency, axis.outer(axis), rtol=0, atol=0.003)
 
 
-def test_motions_depend_on_seed_and_epoch_alone() -> None:
+def test_parameters_depend_on_seed_and_epoch_alone() -> None:
     first = sample_rotate_shift(100, 15, 2, make_generator(3, 7))
     torch.manual_seed(1)
     torch.rand(5)
@@ -114,7 +114,7 @@ def test_motions_depend_on_seed_and_epoch_alone() -> None:
     assert first.shifts.equal(second.shifts)
 
 
-def test_neighbouring_seeds_and_epochs_share_nothing() -> None:
+def test_parameters_of_neighbouring_seeds_and_epochs_are_uncorrelated() -> None:
     near = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0)]
     params = [sample_rotate_shift(10_000, 15, 2, make_generator(*pair)) for pair in near]
     columns = torch.stack(
@@ -138,14 +138,14 @@ def params(count: int, linear: Tensor | None = None, offset: Tensor | None = Non
     return WarpParams(maps, torch.zeros(count, 2, 7, 7))
 
 
-def test_identity_warp_changes_nothing(images: Tensor) -> None:
+def test_identity_warp_returns_the_images(images: Tensor) -> None:
     assert warp(images, params(IMAGES)).equal(images)
 
 
-def test_warp_by_whole_pixels_is_the_shift(images: Tensor) -> None:
+def test_warp_by_whole_pixels_equals_a_shift(images: Tensor) -> None:
     shifts = all_shifts(2)
     some, still = images[: len(shifts)], torch.zeros(len(shifts))
-    # A warp says where a pixel comes from, a motion where it goes.
+    # A warp maps output to input coordinates, a shift input to output coordinates.
     warped = warp(some, params(len(shifts), offset=-shifts.float()))
     assert warped.equal(rotate_and_shift(some, RotateShiftParams(still, shifts)))
 
@@ -155,7 +155,7 @@ def test_a_quarter_turn_is_exact(images: Tensor) -> None:
     assert warp(images, params(IMAGES, turn)).equal(images.rot90(dims=(1, 2)))
 
 
-def test_equal_displacements_are_a_shift(images: Tensor) -> None:
+def test_equal_displacements_equal_a_shift(images: Tensor) -> None:
     still = params(IMAGES)
     everywhere = still.displacements + torch.tensor([-1.0, 2.0]).view(2, 1, 1)
     difference = warp(images, WarpParams(still.maps, everywhere)).int() - warp(
@@ -164,9 +164,9 @@ def test_equal_displacements_are_a_shift(images: Tensor) -> None:
     assert difference.abs().max() <= 1  # grey levels: rounding
 
 
-def test_warps_stay_within_what_was_asked() -> None:
-    most = Augmentation(10, 1, 0.1, 8, 0.4, "bicubic")
-    maps, displacements = sample_warp(100_000, most, make_generator(0, 0))
+def test_warp_parameters_stay_in_their_ranges() -> None:
+    ranges = Augmentation(10, 1, 0.1, 8, 0.4, "bicubic")
+    maps, displacements = sample_warp(100_000, ranges, make_generator(0, 0))
     assert maps[:, :, 2].abs().max() <= 1
     areas = torch.linalg.det(maps[:, :, :2]).log()
     assert areas.abs().max() <= 0.2 + 1e-6
@@ -175,7 +175,7 @@ def test_warps_stay_within_what_was_asked() -> None:
     assert displacements.std().item() == pytest.approx(0.4, rel=0.01)
 
 
-def test_warps_of_nothing_are_the_identity(images: Tensor) -> None:
+def test_warp_with_all_ranges_zero_is_the_identity(images: Tensor) -> None:
     none = Augmentation(0, 0, 0, 0, 0, "bicubic")
-    assert none.draw(IMAGES, make_generator(0, 0)) is None
+    assert none.sample(IMAGES, make_generator(0, 0)) is None
     assert warp(images, sample_warp(IMAGES, none, make_generator(0, 0))).equal(images)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,10 +16,13 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from support.strokes import STROKES, draw
 from tiny_mnist.cli import app
 from tiny_mnist.demo.app import feature_maps, load_shipped_network, render_result
+from tiny_mnist.demo.request_guard import check_request
 
 pytest.importorskip("gradio", reason="the demo needs Gradio")
 
@@ -40,23 +44,6 @@ from tiny_mnist.cli import app
 app(["demo"])
 """
 """The command, telling whom it asks."""
-
-turn = np.linspace(0, 1, 40)
-STROKES = {
-    0: [np.column_stack([0.5 + 0.2 * np.sin(6.5 * turn), 0.5 - 0.32 * np.cos(6.5 * turn)])],
-    1: [np.column_stack([0.52 - 0.04 * turn, 0.18 + 0.64 * turn])],
-    3: [
-        np.column_stack(
-            [
-                np.r_[0.48 - 0.17 * np.cos(3.6 * turn + 0.5), 0.48 + 0.2 * np.sin(3.7 * turn)],
-                np.r_[0.34 - 0.16 * np.sin(3.6 * turn + 0.1), 0.66 - 0.18 * np.cos(3.7 * turn)],
-            ]
-        )
-    ],
-    4: [np.array([[0.4, 0.2], [0.3, 0.55], [0.7, 0.55]]), np.array([[0.6, 0.35], [0.57, 0.85]])],
-    7: [np.array([[0.3, 0.22], [0.68, 0.22], [0.45, 0.8]])],
-}
-"""How a hand draws some digits, as parts of the sheet from its top left corner."""
 
 
 def test_shows_what_each_block_makes_of_the_digit() -> None:
@@ -117,12 +104,18 @@ def test_without_gradio_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) 
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the page, served by the real command behind a proxy that is not there."""
     log = tmp_path_factory.mktemp("demo") / "stderr"
+    temporary = tmp_path_factory.mktemp("temporary")
     with (
         log.open("w") as errors,
         subprocess.Popen(
             [sys.executable, "-c", CONNECTIONS],
             stdout=subprocess.PIPE, stderr=errors, text=True,
-            env={**os.environ, "HTTP_PROXY": "http://127.0.0.1:9", "PYTHONUNBUFFERED": "1"},
+            env={
+                **os.environ,
+                "HTTP_PROXY": "http://127.0.0.1:9",
+                "PYTHONUNBUFFERED": "1",
+                "TMPDIR": str(temporary),
+            },
         ) as process,
     ):  # fmt: skip
         assert process.stdout is not None
@@ -134,6 +127,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert asked, "Gradio asks itself whether it is there"
     assert [line for line in asked if "127.0.0.1" not in line and "localhost" not in line] == []
     assert "Traceback" not in log.read_text()
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.fixture
@@ -162,21 +156,6 @@ def browser(demo: str) -> Iterator[Any]:
     assert said == []
 
 
-def draw(page: Any, strokes: list[np.ndarray], width: float = 1, left: float = 0) -> None:
-    """Draw with the mouse on a clear sheet, on so wide a part of it from there on."""
-    box = page.locator("canvas").bounding_box()
-    for stroke in strokes:
-        points = [
-            (box["x"] + (left + width * x) * box["width"], box["y"] + y * box["height"])
-            for x, y in stroke
-        ]
-        page.mouse.move(*points[0])
-        page.mouse.down()
-        for point in points[1:]:
-            page.mouse.move(*point, steps=5)
-        page.mouse.up()
-
-
 def expect_digits(page: Any, *digits: int) -> None:
     """Wait until the page says these."""
     from playwright.sync_api import expect
@@ -200,6 +179,93 @@ def clear(page: Any) -> None:
     expect_digits(page)
 
 
+def send(
+    address: str, method: str, path: str, headers: dict[str, str], body: bytes = b""
+) -> tuple[int, str]:
+    """Status and body of the answer to a request with these headers."""
+    parts = urlsplit(address)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    try:
+        return answer.status, answer.read().decode(errors="replace")
+    finally:
+        connection.close()
+
+
+MULTIPART = (
+    b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.txt"\r\n'
+    b"Content-Type: text/plain\r\n\r\nstored\r\n--x--\r\n"
+)
+
+
+@pytest.mark.slow
+def test_server_refuses_other_origins_hosts_and_uploads(demo: str) -> None:
+    own = urlsplit(demo).netloc
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    upload = "/gradio_api/upload"
+    assert send(demo, "GET", "/", {})[0] == 200
+    assert send(demo, "GET", "/", {"Origin": f"http://{own}"})[0] == 200
+    for origin in ("https://example.org", "null", f"https://{own}.example.org"):
+        assert send(demo, "POST", upload, {**kind, "Origin": origin}, MULTIPART)[0] == 403
+        assert send(demo, "GET", "/config", {"Origin": origin})[0] == 403
+    for host in ("example.org", "example.org:7860", "127.0.0.1.example.org"):
+        assert send(demo, "GET", "/config", {"Host": host})[0] == 403
+    assert send(demo, "POST", upload, kind, MULTIPART) == (403, "Files cannot be uploaded.")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/", {"host": "127.0.0.1:7860"}, None),
+        ("GET", "/", {"host": "LOCALHOST"}, None),
+        ("GET", "/", {"host": "[::1]:7860", "origin": "http://[::1]:7860"}, None),
+        ("GET", "/", {"host": "192.0.2.7:80"}, None),
+        ("GET", "/", {}, 403),
+        ("GET", "/", {"host": "[::1"}, 403),
+        ("GET", "/", {"host": "localhost.example.org"}, 403),
+        ("GET", "/", {"host": "localhost:1", "origin": "http://localhost:2"}, 403),
+        ("GET", "/", {"host": "localhost:1", "origin": "http://[bad"}, 403),
+        ("POST", "/a", {"host": "localhost", "content-length": "10"}, None),
+        ("POST", "/a", {"host": "localhost"}, 411),
+        ("POST", "/a", {"host": "localhost", "content-length": "-1"}, 411),
+        ("POST", "/a", {"host": "localhost", "content-length": str(2**30)}, 413),
+        ("POST", "/gradio_api/upload/", {"host": "localhost", "content-length": "1"}, 403),
+    ],
+)
+def test_requests_are_refused_by_their_headers(
+    method: str, path: str, headers: dict[str, str], status: int | None
+) -> None:
+    refusal = check_request(method, path, headers)
+    assert (refusal and refusal[0]) == status
+
+
+def test_network_that_is_no_sequence_is_read_without_feature_maps() -> None:
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = load_shipped_network()
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.network(images)
+
+    assert feature_maps(Wrapped(), np.zeros((28, 28), np.uint8)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 720, 860, 1180])
+def test_page_fits_every_width(browser: Any, width: int) -> None:
+    browser.set_viewport_size({"width": width, "height": 900})
+    draw(browser, STROKES[7])
+    settle(browser)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    for place in (".seen", ".probabilities", ".maps >> nth=0"):
+        box = browser.locator(place).bounding_box()
+        assert box["x"] + box["width"] <= width
+    if SCREENSHOT:
+        browser.screenshot(path=f"{SCREENSHOT}-{width}.png")
+
+
 @pytest.mark.slow
 def test_reads_what_is_drawn_with_the_mouse(browser: Any) -> None:
     for digit, strokes in STROKES.items():
@@ -214,7 +280,7 @@ def test_reads_what_is_drawn_with_the_mouse(browser: Any) -> None:
         maps = [row.locator("img").count() for row in browser.locator(".maps").all()]
         assert maps == [16, 16, 16]
         if SCREENSHOT and digit == 4:
-            browser.screenshot(path=SCREENSHOT)
+            browser.screenshot(path=f"{SCREENSHOT}.png")
         clear(browser)
 
 

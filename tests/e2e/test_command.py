@@ -59,7 +59,7 @@ def test_a_run_prints_the_originals_table_and_nothing_from_libraries(
             "SparseAdam",
         ),
         (["trainer.accelerator=tpu", "hydra.run.dir=run"], "no trainer with accelerator=tpu"),
-        (["data.root=/proc/x", "hydra.run.dir=run"], "the MNIST folder /proc/x cannot be written"),
+        (["data.root=/proc/x", "hydra.run.dir=run"], "the data folder /proc/x does not exist"),
         (
             ["debug=batch", "optim.scheduler.pct_start=1.0", "hydra.run.dir=run"],
             "optim cannot be built",

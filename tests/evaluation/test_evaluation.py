@@ -1,4 +1,4 @@
-"""What `tiny-mnist evaluate` measures and leaves."""
+"""The metrics, corruptions and files of `tiny-mnist evaluate`."""
 
 import json
 import math
@@ -7,21 +7,25 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_calibration_error
 from typer.testing import CliRunner
 
 from support.program import PROJECT
 from tiny_mnist.cli import app
 from tiny_mnist.data.download import Mnist
+from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation import metrics as evaluation
 from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.label_errors import LABEL_ERRORS
-from tiny_mnist.runs import RunFolder, load_network, provenance
+from tiny_mnist.evaluation.report import page
+from tiny_mnist.runs import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -46,27 +50,64 @@ def test_wilson_interval(correct: int, images: int, low: float, high: float) -> 
     assert evaluation.wilson_interval(correct, images) == pytest.approx((low, high), abs=1e-3)
 
 
-def test_the_bins_hold_every_image_and_give_the_calibration_error(
-    answers: tuple[Tensor, Tensor],
-) -> None:
+def test_the_calibration_error_is_that_of_torchmetrics(answers: tuple[Tensor, Tensor]) -> None:
     probs, labels = answers
     bins = evaluation.reliability(probs, labels)
     assert sum(b.images for b in bins) == len(labels)
-    error = sum(
-        b.images / len(labels) * abs(b.confidence - b.accuracy)
-        for b in bins
-        if b.confidence is not None and b.accuracy is not None
-    )
     theirs = multiclass_calibration_error(probs, labels, num_classes=10, n_bins=evaluation.BINS)
-    assert error == pytest.approx(100 * float(theirs), abs=1e-3)
+    assert evaluation.calibration_error(bins) == pytest.approx(100 * float(theirs), abs=1e-3)
 
 
-def test_full_confidence_belongs_to_the_last_bin() -> None:
-    probs = torch.eye(10)
-    assert evaluation.reliability(probs, torch.arange(10))[-1].images == 10
+def test_predictions_of_full_confidence_count_in_the_last_bin_and_in_the_calibration_error() -> (
+    None
+):
+    """Torchmetrics puts a confidence of exactly 1.0 into a bin of its own beyond the last."""
+    sure = torch.eye(10)
+    unsure = torch.full((10, 10), 0.03)
+    unsure[:, 0] = 0.97  # right for one image in ten
+    probs, labels = torch.cat([sure, unsure]), torch.arange(10).repeat(2)
+    bins = evaluation.reliability(probs, labels)
+    assert bins[-1].images == 20
+    confidence, accuracy = (100 + 97) / 2, 100 * 11 / 20
+    assert bins[-1].confidence == pytest.approx(confidence, abs=1e-4)
+    assert bins[-1].accuracy == pytest.approx(accuracy)
+    assert evaluation.calibration_error(bins) == pytest.approx(confidence - accuracy, abs=1e-4)
+    assert evaluation.calibration_error(evaluation.reliability(sure, torch.arange(10))) == 0
 
 
-def test_mistakes_are_all_there_the_most_confident_first(answers: tuple[Tensor, Tensor]) -> None:
+class Constant(nn.Module):
+    """Outputs the same log-probabilities for every image, and counts its calls."""
+
+    def __init__(self, log_probs: Tensor) -> None:
+        super().__init__()
+        self.log_probs, self.calls = nn.Parameter(log_probs), 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Log-probabilities of shape (n, classes)."""
+        self.calls += 1
+        return self.log_probs.expand(len(images), -1)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_outputs_that_are_not_finite_are_refused_before_the_corruptions(bad: float) -> None:
+    network = Constant(torch.tensor([0.0] * 9 + [bad]))
+    images = torch.zeros(20, 28, 28, dtype=torch.uint8)
+    with pytest.raises(UserError, match="the network outputs NaN or infinite values"):
+        evaluation.evaluate(network, images, torch.arange(20) % 10)
+    assert network.calls == 1
+
+
+def test_the_number_of_classes_is_that_of_the_network() -> None:
+    network = Constant(torch.tensor([0.5, 0.2, 0.3]).log())
+    images = torch.zeros(6, 28, 28, dtype=torch.uint8)
+    measured = evaluation.evaluate(network, images, torch.arange(6) % 3)
+    assert measured.confusion == [[2, 0, 0]] * 3
+    assert [row.digit for row in measured.classes] == [0, 1, 2]
+    with pytest.raises(UserError, match="the network has 3 classes, and the labels go up to 5"):
+        evaluation.evaluate(network, images, torch.arange(6))
+
+
+def test_mistakes_are_complete_and_sorted_by_confidence(answers: tuple[Tensor, Tensor]) -> None:
     probs, labels = answers
     found = evaluation.mistakes(probs, labels, {3})
     assert len(found) == int((probs.argmax(dim=1) != labels).sum())
@@ -97,7 +138,7 @@ def centre(images: Tensor) -> Tensor:
     return torch.stack([(weights.sum(dim=d) @ pixel) / total for d in (1, 2)], dim=1)
 
 
-def test_a_shift_is_as_long_as_said(mnist: Mnist) -> None:
+def test_a_shift_has_its_length_in_a_random_direction(mnist: Mnist) -> None:
     dot = torch.zeros(50, 28, 28, dtype=torch.uint8)
     dot[:, 13:15, 13:15] = 255
     moved = centre(corrupt(dot, "shift", 1)) - centre(dot)
@@ -109,7 +150,7 @@ def test_a_shift_is_as_long_as_said(mnist: Mnist) -> None:
 
 @pytest.fixture(scope="module")
 def report(small_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder of an evaluation, and what the command said."""
+    """The folder of an evaluation, and the output of the command."""
     folder = tmp_path_factory.mktemp("evaluation") / "new"
     done = CliRunner().invoke(app, ["evaluate", str(small_run.path), "--out", str(folder)])
     assert done.exit_code == 0, done.output
@@ -119,7 +160,7 @@ def report(small_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tu
 def test_the_numbers_agree_with_the_run_and_each_other(
     report: tuple[Path, str], small_run: RunFolder
 ) -> None:
-    folder, said = report
+    folder, output = report
     record = json.loads((folder / "evaluation.json").read_text())
     summary = json.loads(small_run.summary.read_text())
     accuracy = record["accuracy"]
@@ -134,41 +175,68 @@ def test_the_numbers_agree_with_the_run_and_each_other(
         assert row["recall"] == pytest.approx(100 * right / row["images"], abs=1e-3)
     assert record["accuracy_without_label_errors"]["images"] == 9985
     assert record["provenance"]["weights_sha256"] == summary["weights_sha256"]
-    assert f"{accuracy['percent']:.2f} % of the 10,000 test images read right" in said
+    assert f"{accuracy['percent']:.2f} % of the 10,000 test images read right" in output
 
 
 def test_the_page_is_one_file_with_every_mistake(report: tuple[Path, str]) -> None:
     folder, _ = report
-    page = (folder / "report.html").read_text()
+    html = (folder / "report.html").read_text()
     record = json.loads((folder / "evaluation.json").read_text())
-    assert page.count("<figure>") == len(record["mistakes"])
-    assert set(re.findall(r'(?:src|href)="([^:"]*:)', page)) == {"data:"}
+    assert html.count("<figure>") == len(record["mistakes"])
+    assert set(re.findall(r'(?:src|href)="([^:"]*:)', html)) == {"data:"}
     assert {path.name for path in folder.iterdir()} == {"evaluation.json", "report.html"}
 
 
-def test_a_strangers_words_are_shown_as_words(small_run: RunFolder, tmp_path: Path) -> None:
-    from tiny_mnist.evaluation.report import page
-
+def test_text_from_a_run_folder_is_escaped_in_the_page() -> None:
     images = torch.zeros(20, 28, 28, dtype=torch.uint8)
-    network = load_network(small_run)
-    measured = evaluation.evaluate(network, images, torch.arange(20) % 10)
+    measured = evaluation.evaluate(
+        Constant(torch.full((10,), 0.1).log()), images, torch.arange(20) % 10
+    )
     html = page(measured, images, {"run": "x", "recipe": "<script>alert(1)</script>"})
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The machine's Chromium."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("needs Chromium")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [320, 390, 1200])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_phones_and_follows_the_colour_scheme(
+    browser: Any, tmp_path: Path, width: int, scheme: str
+) -> None:
+    images = torch.zeros(20, 28, 28, dtype=torch.uint8)
+    network = Constant(torch.full((10,), 0.1).log())
+    measured = evaluation.evaluate(network, images, torch.arange(20) % 10)
+    path = tmp_path / "report.html"
+    path.write_text(page(measured, images, {"run": "x" * 80, "weights_sha256": "0" * 64}))
+    tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    tab.goto(path.as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    luminance = "(c => c.match(/\\d+/g).slice(0, 3).reduce((a, b) => +a + +b) / 3)"
+    ground, text = (
+        tab.evaluate(f"{luminance}(getComputedStyle(document.body).{name})")
+        for name in ("backgroundColor", "color")
+    )
+    assert (ground < 60 and text > 200) if scheme == "dark" else (ground > 200 and text < 60)
+    tab.close()
+
+
 def test_a_folder_that_cannot_be_written_gets_one_line(small_run: RunFolder) -> None:
     done = CliRunner().invoke(app, ["evaluate", str(small_run.path), "--out", "/proc/nowhere"])
     assert done.exit_code == 1
-    assert re.fullmatch(r"error: /proc/nowhere/.*: .*\n", done.output)
-
-
-def test_a_summary_of_other_weights_is_not_believed(small_run: RunFolder, tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
-    run.write_summary({"weights_sha256": "0", "commit": "abc", "settings": {}})
-    known = provenance(run, load_network(small_run))
-    assert "commit" not in known
-    assert known["parameters"] == 9594
+    assert re.fullmatch(r"error: .*: /proc/nowhere/.*\n", done.output)
 
 
 @pytest.mark.slow

@@ -48,6 +48,8 @@ def predict_picture(picture: Image.Image) -> ImagePrediction:
 
 def run(*arguments: str, stdin: bytes | None = None) -> tuple[int, str, str]:
     result = CliRunner().invoke(app, ["predict", *arguments], input=stdin)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
     return result.exit_code, result.stdout, result.stderr
 
 

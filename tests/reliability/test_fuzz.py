@@ -19,8 +19,9 @@ from support.program import run_program
 from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.config.schema import validate
 from tiny_mnist.errors import format_error
+from tiny_mnist.training.builders import build_trainer
+from tiny_mnist.training.checks import check_memory
 from tiny_mnist.training.lit_module import LitClassifier
-from tiny_mnist.training.train import build_trainer, check_memory
 
 Compose = Callable[..., DictConfig]
 OPTIONS = (

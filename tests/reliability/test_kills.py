@@ -127,6 +127,7 @@ def continuing(run: RunFolder, begin: list[str]) -> list[str]:
 def test_a_run_killed_in_the_download_resumes_with_the_same_result(
     expected: dict[str, Any], tmp_path: Path, mirror: Path, count: Counter[str]
 ) -> None:
+    (tmp_path / "data").mkdir()
     arguments = [*RUN, "hydra.run.dir=run", "data.root=data"]
     for place in (flush("train-images-idx3-ubyte"), rename_to("t10k-images-idx3-ubyte")):
         done = run_program(*arguments, folder=tmp_path, mirror=mirror, fault=kill_at(place))

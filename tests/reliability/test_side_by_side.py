@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.program import RUN, Program
-from tiny_mnist.data import download
+from tiny_mnist.data import MNIST
 
 pytestmark = pytest.mark.slow
 RUNS = 20
@@ -16,6 +16,7 @@ RUNS = 20
 def test_twenty_runs_at_once_share_an_empty_data_folder(
     tmp_path: Path, mirror: Path, count: Counter[str]
 ) -> None:
+    (tmp_path / "data").mkdir()
     arguments = (*RUN, "data.root=data", "trainer.limit_train_batches=2", "trainer.max_epochs=1")
     started = [
         Program(*arguments, folder=tmp_path, mirror=mirror, output=tmp_path / f"output{n}")
@@ -30,4 +31,4 @@ def test_twenty_runs_at_once_share_an_empty_data_folder(
     count["runs at once in one folder"] += RUNS
     assert len({summary["weights_sha256"] for summary in summaries}) == 1, "one seed"
     left = {path.name for path in (tmp_path / "data").iterdir()} - {".lock"}
-    assert left == {file.name for file in download.FILES}
+    assert left == {file.name for file in MNIST.files}

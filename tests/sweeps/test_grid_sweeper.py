@@ -1,40 +1,35 @@
-"""Many runs from one command, and the table that they end in."""
+"""The grid sweeper: jobs are checked first, none is lost, and a table ends every sweep."""
 
 import csv
 import json
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from support.program import PROJECT, SMALL, WAIT, Command
 from tiny_mnist.errors import UserError, format_error
+from tiny_mnist.launch import resolvers  # noqa: F401 (registers what train.yaml names)
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.sweeps import job as sweep
+from tiny_mnist.sweeps import job
+from tiny_mnist.sweeps.grid_sweeper import GridSweeper, failures
+from tiny_mnist.sweeps.plan import MULTIRUN, Plan
 from tiny_mnist.sweeps.progress import planned
 from tiny_mnist.system.signals import ChildProcesses
 
 JOB = (*SMALL, "trainer.limit_test_batches=1", "data.val_size=500")
-
-
-@pytest.fixture(autouse=True)
-def no_sweep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """None is begun in this process, which is as if it were `python train.py`."""
-    monkeypatch.setattr(sys, "argv", [str(PROJECT / "train.py")])
-    yield
-    sweep.current = None
-
-
-def prepared(*arguments: str) -> list[str]:
-    return sweep.prepare(["-m", *arguments])
 
 
 def weights(folder: Path) -> dict[str, str]:
@@ -43,87 +38,203 @@ def weights(folder: Path) -> dict[str, str]:
     return {path.parent.name: json.loads(path.read_text())["weights_sha256"] for path in found}
 
 
-def test_a_sweep_that_chooses_holds_images_out(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "data.val_size=5000" in prepared("optim.max_lr=0.3,0.75", "seed=0,1")
-    assert "Ranking on 5,000 held-out training images" in capsys.readouterr().out
-    assert not any("data.val_size=" in each for each in prepared("seed=0,1,2"))
-    given = prepared("optim.max_lr=0.3,0.75", "data.val_size=0")
-    assert [each for each in given if each.startswith("data.val_size=")] == ["data.val_size=0"]
-    assert capsys.readouterr().out == ""
+def make_jobs(
+    *arguments: str, hydra: tuple[str, ...] = (), params: dict[str, str] | None = None
+) -> list[list[str]]:
+    """The jobs of a sweep as the sweeper hands them to the launcher."""
+    sweeper, plan = make_plan(*arguments, hydra=hydra, params=params)
+    return [each for batch in sweeper.make_batches(plan) for each in batch]
+
+
+def make_plan(
+    *arguments: str, hydra: tuple[str, ...] = (), params: dict[str, str] | None = None
+) -> tuple[GridSweeper, Plan]:
+    with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration(
+            "train", [*arguments, *hydra, "hydra.job.name=train"], RunMode.MULTIRUN
+        )
+    sweeper = GridSweeper(params=params)
+    sweeper.setup(
+        hydra_context=HydraContext(config_loader=loader, callbacks=Callbacks()),
+        task_function=lambda config: None,
+        config=config,
+    )
+    return sweeper, Plan(config, loader, list(arguments), params or {})
+
+
+def held_out(jobs: list[list[str]]) -> bool:
+    return all("data.val_size=5000" in job for job in jobs)
 
 
 @pytest.mark.parametrize(
     ("overrides", "added"),
     [
+        (["optim.max_lr=0.3,0.75", "seed=0,1"], True),
+        (["seed=0,1,2"], False),
+        (["optim.max_lr=0.3,0.75", "data.val_size=0"], False),
         (["optim.max_lr=0.3,0.75", "++data.val_size=0"], False),
         (["optim.max_lr=0.3,0.75", "experiment=holdout"], False),
         (["optim.max_lr=0.3,0.75", "experiment=original"], True),
         (["experiment=holdout,original"], True),
-        (["optim.max_lr=0.3,0.75", "~optim.optimizer.fused"], True),
+        (["optim.max_lr=0.3,0.3"], False),
     ],
 )
-def test_images_are_held_out_where_the_jobs_do_not_do_so_themselves(
-    overrides: list[str], added: bool
+def test_images_are_held_out_where_jobs_differ_and_do_not_all_hold_some_out(
+    overrides: list[str], added: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ("data.val_size=5000" in prepared(*overrides)) == added
+    assert held_out(make_jobs(*overrides)) == added
+    assert ("Ranking on 5,000 held-out" in capsys.readouterr().out) == added
 
 
-def test_jobs_are_counted_and_folders_named_by_what_is_swept() -> None:
-    given = prepared("trainer=cpu", "optim.max_lr=range(1,4)", "optim=adagrad,adamw", "seed=0")
-    (excluded,) = (each for each in given if "exclude_keys" in each)
-    assert excluded.endswith("=['trainer','seed','data.val_size']")
-    assert sweep.current is not None
-    assert sweep.current.jobs == 6
+def test_a_sweep_in_hydra_sweeper_params_and_one_with_glob_hold_images_out() -> None:
+    jobs = make_jobs("seed=0,1", params={"optim.max_lr": "0.3,0.75"})
+    assert len(jobs) == 4
+    assert held_out(jobs)
+    jobs = make_jobs("optim=glob(*)")
+    assert {each.partition("=")[2] for job in jobs for each in job if "optim=" in each} == {
+        "adagrad", "adamw", "sgd",
+    }  # fmt: skip
+    assert held_out(jobs)
 
 
-def test_no_more_jobs_run_side_by_side_than_there_are_so_that_each_has_its_share_of_cores() -> None:
-    joblib = pytest.importorskip("joblib", reason="the extra sweep")
-    least = f"hydra.launcher.n_jobs={min(2, joblib.cpu_count())}"
-    assert least in prepared("seed=0,1", "hydra/launcher=joblib")
-    said = prepared("seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1")
-    assert [each for each in said if "n_jobs" in each] == ["hydra.launcher.n_jobs=1"]
-    assert not any("n_jobs" in each for each in prepared("seed=0,1"))
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["optim.max_lr=0.3,-1"], "optim.max_lr=-1: optim.max_lr=-1 should be greater than 0"),
+        (["optim.max_lr=interval(0.1,1)"], "search it with hydra/sweeper=optuna"),
+        (["trainer=cpu,ddp", "hydra/launcher=joblib"], "which no launcher does"),
+        (["optim.max_lr=0.3,0.5", "hydra.sweep.subdir=x"], "names the folders of its jobs itself"),
+    ],
+)
+def test_what_cannot_succeed_is_refused_before_a_folder_is_made(
+    overrides: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra sweep")
+    monkeypatch.chdir(tmp_path)
+    own = tuple(each for each in overrides if each.startswith("hydra"))
+    with pytest.raises(UserError) as caught:
+        make_jobs(*(each for each in overrides if each not in own), hydra=own)
+    assert message in str(caught.value)
+    assert [*tmp_path.iterdir()] == []
 
 
-def test_names_of_folders_are_short_and_plain() -> None:
-    assert sweep.job_folder(3, "optim.max_lr=0.5,seed=0") == "3_optim.max_lr=0.5,seed=0"
-    assert sweep.job_folder(0, "") == "0"
-    assert sweep.job_folder(1, "data.root=/some where/else") == "1_data.root=_some_where_else"
-    name = sweep.job_folder(12, "x" * 400)
+def test_a_sweep_inside_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="inside torchrun or srun"):
+        make_jobs("seed=0,1")
+
+
+def test_names_of_job_directories_are_short_and_plain() -> None:
+    assert job.job_folder(3, "optim.max_lr=0.5,seed=0") == "3_optim.max_lr=0.5,seed=0"
+    assert job.job_folder(0, "") == "0"
+    assert job.job_folder(1, "data.root=/some where/else") == "1_data.root=_some_where_else"
+    name = job.job_folder(12, "x" * 400)
     assert len(name) <= 120
     assert name.startswith("12_x")
 
 
-def test_a_resumed_sweep_is_the_one_of_its_folder_and_takes_nothing_of_hydra_from_it(
-    tmp_path: Path,
-) -> None:
-    overrides = ["optim.max_lr=0.3,0.75", "hydra.callbacks.x._target_=os.abort", "--cfg=job"]
-    (tmp_path / "sweep.json").write_text(json.dumps({"overrides": overrides}))
-    given = prepared(f"resume_sweep={tmp_path}", "hydra/launcher=basic")
-    assert "optim.max_lr=0.3,0.75" in given
-    assert f"hydra.sweep.dir='{tmp_path}'" in given
-    assert "hydra/launcher=basic" in given
-    assert not any("abort" in each or "--cfg" in each for each in given)
+def begun(folder: Path, *overrides: str) -> Path:
+    """A sweep folder whose `multirun.yaml` holds these task overrides."""
+    folder.mkdir(exist_ok=True)
+    content = {"hydra": {"overrides": {"task": list(overrides)}}}
+    OmegaConf.save(OmegaConf.create(content), folder / MULTIRUN)
+    return folder
 
 
-def test_what_was_deleted_from_the_configuration_stays_so_in_a_resumed_sweep(
-    tmp_path: Path,
+def test_a_resumed_sweep_takes_its_overrides_from_the_folder(tmp_path: Path) -> None:
+    begun(tmp_path, "optim.max_lr=0.3,0.75", "data.val_size=500", "optim=sgd")
+    jobs = make_jobs(f"resume={tmp_path}")
+    assert jobs == [
+        ["optim.max_lr=0.3", "data.val_size=500", "optim=sgd"],
+        ["optim.max_lr=0.75", "data.val_size=500", "optim=sgd"],
+    ]
+    with pytest.raises(UserError, match="takes no setting but those of hydra"):
+        make_jobs(f"resume={tmp_path}", "seed=1")
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "debug=../../runs/sweeps/stranger/note",
+        "debug=limit,../note",
+        "model@hydra.callbacks.e=tiny_cnn",
+        "hydra.callbacks.e._target_=os.abort",
+        "hydra/launcher=joblib",
+        "+hydra.searchpath=[file:///tmp]",
+        "trust=true",
+        "resume=latest",
+        "++model._target_=os.abort",
+        "+optim.optimizer={_target_: os.abort}",
+        "no_such_key=1",
+        "-x",
+        "seed=1\nhydra.x=1",
+    ],
+)
+def test_an_override_of_a_stranger_that_could_run_code_is_refused(
+    tmp_path: Path, hostile: str
 ) -> None:
-    prepared("~optim.optimizer.fused", "seed=0,1")
-    assert sweep.current is not None
-    sweep.current.begin(tmp_path, parallel=False, shared=False)
-    assert "~optim.optimizer.fused" in prepared(f"resume_sweep={tmp_path}")
+    begun(tmp_path, "seed=0,1", hostile)
+    with pytest.raises(UserError) as caught:
+        make_jobs(f"resume={tmp_path}")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_class_of_a_stranger_is_refused_unless_the_folder_is_trusted(tmp_path: Path) -> None:
+    """Composed from a value, where no text of the overrides gives it away."""
+    begun(tmp_path, "seed=0,1", "data.root=${oc.env:HOME}")
+    with pytest.raises(UserError, match=r"oc\.env"):
+        make_jobs(f"resume={tmp_path}")
+    assert all("trust=true" in each for each in make_jobs(f"resume={tmp_path}", "trust=true"))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "hydra: 1", "hydra: {overrides: {task: [1]}}"])
+def test_what_is_no_sweep_is_not_resumed(tmp_path: Path, content: str) -> None:
+    with pytest.raises(UserError, match="no sweep to resume"):
+        make_jobs(f"resume={tmp_path}")
+    (tmp_path / MULTIRUN).write_text(content)
+    with pytest.raises(UserError):
+        make_jobs(f"resume={tmp_path}")
+
+
+def test_the_resuming_command_names_the_launcher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra sweep")
+    monkeypatch.chdir(tmp_path)
+    sweeper, plan = make_plan("seed=0,1", hydra=("hydra/launcher=joblib", "hydra.sweep.dir=mine"))
+    sweeper.make_batches(plan)
+    assert plan.resuming_command.startswith("python train.py resume=mine hydra/launcher=joblib")
+    plan.begin()
+    with pytest.raises(UserError, match="already holds a sweep"):
+        make_jobs("seed=0,1", hydra=("hydra.sweep.dir=mine",))
 
 
 def test_a_job_that_another_process_works_on_is_left_alone_and_has_not_failed(
-    tmp_path: Path, compose: Callable[..., DictConfig], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, compose: Callable[..., DictConfig]
 ) -> None:
     folder = tmp_path / "0_seed=0"
     with RunFolder(folder).open():
-        assert sweep.output_subdir(str(folder)) is None, "its configuration is not written over"
-        assert math.isnan(sweep.run_job(not_to_be_called, compose(), folder, str))
-    assert "0_seed=0: another process is training there" in capsys.readouterr().out
+        assert math.isnan(job.run_job(not_to_be_called, compose(), folder))
     assert not (folder / "failure.txt").exists()
+    assert not (folder / ".hydra").exists()
+
+
+def test_a_job_that_fails_records_why_and_stops_no_other(
+    tmp_path: Path, compose: Callable[..., DictConfig]
+) -> None:
+    def fail(config: DictConfig, folder: Path, resume: bool) -> float:
+        raise UserError("for a reason")
+
+    folder = tmp_path / "0_seed=0"
+    assert math.isnan(job.run_job(fail, compose(), folder))
+    assert failures(tmp_path) == {"0_seed=0": "for a reason"}
+
+    def succeed(config: DictConfig, folder: Path, resume: bool) -> float:
+        return 99.0
+
+    assert job.run_job(succeed, compose(), folder) == 99
+    assert failures(tmp_path) == {}
 
 
 def test_failures_of_jobs_that_were_finished_since_do_not_count(tmp_path: Path) -> None:
@@ -131,64 +242,29 @@ def test_failures_of_jobs_that_were_finished_since_do_not_count(tmp_path: Path) 
         (tmp_path / name).mkdir()
         (tmp_path / name / "failure.txt").write_text("why\n")
     (tmp_path / "0_seed=0" / "summary.json").touch()
-    found = sweep.Sweep([], 2, resumed=True, folder=tmp_path).failures
-    assert found == {"1_seed=1": "why", "notes": "why"}
+    assert failures(tmp_path) == {"1_seed=1": "why", "notes": "why"}
 
 
-def test_a_job_goes_on_with_the_configuration_that_it_was_begun_with(
-    tmp_path: Path, compose: Callable[..., DictConfig], capsys: pytest.CaptureFixture[str]
+def test_a_job_is_resumed_with_the_configuration_that_it_was_begun_with(
+    tmp_path: Path, compose: Callable[..., DictConfig], caplog: pytest.LogCaptureFixture
 ) -> None:
     run = RunFolder(tmp_path / "0_seed=0")
-    assert sweep.output_subdir(str(run.path)) == ".hydra"
     run.configuration.parent.mkdir(parents=True)
     OmegaConf.save(compose("optim.max_lr=0.5"), run.configuration)
     run.write_metrics(["epoch"], [{"epoch": 1}])
-    assert sweep.output_subdir(str(run.path)) is None
-    given = {}
+    given: dict[str, Any] = {}
 
     def train(config: DictConfig, folder: Path, resume: bool) -> float:
         given.update(max_lr=config.optim.max_lr, resume=resume)
         return 0.0
 
-    sweep.run_job(train, compose("optim.max_lr=0.3"), run.path, str)
+    job.run_job(train, compose("optim.max_lr=0.3"), run.path)
     assert given == {"max_lr": 0.5, "resume": True}
-    assert "as it was begun, whatever else is said today of optim.max_lr" in capsys.readouterr().out
+    assert "Resuming with the saved configuration; ignoring changes to optim.max_lr" in caplog.text
 
 
 def not_to_be_called(*arguments: object, **options: object) -> float:
     raise AssertionError
-
-
-@pytest.mark.parametrize("content", ["{", "[]", '{"overrides": [1]}', '{"overrides": ["-x"]}'])
-def test_what_is_no_sweep_is_not_resumed(tmp_path: Path, content: str) -> None:
-    with pytest.raises(UserError, match="no sweep to resume"):
-        prepared(f"resume_sweep={tmp_path}")
-    (tmp_path / "sweep.json").write_text(content)
-    with pytest.raises(UserError, match="is not the command of a sweep"):
-        prepared(f"resume_sweep={tmp_path}")
-
-
-def test_what_cannot_be_is_refused_before_anything_starts(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with pytest.raises(UserError, match="takes no setting but those of hydra"):
-        prepared(f"resume_sweep={tmp_path}", "seed=1")
-    with pytest.raises(UserError, match="names the folders of its jobs itself"):
-        prepared("seed=0,1", "hydra.sweep.subdir=mine")
-    prepared("seed=0,1", "trainer=cpu,ddp")
-    assert sweep.current is not None
-    with pytest.raises(UserError, match="trainer=ddp starts several processes for each job"):
-        sweep.current.begin(tmp_path / "new", parallel=True, shared=False)
-    assert not (tmp_path / "new").exists()
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(UserError, match="needs Slurm's commands"):
-        prepared("seed=0,1", "hydra/launcher=slurm")
-    monkeypatch.setattr(sweep, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="needs hydra_joblib_launcher: pip install"):
-        prepared("seed=0,1", "hydra/launcher=joblib")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="inside torchrun or srun"):
-        prepared("seed=0,1")
 
 
 def test_a_configuration_that_is_being_written_does_not_end_the_display(tmp_path: Path) -> None:
@@ -221,17 +297,12 @@ def test_a_signal_comes_to_a_process_that_was_just_being_started() -> None:
 @pytest.mark.slow
 def test_a_sweep_ends_in_a_table_loses_none_and_goes_on(command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
-    swept = (*JOB, "optim.max_lr=-1,0.3,0.75", "seed=0,1", "hydra.sweep.dir=mine")
+    swept = (*JOB, "optim.max_lr=0.3,0.75", "seed=0,1", "hydra.sweep.dir=mine")
     done = command("-m", *swept)
-    assert done.returncode == 1
-    reason = "optim.max_lr=-1 should be greater than 0"
-    assert done.stderr.splitlines() == [
-        f"job 0_optim.max_lr=-1,seed=0: {reason}",
-        f"job 1_optim.max_lr=-1,seed=1: {reason}",
-    ]
-    assert "4 of 6 jobs finished, 2 failed" in done.stdout
-    assert "python train.py -m resume_sweep=mine" in done.stdout
-    assert [path.name.partition("_")[0] for path in sorted(folder.glob("*_*/"))] == [*"012345"]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "0_optim.max_lr=0.3,seed=0  val " in done.stdout
+    assert "TRAINING METRICS" not in done.stdout
+    assert [path.name.partition("_")[0] for path in sorted(folder.glob("*_*/"))] == [*"0123"]
     with (folder / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert sorted(float(row["optim.max_lr"]) for row in rows) == [0.3, 0.75]
@@ -249,9 +320,8 @@ def test_a_sweep_ends_in_a_table_loses_none_and_goes_on(command: Command, tmp_pa
     RunFolder(folder / begun).last_checkpoint.unlink()  # the one of epoch 1 is kept beside it
     kept = folder / sorted(first)[1] / "summary.json"
     before = kept.stat().st_mtime_ns
-    done = command("-m", "resume_sweep=mine")
-    assert done.returncode == 1
-    assert "Going on after step 10" in done.stdout
+    done = command("resume=mine")
+    assert (done.returncode, done.stderr) == (0, "")
     assert kept.stat().st_mtime_ns == before
     assert weights(folder) == first
 
@@ -285,15 +355,12 @@ def test_ctrl_c_ends_a_sweep_in_a_table_of_what_is_finished(
 @pytest.mark.slow
 def test_jobs_side_by_side_come_to_the_same_bits(command: Command, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra sweep")
-    swept = ("-m", *JOB, "optim.max_lr=-1,0.3", "seed=0,1")
+    swept = ("-m", *JOB, "optim.max_lr=0.3", "seed=0,1")
     one_thread = {"OMP_NUM_THREADS": "1"}
     command(*swept, "hydra.sweep.dir=one", **one_thread)
     done = command(*swept, "hydra.sweep.dir=two", "hydra/launcher=joblib", **one_thread)
-    assert done.returncode == 1
-    assert done.stderr == ""
-    assert "0_optim.max_lr=-1,seed=0  failed: optim.max_lr=-1 should be" in done.stdout
-    assert "TRAINING METRICS" not in done.stdout, "jobs do not talk at the same time"
-    assert "2 of 4 jobs finished, 2 failed" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "0_seed=0  val " in done.stdout
     assert len(weights(tmp_path / "one")) == 2
     assert weights(tmp_path / "two") == weights(tmp_path / "one")
 

@@ -1,15 +1,18 @@
 """Several runs as one table."""
 
 import csv
+import io
 import json
+import time
 from itertools import product
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tiny_mnist.errors import UserError
-from tiny_mnist.sweeps.plots import changing_together
-from tiny_mnist.sweeps.ranking import Ranking, compare_scores, find_runs, group_by_settings, spread
+from tiny_mnist.sweeps.grouping import changing_together, find_runs, group_by_settings
+from tiny_mnist.sweeps.ranking import Ranking, compare_scores, spread
 
 
 def finished(
@@ -55,22 +58,8 @@ def test_settings_that_only_some_have_are_told_of_those(tmp_path: Path) -> None:
     finished(tmp_path / "b", seed=0, optimizer={"_target_": "torch.optim.SGD", "momentum": 0.9})
     found = group_by_settings(find_runs([tmp_path]))
     assert sorted(each.name for each in found) == [
-        "optim.optimizer=Adagrad", "optim.optimizer=SGD optim.optimizer.momentum=0.9",
+        "optim.optimizer=Adagrad", "optim.optimizer=SGD",
     ]  # fmt: skip
-
-
-def test_an_older_summary_is_completed_by_the_configuration_beside_it(tmp_path: Path) -> None:
-    finished(tmp_path / "new", seed=0, max_lr=0.75)
-    finished(tmp_path / "old", seed=1, max_lr=0.75)
-    summary = json.loads((tmp_path / "old" / "summary.json").read_text())
-    config = summary.pop("config")
-    (tmp_path / "old" / "summary.json").write_text(json.dumps(summary))
-    with pytest.raises(UserError, match=r"does not tell the configuration of its run"):
-        find_runs([tmp_path])
-    (tmp_path / "old" / ".hydra").mkdir()
-    (tmp_path / "old" / ".hydra" / "config.yaml").write_text(json.dumps(config))
-    (found,) = group_by_settings(find_runs([tmp_path]))
-    assert sorted(found.runs) == [0, 1]
 
 
 def test_a_seed_that_is_repeated_counts_once(tmp_path: Path) -> None:
@@ -148,7 +137,7 @@ def test_the_first_is_not_called_better_than_what_beats_it_on_common_seeds(tmp_p
 
 def test_runs_are_paired_by_seed_where_seeds_match() -> None:
     assert compare_scores({0: 1.0}, {1: 2.0}) is None
-    paired = compare_scores({0: 1.0, 1: 2.0, 2: 9.0}, {0: 0.9, 1: 1.9})
+    paired = compare_scores({0: 1.0, 1: 2.0}, {0: 0.9, 1: 1.9})
     assert paired is not None
     assert ("paired" in paired.test, paired.p, paired.smallest) == (True, 0.5, 0.5)
     groups = compare_scores({0: 1.0, 1: 2.0}, {2: 3.0, 3: 4.0})
@@ -190,5 +179,64 @@ def test_settings_of_a_group_that_change_together_share_a_panel(tmp_path: Path) 
         if name == "SGD":
             optimizer["momentum"] = 0.9
         finished(tmp_path / f"{name}{rate}", 0, max_lr=rate, optimizer=optimizer)
-    found = changing_together(ranking(tmp_path).configurations)
+    found = changing_together([each.settings for each in ranking(tmp_path).configurations])
     assert found == {"optim.max_lr": [], "optim.optimizer": ["optim.optimizer.momentum"]}
+
+
+def test_two_common_seeds_do_not_discard_the_other_sixteen() -> None:
+    """Seeds 0 to 9 near 99 % against 8 to 17 near 90 %."""
+    found = compare_scores(
+        {seed: 99 + seed / 100 for seed in range(10)},
+        {seed: 90 + seed / 100 for seed in range(8, 18)},
+    )
+    assert found is not None
+    assert "paired" not in found.test
+    assert found.p < 0.001
+
+
+def test_one_batch_and_all_batches_are_different_configurations(tmp_path: Path) -> None:
+    for name, limit in (("one", 1), ("all", 1.0)):
+        finished(tmp_path / name, 0)
+        path = tmp_path / name / "summary.json"
+        summary = json.loads(path.read_text())
+        summary["config"]["trainer"] = {"limit_train_batches": limit}
+        path.write_text(json.dumps(summary))
+    names = {each.name for each in group_by_settings(find_runs([tmp_path]))}
+    assert names == {"trainer.limit_train_batches=1", "trainer.limit_train_batches=1.0"}
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 120])
+def test_the_table_shows_settings_and_accuracies_whole(tmp_path: Path, width: int) -> None:
+    for lr, seed in product((0.3, 0.75), range(2)):
+        finished(tmp_path / f"{lr}_{seed}", seed, test=98.76 + lr + seed / 10, max_lr=lr)
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(ranking(tmp_path).table(width))
+    text = console.export_text()
+    assert "optim.max_lr=0.75" in text.split()
+    assert f"{99.56:.3f} ± 0.071" in text
+
+
+def test_ranking_many_configurations_of_many_seeds_takes_seconds(tmp_path: Path) -> None:
+    for lr, seed in product(range(24), range(20)):
+        finished(tmp_path / f"{lr}_{seed}", 100 * lr + seed, test=70 + lr + seed / 100, max_lr=lr)
+    started = time.process_time()
+    assert len(ranking(tmp_path).rows()) == 24
+    assert time.process_time() - started < 30
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("test_accuracy", "NaN"), ("test_accuracy", "1e999"), ("test_accuracy", '"high"'),
+        ("test_accuracy", "9" * 400), ("test_accuracy", "true"), ("training_seconds", "-1"),
+        ("config", "[" * 100_000), ("config", '{"seed": 1e999}'), ("config", '{"seed": "x"}'),
+        ("config", "[]"), ("config", '{"seed": ' + "9" * 5000 + "}"),
+    ],
+)  # fmt: skip
+def test_a_hostile_summary_is_refused_in_one_line(tmp_path: Path, key: str, value: str) -> None:
+    content = {"test_accuracy": "99", "training_seconds": "1", "config": '{"seed": 0}'}
+    text = ", ".join(f'"{name}": {given}' for name, given in {**content, key: value}.items())
+    (tmp_path / "summary.json").write_text("{" + text + "}")
+    with pytest.raises(UserError, match=r"is not the summary of a run") as caught:
+        find_runs([tmp_path])
+    assert len(str(caught.value).splitlines()) == 1

@@ -1,16 +1,24 @@
 """Schedule and metrics."""
 
+import csv
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch.loggers import CSVLogger
 from omegaconf import DictConfig
 from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
 
-from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.training.lit_module import LitClassifier, LossAndAccuracy
+from tiny_mnist.models import TinyCNN
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.training.lit_module import LitClassifier
+from tiny_mnist.training.metrics import LossAndAccuracy
 
 # The last column of the original's table.
 ORIGINAL_LEARNING_RATES = [
@@ -92,3 +100,24 @@ def test_the_last_rate_stays_when_a_run_is_prolonged(
         classifier.lr_scheduler_step(made["lr_scheduler"]["scheduler"], None)
     assert rates[9] == pytest.approx(0.75 / 7.5 / 7.5)
     assert set(rates[9:]) == {rates[9]}
+
+
+def test_the_module_works_with_a_trainer_of_ones_own(small_run: RunFolder, tmp_path: Path) -> None:
+    module = LitClassifier.load_from_checkpoint(small_run.last_checkpoint)
+    images, labels = torch.randn(8, 1, 28, 28), torch.arange(8)
+    loader = DataLoader(TensorDataset(images, labels), batch_size=4)
+    logger = CSVLogger(tmp_path, name="", version="")
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=1, logger=logger, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning advises more workers
+        trainer.fit(module, loader, loader)
+        (validated,) = trainer.validate(module, loader, verbose=False)
+        (tested,) = trainer.test(module, loader, verbose=False)
+    assert {*validated} == {"val_loss", "val_accuracy", "val_images"}
+    assert tested["test_images"] == 8
+    assert tested["test_loss"] == pytest.approx(validated["val_loss"])
+    columns = {*next(csv.DictReader((tmp_path / "metrics.csv").open()))}
+    assert {"train_loss", "val_accuracy", "test_loss"} <= columns

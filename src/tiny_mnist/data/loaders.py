@@ -1,4 +1,4 @@
-"""Batches straight from one tensor of images: no workers, no per-sample Python."""
+"""Loaders that index one tensor of images: no worker processes, no Python code per sample."""
 
 import math
 from collections.abc import Iterator
@@ -10,42 +10,42 @@ from torch import Tensor
 
 from tiny_mnist.data.transforms import Augmentation, RotateShiftParams, WarpParams, make_generator
 
-EVALUATION_BATCH = 1000  # images; only speed and memory depend on it
+EVALUATION_BATCH = 1000  # images; only speed and memory depend on it, not the result
 
 
 class Batch(NamedTuple):
-    """Raw images of one step; augmentation and normalisation follow on the training device."""
+    """Images and labels of one step, before augmentation and normalisation."""
 
     images: UInt8[Tensor, "batch 28 28"]
     labels: Int64[Tensor, " batch"]
     params: RotateShiftParams | WarpParams | None = None
-    """None for images that are not to be augmented."""
+    """The augmentation of each image; None without augmentation."""
     global_batch_size: int | None = None
-    """Images of this step over all processes; None outside training."""
+    """Number of images of this step in all processes; None outside training."""
 
 
 class Shard(NamedTuple):
-    """Which part of every batch a process works on."""
+    """Rank of a process and number of processes that share each batch."""
 
     rank: int = 0
     world_size: int = 1
 
 
 class TrainingLoader:
-    """The training images, shuffled and augmented anew each epoch.
+    """Batches of training images in a new order and with a new augmentation in each epoch.
 
-    Order and motions are functions of (seed, epoch, image) alone: they depend on no generator
-    state, batch size or number of processes, so a run can be repeated, resumed or split exactly.
-    Lightning announces each epoch through `set_epoch`.
+    Order and augmentation are functions of (seed, epoch, image) alone. They do not depend on
+    PyTorch's global generator, the batch size or the number of processes, so that a run can be
+    repeated, resumed or split exactly. Lightning calls `set_epoch` before each epoch.
 
     Args:
-        images: all training images.
-        labels: their digits.
+        images: all training images, with pixels 0–255.
+        labels: their classes.
         indices: the images to train on.
-        batch_size: images a step, over all processes.
-        seed: of order and motions.
-        augmentation: how much the images are varied.
-        share: the part of each batch that this process gets.
+        batch_size: images per step, over all processes.
+        seed: determines order and augmentation.
+        augmentation: ranges of the augmentation.
+        shard: the part of each batch that this process works on.
     """
 
     def __init__(
@@ -67,19 +67,19 @@ class TrainingLoader:
 
     @property
     def sampler(self) -> "TrainingLoader":
-        """Where Lightning looks for `set_epoch`."""
+        """This loader: Lightning calls `set_epoch` of a loader's sampler."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, whose order and motions the next iteration gives."""
+        """Choose the epoch of the next iteration, counted from 0."""
         self.epoch = epoch
 
     def state_dict(self) -> dict[str, int]:
-        """How far the epoch has come, in batches."""
+        """Number of batches of the current epoch that were yielded."""
         return {"batches": self.batches_yielded}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next iteration go on after that many batches."""
+        """Let the next iteration start after that number of batches."""
         self.start_batch = state["batches"]
 
     def __len__(self) -> int:
@@ -87,29 +87,38 @@ class TrainingLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         generator = make_generator(self.seed, self.epoch)
-        # Drawn for all images, so that holding some out changes nothing for the others.
-        params = self.augmentation.draw(len(self.images), generator)
+        # Drawn for all images, so that they do not depend on which of them are used.
+        params = self.augmentation.sample(len(self.images), generator)
         order = torch.randperm(len(self.images), generator=generator)
-        used = torch.zeros(len(self.images), dtype=torch.bool)
-        used[self.indices] = True
-        order = order[used[order]]
-        device = self.images.device  # once an epoch: a transfer a step would make a GPU wait
-        params = params and params.of(order).to(device)
+        is_used = torch.zeros(len(self.images), dtype=torch.bool)
+        is_used[self.indices] = True
+        order = order[is_used[order]]
+        device = self.images.device  # copied once per epoch, because each copy makes a GPU wait
+        params = params and params.select(order).to(device)
         order = order.to(device)
         self.batches_yielded, self.start_batch = self.start_batch, 0
-        first, step = self.shard
+        rank, world_size = self.shard
         for start in range(self.batches_yielded * self.batch_size, len(order), self.batch_size):
             self.batches_yielded += 1
-            mine = slice(start + first, start + self.batch_size, step)
-            chosen = order[mine]
-            global_batch_size = min(self.batch_size, len(order) - start)
-            # Indexing by brackets takes five times as long.
-            raw = self.images.index_select(0, chosen)
-            yield Batch(raw, self.labels[chosen], params and params.of(mine), global_batch_size)
+            positions = slice(start + rank, start + self.batch_size, world_size)
+            indices = order[positions]
+            yield Batch(
+                self.images.index_select(0, indices),  # five times as fast as self.images[indices]
+                self.labels[indices],
+                params and params.select(positions),
+                global_batch_size=min(self.batch_size, len(order) - start),
+            )
 
 
 class EvaluationLoader:
-    """Images in their own order, not augmented, in batches of `batch_size` over all processes."""
+    """Batches of images in their stored order, without augmentation.
+
+    Args:
+        images: pixels 0–255.
+        labels: their classes.
+        batch_size: images per step, over all processes.
+        shard: the part of each batch that this process works on.
+    """
 
     def __init__(
         self,
@@ -126,8 +135,8 @@ class EvaluationLoader:
         return math.ceil(len(self.images) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        first, step = self.shard
+        rank, world_size = self.shard
         for images, labels in zip(
             self.images.split(self.batch_size), self.labels.split(self.batch_size), strict=True
         ):
-            yield Batch(images[first::step], labels[first::step])
+            yield Batch(images[rank::world_size], labels[rank::world_size])

@@ -64,7 +64,7 @@ def check_request(method: str, path: str, headers: dict[str, str]) -> tuple[int,
     refusals = (
         (not is_local_name(host), 403, "The page is not served under this host name."),
         (
-            origin is not None and urlsplit(origin).netloc.lower() != host.lower(),
+            origin is not None and origin.lower().partition("://")[2] != host.lower(),
             403,
             "Requests of other web pages are refused.",
         ),

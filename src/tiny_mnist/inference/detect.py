@@ -47,7 +47,7 @@ MAX_SCORE = 2.0  # more does not make a hypothesis better
 MAX_READ = 4  # hypotheses whose digits are read, if the first does not give a good reading
 SCORE_RANGE = 2.5  # below the best score
 GOOD_COST = 0.5  # mean cost of a digit in a good reading
-MAX_ROW_COST = 2.5  # mean cost of a digit in a row
+MAX_ROW_COST = 5.0  # mean cost of a digit in a row
 OFF_SHEET_PENALTY = 1.0  # for hypotheses that look beside the sheet, if there is one
 
 ONE_DIGIT_FEATURES = ("log_excess_width", "log_part_of_ink")

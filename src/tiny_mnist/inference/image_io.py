@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -141,7 +141,7 @@ def decode(content: bytes, name: str) -> LoadedImage:
     return decode_file(io.BytesIO(content), len(content), name)
 
 
-def decode_file(file: IO[bytes], size: int, name: str) -> LoadedImage:
+def decode_file(file: io.BufferedIOBase, size: int, name: str) -> LoadedImage:
     """Decode an open file of this many bytes: upright, without transparency, 8 bits a channel."""
     if not size:
         raise UserError(f"{name} is empty")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, read_write
 
 from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.config.schema import validate
@@ -29,6 +29,7 @@ class PreflightCallback(Callback):
                 config.hydra.run.dir = str(folder)
             if config.get("resume") is not None:
                 check_log(folder / "train.log")
+                RunFolder(folder).check_no_links()
             else:
                 settings = resolve_config(run_settings(config))
                 validate(settings)
@@ -37,9 +38,10 @@ class PreflightCallback(Callback):
             if is_rank_zero():  # loading PyTorch takes seconds
                 print(f"Run folder: {display_path(folder)}", flush=True)
             if config.get("resume") is None:
-                from tiny_mnist.training.checks import check_optim
+                from tiny_mnist.training.checks import check_classes, check_optim
 
-                check_optim(OmegaConf.create(settings))
+                check_classes(settings)
+                check_optim(settings)
 
 
 def check_new_folder(run: RunFolder) -> None:

@@ -28,8 +28,6 @@ TRANSLATIONS = {
     "devices": "use trainer.devices=…",
     "n_trials": "use hydra.sweeper.n_trials=…",
     "n_jobs": "use hydra.sweeper.n_jobs=… or hydra.launcher.n_jobs=…",
-    "logger": "this program has no such group; TensorBoard's files are always written",
-    "callbacks": "this program has no such group",
 }
 """Words of other programs, and of earlier releases of this one, that are no key here."""
 

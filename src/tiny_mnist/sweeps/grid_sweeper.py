@@ -6,9 +6,10 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
+from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.runs.folder import FAILURE, job_number
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
@@ -26,7 +27,9 @@ class GridSweeper(BasicSweeper):
     def __init__(
         self, max_batch_size: int | None = None, params: dict[str, str] | None = None
     ) -> None:
-        super().__init__(max_batch_size, params)
+        # Not through super(): Hydra's search for plugins executes the module of BasicSweeper again,
+        # whose class is then another than this one's base.
+        self.max_batch_size, self.params = max_batch_size, params or {}
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -97,15 +100,20 @@ class GridSweeper(BasicSweeper):
 
 
 def check_components_of(configs: Sequence[DictConfig]) -> None:
-    """Check each optimizer and schedule that a job has.
+    """Check the classes and the optimizer of each job, once for each that is different.
 
     Raises:
-        UserError: PyTorch refuses one.
+        UserError: a class cannot be found, or an optimizer refuses a setting.
     """
-    from tiny_mnist.training.checks import check_optim
+    from tiny_mnist.training.checks import check_classes, check_optim
 
-    for config in {OmegaConf.to_yaml(each.optim, resolve=True): each for each in configs}.values():
-        check_optim(config)
+    unlike = {}
+    for config in configs:
+        settings = resolve_config(config)
+        unlike[repr([settings["optim"], settings["model"]["_target_"]])] = settings
+    for settings in unlike.values():
+        check_classes(settings)
+        check_optim(settings)
 
 
 def failures(folder: Path) -> dict[str, str]:
@@ -125,16 +133,19 @@ def report(plan: Plan, jobs: int) -> None:
         jobs: how many it has.
     """
     from tiny_mnist.evaluation.plots import save
+    from tiny_mnist.sweeps.grouping import find_runs
     from tiny_mnist.sweeps.plots import plot_sweep
-    from tiny_mnist.sweeps.ranking import Ranking, find_runs
+    from tiny_mnist.sweeps.ranking import Ranking
 
     console = Console(highlight=False)  # not Rich's global one, on which a bar may be drawn
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
     finished = len([*plan.folder.glob("*/summary.json")])
     if finished:
         ranking = Ranking(find_runs([plan.folder]))
         ranking.write_csv(plan.folder / "sweep.csv")
         save(plot_sweep(ranking.configurations, ranking.split), plan.folder / "sweep.png")
-        console.print("", ranking.table(), sep="\n")
+        console.print("", ranking.table(console.width), sep="\n")
         console.print(*ranking.notes(), sep="\n", soft_wrap=True, markup=False)
     console.print(f"\nSweep folder: {display_path(plan.folder)}", soft_wrap=True, markup=False)
     if finished < jobs:

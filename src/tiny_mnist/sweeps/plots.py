@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tiny_mnist.sweeps.ranking import RunGroup, shortened
+from tiny_mnist.sweeps.grouping import RunGroup, changing_together, format_value
 
 PANELS = 3  # settings of a sweep in a row
 TICKS = 36  # characters below one of them
@@ -20,7 +20,7 @@ def plot_sweep(configurations: list[RunGroup], split: str) -> Figure:
     Seeds are told apart by colour. Points above one another on a panel may differ in the settings
     of the other panels; settings that change together share one.
     """
-    alike = changing_together(configurations) or {"seed": []}
+    alike = changing_together([each.settings for each in configurations]) or {"seed": []}
     keys = list(alike)
     seeds = sorted({seed for each in configurations for seed in each.runs})
     columns = min(len(keys), PANELS)
@@ -46,7 +46,7 @@ def plot_sweep(configurations: list[RunGroup], split: str) -> Figure:
             axes.plot(range(len(values)), means, "-", color="0.6", zorder=1)
         more = f", and with it {len(alike[key])} more" if alike[key] else ""
         axes.set(xlabel=key + more, xticks=range(len(values)), xmargin=0.15)
-        labels = ["–" if value is None else shortened(value) for value in values]
+        labels = ["–" if value is None else format_value(value) for value in values]
         slant = {"rotation": 30, "ha": "right"} if len("".join(labels)) > TICKS else {}
         axes.set_xticklabels(labels, **slant)
         axes.grid(alpha=0.3)
@@ -62,17 +62,3 @@ def plot_sweep(configurations: list[RunGroup], split: str) -> Figure:
         fontsize=8,
     )
     return figure
-
-
-def changing_together(configurations: list[RunGroup]) -> dict[str, list[str]]:
-    """The settings that differ, each with those of its group that tell the same runs apart."""
-    found: dict[tuple[str | int, ...], list[str]] = {}
-    for key in configurations[0].settings:
-        values = [each.settings[key] for each in configurations]
-        found.setdefault((key.partition(".")[0], *map(values.index, values)), []).append(key)
-    # A class says more than the numbers that come with it.
-    telling = [
-        sorted(keys, key=lambda key: not isinstance(configurations[0].settings[key], str))
-        for keys in found.values()
-    ]
-    return {first: others for first, *others in telling}

@@ -19,7 +19,7 @@ class PruningCallback(pl.Callback):
 
     Args:
         prune: end the trial when the pruner of the sweep says so; never after its last epoch.
-        monitor: the logged metric, an accuracy from 0 to 1.
+        monitor: the logged metric, an accuracy in percent.
     """
 
     def __init__(self, prune: bool = True, monitor: str = "val_accuracy") -> None:
@@ -41,7 +41,7 @@ class PruningCallback(pl.Callback):
         self.reported = set(found.intermediate_values)
         self.trial = optuna.Trial(study, found._trial_id)
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report the accuracy of the epoch.
 
         Raises:
@@ -50,7 +50,7 @@ class PruningCallback(pl.Callback):
         value = trainer.callback_metrics.get(self.monitor)
         if self.trial is None or value is None or trainer.sanity_checking:
             return
-        epoch, accuracy = trainer.current_epoch + 1, 100 * float(value)
+        epoch, accuracy = trainer.current_epoch + 1, float(value)
         if epoch not in self.reported:
             self.trial.report(accuracy, epoch)
         is_last = epoch >= (trainer.max_epochs or 0)

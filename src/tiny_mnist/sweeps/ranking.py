@@ -3,132 +3,31 @@
 import csv
 import io
 import itertools
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal
 
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tiny_mnist.errors import UserError
-from tiny_mnist.sweeps.statistics import holm, permutation_test, sign_flip_test
+from tiny_mnist.sweeps.grouping import RunGroup, Summary, group_by_settings
+from tiny_mnist.sweeps.statistics import (
+    holm,
+    permutation_test,
+    sign_flip_test,
+    smallest_permutation_p,
+)
 from tiny_mnist.system.atomic_files import atomic_write
 
-Summary = dict[str, Any]
-"""The content of a summary.json, its configuration by keys as on the command line."""
-NEEDED = ("test_accuracy", "training_seconds")
-GROUP_EXCLUDES = (
-    "seed",  # which runs of one configuration are told apart by
-    "data.root", "checkpoint_every",
-    "trainer.profiler", "trainer.log_every_n_steps", "trainer.detect_anomaly",
-)  # fmt: skip
-"""Of a configuration, what no outcome depends on, and the seed."""
 LEVEL = 0.05
 """Differences that noise explains less often than this are called differences."""
+WIDE = 100  # columns of a terminal that shows all columns of the table
+PAIRED_SHARE = 0.8  # of all seeds of two groups, those that both have
 NAMED = 4  # configurations in a sentence
-
-
-def find_runs(folders: list[Path]) -> dict[Path, Summary]:
-    """The summaries of all finished runs in and below some folders, each once.
-
-    Raises:
-        UserError: there is none, or one is not a summary of a run.
-    """
-    found = sorted({path.resolve() for folder in folders for path in folder.rglob("summary.json")})
-    if not found:
-        raise UserError(f"no finished run in {', '.join(map(str, folders))}")
-    runs = {}
-    for path in found:
-        try:
-            summary = json.loads(path.read_text())
-            needed = {key: summary[key] for key in NEEDED}
-            config = dict(flat(summary.get("config") or saved_configuration(path)))
-            runs[path.parent] = {
-                **needed,
-                "val_accuracy": summary.get("val_accuracy"),
-                "val_images": summary.get("val_images", 0),
-                "seed": int(config["seed"]),
-                "config": config,
-            }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} is not the summary of a run: {error!r}") from error
-    return runs
-
-
-def saved_configuration(summary: Path) -> dict[str, Any]:
-    """The configuration beside a summary that was written before summaries held it.
-
-    Raises:
-        UserError: it is not there either.
-    """
-    from omegaconf import OmegaConf
-
-    from tiny_mnist.config.loading import load_config
-
-    saved = summary.parent / ".hydra" / "config.yaml"
-    if not saved.exists():
-        raise UserError(f"{summary} does not tell the configuration of its run, nor does {saved}")
-    config = OmegaConf.to_container(load_config(saved))
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
-
-
-def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A configuration by keys as on the command line; a class by its name alone."""
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
-        elif key == "_target_":
-            yield prefix.removesuffix("."), value.rpartition(".")[2]
-        else:
-            yield f"{prefix}{key}", str(value) if isinstance(value, list) else value
-
-
-@dataclass(frozen=True)
-class RunGroup:
-    """Runs that differ in the seed alone.
-
-    Args:
-        settings: those that set it apart from the others in the table; None where it has none.
-        runs: by seed.
-    """
-
-    settings: dict[str, Any]
-    runs: dict[int, Summary]
-
-    @property
-    def name(self) -> str:
-        """What sets it apart, as one text."""
-        told = [f"{key}={shortened(v)}" for key, v in self.settings.items() if v is not None]
-        return " ".join(told) or ("the usual" if self.settings else "all the same")
-
-    def scores(self, split: str) -> dict[int, float]:
-        """Final accuracy in percent by seed, on the "val" or "test" images."""
-        return {seed: summary[f"{split}_accuracy"] for seed, summary in sorted(self.runs.items())}
-
-    def mean(self, split: str) -> float:
-        """Mean final accuracy in percent."""
-        return mean(self.scores(split).values())
-
-
-def group_by_settings(runs: dict[Path, Summary]) -> list[RunGroup]:
-    """Runs grouped over their seeds; of two of one configuration and seed, the later name counts.
-
-    What follows from other settings is compared as it is written, `${seed}`, not as it comes out.
-    """
-    configs = [summary["config"] for summary in runs.values()]
-    keys = dict.fromkeys(key for config in configs for key in config if key not in GROUP_EXCLUDES)
-    varied = [key for key in keys if len({config.get(key) for config in configs}) > 1]
-    groups: dict[tuple[Any, ...], dict[int, Summary]] = {}
-    for summary in runs.values():
-        values = tuple(summary["config"].get(key) for key in varied)
-        groups.setdefault(values, {})[summary["seed"]] = summary
-    return [
-        RunGroup(dict(zip(varied, values, strict=True)), found) for values, found in groups.items()
-    ]
 
 
 class Ranking:
@@ -198,20 +97,35 @@ class Ranking:
             )
         ]
 
-    def table(self) -> Table:
-        """The rows for the terminal."""
+    def table(self, width: int | None = None) -> Table:
+        """The rows for the terminal.
+
+        Args:
+            width: of the terminal in columns; below 100, smallest, largest and seconds are left
+                out, so that the settings can be read.
+        """
+        if width is None:
+            console = Console()
+            width = console.width if console.is_terminal else 120
+        is_wide = width >= WIDE
+        names = [each.name for each in self.configurations]
         table = Table(box=None, pad_edge=False)
-        table.add_column("Rank", justify="right")
-        table.add_column("Settings", overflow="fold")
-        name = "Validation" if self.split == "val" else "Test"
-        for column in ("Runs", f"{name} accuracy (%)", "Min", "Max", "Seconds", "p"):
+        table.add_column("Rank", justify="right", no_wrap=True)
+        longest = max(map(len, [*names, "Settings"]))
+        table.add_column("Settings", overflow="fold", min_width=min(longest, width // 3))
+        split = "Validation" if self.split == "val" else "Test"
+        extra = ("Min", "Max", "Seconds") if is_wide else ()
+        accuracy = f"{split} accuracy (%)" if is_wide else f"{split} (%)"
+        for column in ("Runs", accuracy, *extra, "p"):
             table.add_column(column, justify="right", no_wrap=True)
-        for configuration, row in zip(self.configurations, self.rows(), strict=True):
-            scores = list(configuration.scores(self.split).values())
-            table.add_row(
-                str(row["rank"]), configuration.name, str(row["runs"]), spread(scores),
+        for group, name, row in zip(self.configurations, names, self.rows(), strict=True):
+            scores = list(group.scores(self.split).values())
+            more = (
                 f"{min(scores):.2f}", f"{max(scores):.2f}", f"{row['training_seconds_mean']:.1f}",
-                "" if row["p"] is None else f"{row['p']:.3g}",
+            )  # fmt: skip
+            table.add_row(
+                str(row["rank"]), escape(name), str(row["runs"]), spread(scores),
+                *(more if is_wide else ()), "" if row["p"] is None else f"{row['p']:.3g}",
             )  # fmt: skip
         return table
 
@@ -316,12 +230,14 @@ class Comparison:
 
 
 def compare_scores(one: dict[int, float], other: dict[int, float]) -> Comparison | None:
-    """Compare accuracies by seed: in pairs where there are two of the same seed, else as groups.
+    """Compare accuracies by seed; None when there is but one run on a side.
 
-    None when there is but one run on a side.
+    In pairs of one seed where at least 80 % of all seeds are common to both: a pair shares initial
+    weights and order, but runs without a partner have no part in the test. Where more would be
+    left out, an unpaired test of all runs says more.
     """
     common = sorted(one.keys() & other.keys())
-    if len(common) > 1:
+    if len(common) > 1 and len(common) >= PAIRED_SHARE * len(one.keys() | other.keys()):
         test = "exact sign-flip test, paired by seed,"
         differences = [one[seed] - other[seed] for seed in common]
         return Comparison(
@@ -330,16 +246,9 @@ def compare_scores(one: dict[int, float], other: dict[int, float]) -> Comparison
     if min(len(one), len(other)) < 2:
         return None
     values = list(one.values()), list(other.values())
-    # As if all of one side had beaten all of the other.
-    sides = [1.0 + at for at in range(len(one))], [-1.0 - at for at in range(len(other))]
     difference = mean(values[0]) - mean(values[1])
-    smallest = permutation_test(*sides)
+    smallest = smallest_permutation_p(len(one), len(other))
     return Comparison("permutation test", difference, permutation_test(*values), smallest)
-
-
-def shortened(value: Any) -> str:
-    """A setting as text; a number that a search has found, to six digits."""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def spread_columns(name: str, values: list[float]) -> dict[str, float | None]:

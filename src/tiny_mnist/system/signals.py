@@ -43,8 +43,9 @@ class DeferredInterrupt:
         self.held = False
         self.received: int | None = None
         """The last signal."""
-        preempt = PREEMPT_SIGNAL is not None and callable(signal.getsignal(PREEMPT_SIGNAL))
-        self.numbers = (*handled_signals(), *([PREEMPT_SIGNAL] if preempt else []))
+        self.numbers = handled_signals()
+        if PREEMPT_SIGNAL is not None and callable(signal.getsignal(PREEMPT_SIGNAL)):
+            self.numbers += (PREEMPT_SIGNAL,)
 
     def __enter__(self) -> "DeferredInterrupt":
         self.previous = {number: signal.getsignal(number) for number in self.numbers}

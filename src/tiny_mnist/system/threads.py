@@ -9,10 +9,10 @@ WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 def configure_openmp() -> None:
     """Limit how long OpenMP's threads spin for each other; call it before torch is imported.
 
-    A training step has hundreds of short parallel regions. At the end of each, threads wait for the
-    last one. By default GNU's OpenMP library, which PyTorch's Linux wheels load, spins for some
-    milliseconds before it sleeps. When other processes keep the processors busy, the spinning thread
-    holds a processor that the last thread needs, and training is more than ten times slower; see
+    A training step has hundreds of short parallel regions. At the end of each, the threads wait for
+    the last one. GNU's OpenMP library, which PyTorch's Linux wheels load, by default spins for some
+    milliseconds before it sleeps. When other processes keep the processors busy, a spinning thread
+    occupies a processor that the last thread needs, and training is more than ten times slower; see
     docs/performance.md. The number of threads stays the same, and with it the result.
 
     Child processes inherit the setting. A variable that the user has set is respected.

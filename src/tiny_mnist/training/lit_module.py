@@ -214,6 +214,8 @@ class LitClassifier(pl.LightningModule):
                 parts = {name: saved.get(name) for name in ("model", "optim")}
                 check_trusted(parts, Path(checkpoint_path))
             kwargs = components(saved) | kwargs
+        # Otherwise Lightning adds the other arguments to the saved ones.
+        kwargs.setdefault("hyper_parameters", saved)
         loaded: LitClassifier = super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
         return loaded
 

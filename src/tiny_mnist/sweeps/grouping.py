@@ -1,0 +1,183 @@
+"""Finished runs, read from their summaries and grouped over their seeds."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from tiny_mnist.errors import UserError, one_line
+
+Summary = dict[str, Any]
+"""The content of a summary.json, its configuration by keys as on the command line."""
+GROUP_EXCLUDES = (
+    "seed",  # tells the runs of one group apart
+    "data.root", "checkpoint_every",
+    "trainer.profiler", "trainer.log_every_n_steps", "trainer.detect_anomaly",
+    "callbacks", "logger", "resume", "trust",
+)  # fmt: skip
+"""Keys, with all below them, that do not change the result of a run, and the seed."""
+COUNT_OR_FRACTION = ("trainer.limit_", "trainer.overfit_batches", "trainer.val_check_interval")
+"""Keys whose integers are numbers of batches, while 1.0 means all of them."""
+MAX_BYTES = 1 << 20  # of a summary, which has a few thousand
+
+
+def find_runs(folders: list[Path]) -> dict[Path, Summary]:
+    """The summaries of all finished runs in and below some folders, each once.
+
+    Raises:
+        UserError: there is none, or one is not a summary of a run.
+    """
+    found = sorted({path.resolve() for folder in folders for path in folder.rglob("summary.json")})
+    if not found:
+        raise UserError(f"no finished run in {', '.join(map(str, folders))}")
+    runs = {}
+    for path in found:
+        try:
+            runs[path.parent] = read_run(path)
+        except UserError:
+            raise
+        except (
+            OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+        ) as error:  # fmt: skip
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise UserError(f"{path} is not the summary of a run: {reason[:200]}") from error
+    return runs
+
+
+def read_run(path: Path) -> Summary:
+    """One summary, its numbers checked: it may come from a stranger.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError: it is
+            something else.
+    """
+    if not path.is_file() or path.stat().st_size > MAX_BYTES:
+        raise ValueError("not a regular file of a summary's size")
+    summary = json.loads(path.read_text())
+    config = dict(flat(summary["config"]))
+    seed = config["seed"]
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ValueError("seed is not a number from 0 to 2**32 - 1")
+    held_out = summary.get("val_images") or 0
+    val = summary.get("val_accuracy")
+    return {
+        "test_accuracy": number(summary, "test_accuracy", 100.0),
+        "training_seconds": number(summary, "training_seconds", 1e12),
+        "val_accuracy": None if val is None else number(summary, "val_accuracy", 100.0),
+        "val_images": number({"val_images": held_out}, "val_images", 1e12),
+        "seed": seed,
+        "config": config,
+    }
+
+
+def number(summary: dict[str, Any], key: str, largest: float) -> float:
+    """A number from zero on.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    value = summary[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= largest:
+        raise ValueError(f"{key} is not a number from 0 to {largest:g}")
+    return float(value)
+
+
+def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A configuration by keys as on the command line; a class by its name alone."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        elif key == "_target_":
+            yield prefix.removesuffix("."), str(value).rpartition(".")[2]
+        else:
+            yield f"{prefix}{key}", str(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """Runs that differ in the seed alone.
+
+    Args:
+        settings: those that set it apart from the others in the table; None where it has none.
+        runs: by seed.
+        named_by: the settings that its name consists of; one for several that change together.
+    """
+
+    settings: dict[str, Any]
+    runs: dict[int, Summary]
+    named_by: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What sets it apart, as one text."""
+        chosen = {key: self.settings[key] for key in self.named_by or self.settings}
+        told = [f"{key}={format_value(v)}" for key, v in chosen.items() if v is not None]
+        return " ".join(told) or ("(defaults)" if self.settings else "all the same")
+
+    def scores(self, split: str) -> dict[int, float]:
+        """Final accuracy in percent by seed, on the "val" or "test" images."""
+        return {seed: summary[f"{split}_accuracy"] for seed, summary in sorted(self.runs.items())}
+
+    def mean(self, split: str) -> float:
+        """Mean final accuracy in percent."""
+        return mean(self.scores(split).values())
+
+
+def group_by_settings(runs: dict[Path, Summary]) -> list[RunGroup]:
+    """Runs grouped over their seeds; of two of one configuration and seed, the later name counts.
+
+    Interpolations are compared unresolved, so `${seed}` does not split a group.
+    """
+    configs = [summary["config"] for summary in runs.values()]
+    keys = [key for key in dict.fromkeys(k for each in configs for k in each) if is_compared(key)]
+    varied = [key for key in keys if len({identity(key, each.get(key)) for each in configs}) > 1]
+    groups: dict[tuple[Any, ...], list[Summary]] = {}
+    for summary in runs.values():
+        values = tuple(identity(key, summary["config"].get(key)) for key in varied)
+        groups.setdefault(values, []).append(summary)
+    settings = [{key: found[0]["config"].get(key) for key in varied} for found in groups.values()]
+    named_by = tuple(changing_together(settings)) if settings else ()
+    return [
+        RunGroup(each, {summary["seed"]: summary for summary in found}, named_by)
+        for each, found in zip(settings, groups.values(), strict=True)
+    ]
+
+
+def is_compared(key: str) -> bool:
+    """Whether runs that differ in this setting are different configurations."""
+    return not any(key == each or key.startswith(f"{each}.") for each in GROUP_EXCLUDES)
+
+
+def identity(key: str, value: Any) -> Any:
+    """What a value is compared by: 1 batch is not 1.0, all of them; a rate of 1 is one of 1.0."""
+    if isinstance(value, bool) or key.startswith(COUNT_OR_FRACTION):
+        return type(value).__name__, repr(value)
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def changing_together(settings: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """The settings that differ, each with those of its section that tell the same groups apart.
+
+    Args:
+        settings: of each group, all with the same keys.
+    """
+    found: dict[tuple[str | int, ...], list[str]] = {}
+    for key in settings[0]:
+        values = [identity(key, each[key]) for each in settings]
+        found.setdefault((key.partition(".")[0], *map(values.index, values)), []).append(key)
+    # A class says more than the numbers that come with it.
+    telling = [
+        sorted(keys, key=lambda key: not any(isinstance(each[key], str) for each in settings))
+        for keys in found.values()
+    ]
+    return {first: others for first, *others in telling}
+
+
+def format_value(value: Any) -> str:
+    """A setting as text; a number that a search has found, to six digits."""
+    if isinstance(value, float):
+        return f"{value:.1f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.6g}"
+    return str(value)

@@ -1,0 +1,71 @@
+"""A configuration that was read from a folder names well-known classes only."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from support.program import PROJECT
+from tiny_mnist.config.loading import load_config
+from tiny_mnist.config.trust import check_trusted
+from tiny_mnist.errors import UserError
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        path
+        for path in (PROJECT / "configs").rglob("*.yaml")
+        if "hydra" not in path.parts and path.name != "train.yaml"
+    ),
+    ids=lambda path: f"{path.parent.name}/{path.name}",
+)
+def test_every_option_that_ships_is_trusted(path: Path) -> None:
+    check_trusted(OmegaConf.load(path), path)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "builtins.eval",
+        "torch.hub.load",
+        "torch.optim.adagrad.torch.hub.load",
+        "torch.optim.lr_scheduler.math.sqrt",
+        "lightning.pytorch.callbacks.os.system",
+        "lightning.pytorch.trainer.trainer.Path",
+        "tiny_mnist.runs.metadata.subprocess.Popen",
+        "tiny_mnist.launch.Path",
+        "${model._target_}",
+        "[os.system]",
+    ],
+)
+def test_other_targets_are_refused_by_name(target: str) -> None:
+    for node in (
+        {"_target_": target},
+        {"trainer": {"callbacks": [{"_target_": target}]}},
+        {"optim": {"optimizer": {"betas": [[{"_target_": target}]]}}},
+    ):
+        with pytest.raises(UserError, match="names the class") as refused:
+            check_trusted(node, Path("config.yaml"))
+        assert target in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["${oc.env:HOME}", "a ${oc.env:HOME}", "${oc.decode:${seed}}", "${x${seed}}", "${hydra:run}"],
+)
+def test_interpolations_other_than_references_are_refused(value: str) -> None:
+    with pytest.raises(UserError, match="may refer to its own keys only"):
+        check_trusted({"data": {"root": value}}, Path("config.yaml"))
+    check_trusted({"data": {"seed": "${seed}", "lr": "${optim.max_lr}"}}, Path("config.yaml"))
+
+
+def test_a_configuration_that_is_no_plain_yaml_gets_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    bomb = ["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 30))]
+    for text in ("\n".join(bomb), "x" * (2 << 20), "[1, 2]", "\x00", "seed: ["):
+        path.write_text(text)
+        with pytest.raises(UserError, match="cannot be read as a configuration") as refused:
+            load_config(path)
+        assert "\n" not in str(refused.value)

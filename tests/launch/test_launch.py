@@ -1,0 +1,97 @@
+"""How the program starts, resumes and ends: in one line, leaving nothing where it was refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from support.program import SMALL, Command
+from tiny_mnist.errors import UserError
+from tiny_mnist.launch.resolvers import run_folder, sweep_folder, sweep_mode
+from tiny_mnist.launch.resume import check_log, with_overrides
+from tiny_mnist.sweeps.job import resume_override
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search=x", "optim.max_lr=1"], "there is no setting search: use -m hydra/sweeper=optuna"),
+        (["resume_sweep=x"], "there is no setting resume_sweep: use resume=SWEEP_FOLDER"),
+        (["ckpt_path=x"], "there is no setting ckpt_path: use resume=RUN_FOLDER"),
+        (["optim.mx_lr=3"], "there is no setting optim.mx_lr; did you mean optim.max_lr?"),
+        (["optim=sdg"], "there is no optim=sdg; did you mean sgd?"),
+        (["resume=nowhere"], "resume=nowhere is not there"),
+        (["resume=latest"], "no unfinished run below"),
+        (["resume=a=b"], """write the folder with quotes: 'resume="a=b"'"""),
+        (["optim.max_lr=-1"], "optim.max_lr=-1 should be greater than 0"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line_and_leaves_nothing(
+    command: Command, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = command(*arguments)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_folders_and_mode_follow_from_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, sweep = tmp_path / "run", tmp_path / "sweep"
+    (run / ".hydra").mkdir(parents=True)
+    (run / ".hydra" / "config.yaml").touch()
+    sweep.mkdir()
+    (sweep / "multirun.yaml").touch()
+    assert run_folder(None, "new") == "new"
+    assert run_folder(str(run), "new") == str(run)
+    assert (sweep_mode(str(run)), sweep_mode(str(sweep))) == (None, "MULTIRUN")
+    assert sweep_folder(str(sweep), "new") == str(sweep)
+    with pytest.raises(UserError, match="no run to resume"):
+        run_folder(str(sweep), "new")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="another run to each process"):
+        run_folder("latest", "new")
+
+
+def test_a_resumed_run_takes_permitted_overrides_only(compose: Callable[..., DictConfig]) -> None:
+    saved = compose()
+    changed = with_overrides(saved, ["resume=x", "trainer.max_epochs=12"])
+    assert changed.trainer.max_epochs == 12
+    assert saved.trainer.max_epochs == 10
+    for refused in ("optim.max_lr=3", "optim=sgd", "~data.root"):
+        with pytest.raises(UserError, match="a resumed run takes no setting but"):
+            with_overrides(saved, [refused])
+
+
+def test_a_log_file_that_is_a_link_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "train.log").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="not a regular file"):
+        check_log(tmp_path / "train.log")
+
+
+@pytest.mark.parametrize("name", ["a b=c,d", 'x"y', "x\\", 'x\\"', "a'b", "{a}", "~x", "a(b)"])
+def test_the_printed_override_resumes_a_folder_of_any_name(name: str) -> None:
+    text = resume_override(Path(name))
+    assert str(OverridesParser.create().parse_override(text).value()) == name
+
+
+@pytest.mark.slow
+def test_a_run_saves_what_hydra_saves_and_says_that_it_is_finished(
+    command: Command, tmp_path: Path
+) -> None:
+    done = command(*SMALL, "trainer.limit_test_batches=1", "hydra.run.dir='a=b'")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Run folder: a=b\n")
+    names = {path.name for path in (tmp_path / "a=b" / ".hydra").iterdir()}
+    assert names == {"config.yaml", "hydra.yaml", "overrides.yaml"}
+    saved = OmegaConf.load(tmp_path / "a=b" / ".hydra" / "config.yaml")
+    assert "resume" not in saved
+    assert "trust" not in saved
+    done = command('resume="a=b"')
+    assert done.returncode == 0
+    assert "is finished: test accuracy" in done.stdout
