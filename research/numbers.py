@@ -104,7 +104,7 @@ def separator(height: int, width: float, rng: np.random.Generator) -> tuple[Mask
     cv2.line(mask, (0, long // 2), (long, long // 2 + int(rng.integers(-3, 4))), 255, thick)
     if kind == "plus":
         cv2.line(mask, (long // 2, 0), (long // 2, long), 255, thick)
-    return cropped(mask), 0.35
+    return cropped(np.asarray(mask, np.uint8)), 0.35
 
 
 def resized_to(mask: Mask, height: int) -> Mask:
@@ -119,7 +119,8 @@ def sheared(mask: Mask, slant: float) -> Mask:
     wide = int(abs(slant) * mask.shape[0]) + 1
     shift = slant * mask.shape[0] if slant > 0 else 0.0
     motion = np.array([[1, -slant, shift], [0, 1, 0]], np.float32)
-    return cropped(cv2.warpAffine(mask, motion, (mask.shape[1] + wide, mask.shape[0])))
+    leaning = cv2.warpAffine(mask, motion, (mask.shape[1] + wide, mask.shape[0]))
+    return cropped(np.asarray(leaning, np.uint8))
 
 
 def lined(
@@ -134,12 +135,12 @@ def lined(
     for number in range(-40, 40):
         y = bottom + 0.05 * height + number * step
         ends = [(0, round(y)), (shape[1], round(y + tilt * shape[1]))]
-        cv2.line(cover, *ends, 255, thick, cv2.LINE_AA)
+        cv2.line(cover, ends[0], ends[1], 255, thick, cv2.LINE_AA)
         if lines == "squared":
             x = number * step
             cv2.line(cover, (round(x), 0), (round(x - tilt * shape[0]), shape[0]), 255, thick)
     colour = np.array([0.45, 0.6, 0.8], np.float32) * rng.uniform(0.7, 1.25)
-    return written(surface, cover.astype(np.float32) / 255 * 0.7, colour)
+    return written(surface, cover.astype(np.float32) * np.float32(0.7 / 255), colour)
 
 
 def number(
@@ -166,7 +167,7 @@ def number(
         return Image.fromarray(field if rng.random() < 0.4 else 255 - field)
     if carrier == "scan":
         grey = 0.97 - cover * rng.uniform(0.6, 0.95) + rng.normal(0, 0.012, shape)
-        grey = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.6)
+        grey = np.asarray(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.6), np.float64)
         return compressed(Image.fromarray((grey.clip(0, 1) * 255).astype(np.uint8)), rng)
     surface = sheet(shape, rng)
     if lines:

@@ -22,6 +22,8 @@ from tiny_mnist.inference.predictor import (
 )
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from tiny_mnist.training.lit_module import LitClassifier
 
 Picture: TypeAlias = str | PathLike[str] | NDArray[Any] | Image.Image
@@ -57,7 +59,7 @@ class DigitReader:
         )
 
     @overload
-    def predict(self, pictures: Picture) -> ImagePrediction: ...
+    def predict(self, pictures: Picture) -> ImagePrediction: ...  # type: ignore[overload-overlap]
 
     @overload
     def predict(self, pictures: Iterable[Picture]) -> list[ImagePrediction]: ...
@@ -105,7 +107,7 @@ class DigitReader:
         if self.run is None:
             from tiny_mnist.export.safetensors_format import load_tiny_cnn
 
-            network = load_tiny_cnn(pretrained.WEIGHTS)
+            network: nn.Module = load_tiny_cnn(pretrained.WEIGHTS)
         else:
             from tiny_mnist.runs.network import load_network
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -37,7 +37,7 @@ UPRIGHT = {
 
 # Blocks above glibc's largest threshold for mmap are returned to the system when they are freed;
 # Pillow's 16 MiB would stay with each thread that has decoded a large picture.
-Image.core.set_block_size(64 * 2**20)
+Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
 
 Pixels = UInt8[ndarray, "height width 3"]
 
@@ -148,7 +148,7 @@ def decode_file(file: io.BufferedIOBase, size: int, name: str) -> LoadedImage:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata; sizes are checked here
-            with Image.open(file, formats=FORMATS) as picture:
+            with Image.open(cast("IO[bytes]", file), formats=FORMATS) as picture:
                 return load_pillow(picture, name)
     except UnidentifiedImageError:
         raise UserError(f"{name} is not a picture (PNG, JPEG, BMP, GIF, TIFF or WebP)") from None
