@@ -44,7 +44,7 @@ GREY_SIZE = 24  # pixels: digits no larger are drawn with their own greys
 STROKE_REACHES = (0.08, 0.16, 0.33, 0.66)  # as parts of the longer side
 MIN_SCORE = 0.25  # digit_score: nearly all rendered digits have more, most bare paper less
 MAX_SCORE = 2.0  # more does not make a hypothesis better
-MAX_READ = 4  # hypotheses whose digits are read, if the first does not give a good reading
+MAX_READ = 4  # hypotheses among which the best reading is chosen; more only if they have none
 SCORE_RANGE = 2.5  # below the best score
 GOOD_COST = 0.5  # mean cost of a digit in a good reading
 MAX_ROW_COST = 5.0  # mean cost of a digit in a row
@@ -117,8 +117,9 @@ def find_digits(picture: Colours) -> list[Digit]:
     small = max(picture.shape[:2]) <= SCREEN_SIDE
     scored = sorted(score_hypotheses(coarse, small), key=lambda item: -item[0])
     best: Reading | None = None
-    for score, row_score, hypothesis in scored[:MAX_READ]:
-        if best is not None and (best.cost < GOOD_COST or score < scored[0][0] - SCORE_RANGE):
+    for place, (score, row_score, hypothesis) in enumerate(scored):
+        done = place >= MAX_READ or score < scored[0][0] - SCORE_RANGE
+        if best is not None and (best.cost < GOOD_COST or done):
             break
         reading = read_hypothesis(large, hypothesis, score, row_score)
         if reading is not None and (best is None or reading.value > best.value):

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -148,7 +148,11 @@ def decode_file(file: io.BufferedIOBase, size: int, name: str) -> LoadedImage:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata; sizes are checked here
+<<<<<<< HEAD
             with Image.open(file, formats=FORMATS) as picture:  # type: ignore[arg-type]
+=======
+            with Image.open(cast("IO[bytes]", file), formats=FORMATS) as picture:
+>>>>>>> inference
                 return load_pillow(picture, name)
     except UnidentifiedImageError:
         raise UserError(f"{name} is not a picture (PNG, JPEG, BMP, GIF, TIFF or WebP)") from None

@@ -171,7 +171,8 @@ def slant_of(labels: Labels, part: Component) -> float:
     """Slant of one digit by its moments: columns to the right for one row up."""
     box = part.box
     y, x = np.nonzero(labels[box.top : box.bottom, box.left : box.right] == part.label)
-    return -float(np.cov(x, y, bias=True)[0, 1] / max(float(y.var()), 1e-6))
+    covariance = float(np.cov(x, y, bias=True)[0, 1])
+    return -covariance / max(float(y.var()), 1e-6)
 
 
 def estimate_slant(mask: Mask) -> float:
@@ -189,10 +190,10 @@ def estimate_slant(mask: Mask) -> float:
     def concentration(slant: float) -> float:
         columns = np.round(x + slant * y).astype(int)
         counts = np.bincount(columns - columns.min())
-        spread = 4e-3 * abs(slant) * len(y) ** 1.5
-        return float((counts.astype(float) ** 2).sum() - spread)
+        penalty: float = 4e-3 * abs(slant) * len(y) ** 1.5
+        return float((counts.astype(float) ** 2).sum()) - penalty
 
-    return max((float(slant) for slant in np.arange(-0.3, 0.75, 0.05)), key=concentration)
+    return float(max(np.arange(-0.3, 0.75, 0.05).tolist(), key=concentration))
 
 
 def slanted_box(candidate: Candidate, shift: Int[ndarray, " height"]) -> Box:
@@ -282,7 +283,7 @@ def skip_cost(box: Box, height: float) -> float:
     return SKIP_COST[0] + SKIP_COST[1] * max(0.0, part - 0.3)
 
 
-def verify(masks: list[Mask]) -> Float32[ndarray, "n 11"]:
+def verify(masks: list[ndarray]) -> Float32[ndarray, "n 11"]:
     """Log-probabilities of the ten digits and of anything else, for shapes of ink."""
     if not masks:
         return np.zeros((0, 11), np.float32)

@@ -99,7 +99,7 @@ def start_run(train: Callable[..., float], config: DictConfig, folder: Path) -> 
         # device, has left nothing to resume.
         if is_new and format_error(error) and not isinstance(error, OSError):
             run.remove_untrained()
-        stop(error, folder)
+        stop(error, folder if folder.exists() else None)
 
 
 def resume_run(train: Callable[..., float], config: DictConfig, folder: Path) -> float:
