@@ -58,11 +58,7 @@ class DigitReader:
             pretrained_network() if run is None else module_network(self.module.network)
         )
 
-<<<<<<< HEAD
-    @overload  # a string is one picture, although it is iterable too
-=======
     @overload
->>>>>>> inference
     def predict(self, pictures: Picture) -> ImagePrediction: ...  # type: ignore[overload-overlap]
 
     @overload

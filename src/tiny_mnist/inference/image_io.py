@@ -148,11 +148,7 @@ def decode_file(file: io.BufferedIOBase, size: int, name: str) -> LoadedImage:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata; sizes are checked here
-<<<<<<< HEAD
-            with Image.open(file, formats=FORMATS) as picture:  # type: ignore[arg-type]
-=======
             with Image.open(cast("IO[bytes]", file), formats=FORMATS) as picture:
->>>>>>> inference
                 return load_pillow(picture, name)
     except UnidentifiedImageError:
         raise UserError(f"{name} is not a picture (PNG, JPEG, BMP, GIF, TIFF or WebP)") from None
