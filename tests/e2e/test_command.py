@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from support.program import PROJECT, SMALL, Command, run_program
-from tiny_mnist.runs import load_network
 
 
 def test_a_run_prints_the_originals_table_and_nothing_from_libraries(
@@ -166,11 +164,3 @@ def test_on_a_terminal_the_progress_bar_is_removed_and_each_epoch_keeps_its_line
         "Epoch  1/2", "Epoch  2/2",
     ]  # fmt: skip
     assert all(len(line) <= 80 for line in lines if "━" in line), "no bar is wrapped"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_a_compiled_run_leaves_a_plain_checkpoint(command: Command, tmp_path: Path) -> None:
-    done = command(*SMALL, "compile=default", "trainer.max_epochs=1", "hydra.run.dir=run")
-    assert done.returncode == 0, done.stderr
-    assert load_network(tmp_path / "run") is not None

@@ -1,5 +1,6 @@
 """The run folder: its lock, its small files, and what it refuses in a stranger's folder."""
 
+import fcntl
 import json
 import math
 import multiprocessing
@@ -63,6 +64,11 @@ def test_a_locked_folder_is_seen_and_refused_at_once(tmp_path: Path) -> None:
     assert not run.is_locked
     assert not run.checkpoints.exists(), "looking creates nothing"
     with run.open():
+        assert run.is_locked
+    assert not run.is_locked
+    # A lock of another open file stands for another process: within one, a run may be opened twice.
+    with run.lock.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
         assert run.is_locked
         started = time.monotonic()
         with pytest.raises(UserError, match="another process is training in"), run.open():

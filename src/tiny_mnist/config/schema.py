@@ -90,6 +90,13 @@ class AnyClass(OpenSection):
 
     target: str = Field(alias="_target_", pattern=r"^\w+(\.\w+)+$")
 
+    @model_validator(mode="after")
+    def is_instantiated_at_once(self) -> "AnyClass":
+        """Hydra would otherwise return a function where an object is needed."""
+        if "_partial_" in self.__pydantic_extra__:
+            raise ValueError("_partial_ is for optimizers and schedules only")
+        return self
+
 
 class PartialClass(AnyClass):
     """A class that is instantiated later, with arguments that only the run knows."""

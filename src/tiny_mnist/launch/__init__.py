@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from tiny_mnist.errors import format_error
+from tiny_mnist.errors import format_error, use_lenient_streams
 from tiny_mnist.launch import resolvers  # noqa: F401 (registers what configs/train.yaml names)
 from tiny_mnist.launch.resume import resumed_config
 from tiny_mnist.launch.stop import (
@@ -37,6 +37,7 @@ def run(main: Callable[[], None]) -> None:
     `HYDRA_FULL_ERROR=1` gives the traceback instead, as everywhere in Hydra. An interrupted program
     ends with status 128 plus the number of the signal.
     """
+    use_lenient_streams()
     configure_openmp()
     tune_malloc()
     # What the user said; processes that Lightning starts inherit it.
