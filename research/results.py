@@ -20,13 +20,13 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 
+from tiny_mnist.comparison.grouping import find_runs
 from tiny_mnist.data import download
 from tiny_mnist.evaluation import plots
 from tiny_mnist.evaluation.metrics import evaluate, score
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.evaluation.report import EvaluationFiles
 from tiny_mnist.runs import RunFolder, load_network, provenance
-from tiny_mnist.sweeps.grouping import find_runs
 from tiny_mnist.system.memory import tune_malloc
 
 IMAGES = PROJECT / "docs" / "images"

@@ -194,9 +194,9 @@ def compare(
     """Rank finished runs, grouped over seeds, and test which differences are significant."""
     from rich.console import Console
 
+    from tiny_mnist.comparison.grouping import find_runs
+    from tiny_mnist.comparison.ranking import Ranking
     from tiny_mnist.runs.folder import LATEST, resolve_run
-    from tiny_mnist.sweeps.grouping import find_runs
-    from tiny_mnist.sweeps.ranking import Ranking
 
     ranking = Ranking(
         find_runs([resolve_run(each).path if str(each) == LATEST else each for each in folders])

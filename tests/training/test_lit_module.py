@@ -1,6 +1,5 @@
 """Schedule and metrics."""
 
-import csv
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -119,5 +118,5 @@ def test_the_module_works_with_a_trainer_of_ones_own(small_run: RunFolder, tmp_p
     assert {*validated} == {"val_loss", "val_accuracy", "val_images"}
     assert tested["test_images"] == 8
     assert tested["test_loss"] == pytest.approx(validated["val_loss"])
-    columns = {*next(csv.DictReader((tmp_path / "metrics.csv").open()))}
+    columns = {*(tmp_path / "metrics.csv").read_text().splitlines()[0].split(",")}
     assert {"train_loss", "val_accuracy", "test_loss"} <= columns

@@ -190,10 +190,10 @@ def estimate_slant(mask: Mask) -> float:
     def concentration(slant: float) -> float:
         columns = np.round(x + slant * y).astype(int)
         counts = np.bincount(columns - columns.min())
-        penalty: float = 4e-3 * abs(slant) * len(y) ** 1.5
-        return float((counts.astype(float) ** 2).sum()) - penalty
+        spread = 4e-3 * abs(slant) * len(y) ** 1.5
+        return float((counts.astype(float) ** 2).sum() - spread)
 
-    return float(max(np.arange(-0.3, 0.75, 0.05).tolist(), key=concentration))
+    return max((float(slant) for slant in np.arange(-0.3, 0.75, 0.05)), key=concentration)
 
 
 def slanted_box(candidate: Candidate, shift: Int[ndarray, " height"]) -> Box:

@@ -132,10 +132,10 @@ def report(plan: Plan, jobs: int) -> None:
         plan: of the sweep.
         jobs: how many it has.
     """
+    from tiny_mnist.comparison.grouping import find_runs
+    from tiny_mnist.comparison.plots import plot_sweep
+    from tiny_mnist.comparison.ranking import Ranking
     from tiny_mnist.evaluation.plots import save
-    from tiny_mnist.sweeps.grouping import find_runs
-    from tiny_mnist.sweeps.plots import plot_sweep
-    from tiny_mnist.sweeps.ranking import Ranking
 
     console = Console(highlight=False)  # not Rich's global one, on which a bar may be drawn
     if not console.is_terminal:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tiny_mnist.comparison.grouping import changing_together, find_runs, group_by_settings
+from tiny_mnist.comparison.ranking import Ranking, compare_scores, spread
 from tiny_mnist.errors import UserError
-from tiny_mnist.sweeps.grouping import changing_together, find_runs, group_by_settings
-from tiny_mnist.sweeps.ranking import Ranking, compare_scores, spread
 
 
 def finished(

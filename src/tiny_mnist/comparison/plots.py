@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tiny_mnist.sweeps.grouping import RunGroup, changing_together, format_value
+from tiny_mnist.comparison.grouping import RunGroup, changing_together, format_value
 
 PANELS = 3  # settings of a sweep in a row
 TICKS = 36  # characters below one of them

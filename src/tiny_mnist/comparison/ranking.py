@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tiny_mnist.errors import UserError
-from tiny_mnist.sweeps.grouping import RunGroup, Summary, group_by_settings
-from tiny_mnist.sweeps.statistics import (
+from tiny_mnist.comparison.grouping import RunGroup, Summary, group_by_settings
+from tiny_mnist.comparison.statistics import (
     holm,
     permutation_test,
     sign_flip_test,
     smallest_permutation_p,
 )
+from tiny_mnist.errors import UserError
 from tiny_mnist.system.atomic_files import atomic_write
 
 LEVEL = 0.05

@@ -1,0 +1,1 @@
+"""Finished runs beside each other: grouping over seeds, ranking, exact tests and plots."""

@@ -1,0 +1,45 @@
+"""A resumed run trains with the threads of its checkpoint, or says that it does not."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from tiny_mnist.training.environment import environment, match_environment
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[int]:
+    before = torch.get_num_threads()
+    yield before
+    torch.set_num_threads(before)
+
+
+def test_the_same_environment_needs_no_word() -> None:
+    assert match_environment(environment()) == []
+    assert match_environment({}) == [], "an older checkpoint does not say"
+
+
+def test_threads_are_set_to_those_of_the_checkpoint(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    (line,) = match_environment(environment() | {"threads": threads + 1})
+    assert line == f"Using {threads + 1} threads, as when the run was begun"
+    assert torch.get_num_threads() == threads + 1
+
+
+def test_threads_that_the_user_chose_stay_and_are_named(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+    (line,) = match_environment(environment() | {"threads": threads + 1})
+    assert "OMP_NUM_THREADS" in line
+    assert torch.get_num_threads() == threads
+
+
+def test_other_versions_are_named() -> None:
+    saved = environment()
+    saved["packages"]["torch"] = "1.0"
+    (line,) = match_environment(saved)
+    assert line.startswith("The run was begun with other versions: torch 1.0 → ")
