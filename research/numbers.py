@@ -140,7 +140,7 @@ def lined(
             x = line * step
             cv2.line(cover, (round(x), 0), (round(x - tilt * shape[0]), shape[0]), 255, thick)
     colour = np.array([0.45, 0.6, 0.8], np.float32) * rng.uniform(0.7, 1.25)
-    return written(surface, cover.astype(np.float32) * np.float32(0.7 / 255), colour)
+    return written(surface, np.asarray(cover * (0.7 / 255), np.float32), colour)
 
 
 def number(
@@ -167,8 +167,8 @@ def number(
         return Image.fromarray(field if rng.random() < 0.4 else 255 - field)
     if carrier == "scan":
         grey = 0.97 - cover * rng.uniform(0.6, 0.95) + rng.normal(0, 0.012, shape)
-        grey = np.asarray(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.6), np.float64)
-        return compressed(Image.fromarray((grey.clip(0, 1) * 255).astype(np.uint8)), rng)
+        blurred = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.6)
+        return compressed(Image.fromarray((blurred.clip(0, 1) * 255).astype(np.uint8)), rng)
     surface = sheet(shape, rng)
     if lines:
         surface = lined(surface, height, margin[0] + masks[0].shape[0], lines, rng)

@@ -58,7 +58,7 @@ class DigitReader:
             pretrained_network() if run is None else module_network(self.module.network)
         )
 
-    @overload
+    @overload  # a string is one picture, although it is iterable too
     def predict(self, pictures: Picture) -> ImagePrediction: ...  # type: ignore[overload-overlap]
 
     @overload

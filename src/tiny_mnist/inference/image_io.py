@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -148,7 +148,7 @@ def decode_file(file: io.BufferedIOBase, size: int, name: str) -> LoadedImage:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata; sizes are checked here
-            with Image.open(cast("IO[bytes]", file), formats=FORMATS) as picture:
+            with Image.open(file, formats=FORMATS) as picture:  # type: ignore[arg-type]
                 return load_pillow(picture, name)
     except UnidentifiedImageError:
         raise UserError(f"{name} is not a picture (PNG, JPEG, BMP, GIF, TIFF or WebP)") from None

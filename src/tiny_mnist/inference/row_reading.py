@@ -9,7 +9,6 @@ log-probability.
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, Int, Int32, UInt8
 from numpy import ndarray
@@ -35,7 +34,6 @@ MAX_WIDTH = 1.45  # of a digit, in heights of the row
 CERTAIN = 0.7  # a component whose cost is lower is not cut, unless it is wide
 WIDE = 1.05  # width of a component, in its heights, above which it is always cut
 USUAL_SLANT = 0.1  # of the digits that the networks know
-SLANT_ROWS = 48  # the slant is estimated in a row shrunk to this height
 MAX_COST = 9.0  # of one digit, however little it looks like one
 CUT_COST = 1.5, 0.8  # of a cut, and for each width of the stroke that is cut through
 SKIP_COST = 0.8, 7.0  # of leaving a piece out: of any, and of one as high as the row
@@ -130,6 +128,8 @@ def deslant(
 ) -> tuple[Int32[ndarray, "height newwidth"], Row, Int[ndarray, " height"]]:
     """The ink of a row of several digits with upright strokes.
 
+    The slant is the median over components that are of a digit's size.
+
     Returns:
         The labels, moved; the row with its new boxes; how many columns each image row was moved
         to the right.
@@ -139,11 +139,8 @@ def deslant(
     shift = np.zeros(labels.shape[0], int)
     inside = labels[box.top : box.bottom, box.left : box.right]
     mask = np.isin(inside, [part.label for part in parts])
-    if box.width <= 1.2 * row.height:
-        slant = USUAL_SLANT
-    else:
-        slants = [slant_of(labels, part) for part in parts if is_digit_size(part.box, row.height)]
-        slant = float(np.median(slants)) if len(slants) > 1 else estimate_slant(mask)
+    slants = [slant_of(labels, part) for part in parts if is_digit_size(part.box, row.height)]
+    slant = float(np.median(slants)) if len(slants) > 1 else USUAL_SLANT
     if abs(slant - USUAL_SLANT) < 0.1:
         return np.where(np.isin(labels, [part.label for part in parts]), labels, 0), row, shift
     middle = (box.top + box.bottom) / 2
@@ -173,27 +170,6 @@ def slant_of(labels: Labels, part: Component) -> float:
     y, x = np.nonzero(labels[box.top : box.bottom, box.left : box.right] == part.label)
     covariance = float(np.cov(x, y, bias=True)[0, 1])
     return -covariance / max(float(y.var()), 1e-6)
-
-
-def estimate_slant(mask: Mask) -> float:
-    """Slant of joined digits: columns to the right for one row up.
-
-    It is the shear after which the ink stands in the fewest columns.
-    """
-    scale = SLANT_ROWS / mask.shape[0]
-    size = max(1, round(mask.shape[1] * scale)), SLANT_ROWS
-    ink = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    y, x = np.nonzero(ink > 0.5)
-    if not len(y):
-        return 0.0
-
-    def concentration(slant: float) -> float:
-        columns = np.round(x + slant * y).astype(int)
-        counts = np.bincount(columns - columns.min())
-        penalty: float = 4e-3 * abs(slant) * len(y) ** 1.5
-        return float((counts.astype(float) ** 2).sum()) - penalty
-
-    return float(max(np.arange(-0.3, 0.75, 0.05).tolist(), key=concentration))
 
 
 def slanted_box(candidate: Candidate, shift: Int[ndarray, " height"]) -> Box:
