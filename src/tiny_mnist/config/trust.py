@@ -50,7 +50,7 @@ def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
         if name == "_target_" and not is_trusted(value):
             raise UserError(
                 f"{source} names the class {value}, which is neither this project's nor a "
-                "well-known one; if you trust that folder, say trust=true"
+                "well-known one; if you trust that folder, say trust=true (tiny-mnist: --trust)"
             )
         if "${" in REFERENCE.sub("", f"{key} {value}"):
             raise UserError(
