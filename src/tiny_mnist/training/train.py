@@ -16,7 +16,7 @@ from rich.console import Console
 from tiny_mnist.config.loading import differences, resolve_config
 from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
 from tiny_mnist.data import MNISTDataModule
-from tiny_mnist.errors import UserError, one_line
+from tiny_mnist.errors import UserError, display_path, one_line
 from tiny_mnist.runs.folder import RunFolder, save_overridden_config
 from tiny_mnist.runs.recovery import latest_valid_checkpoint, roll_back
 from tiny_mnist.system.signals import DeferredInterrupt
@@ -140,7 +140,7 @@ def find_checkpoint(
     changed = {*differences(content.get("hyper_parameters"), settings)} - {*RESUMABLE_KEYS}
     if changed:
         raise UserError(f"{path} is of another configuration: {', '.join(sorted(changed))}")
-    lines = [f"Going on after step {content.get('global_step')}, from {path}"]
+    lines = [f"Going on after step {content.get('global_step')}, from {display_path(path)}"]
     if trainer.world_size == 1:  # else Lightning shares the cores out among the processes
         lines += match_environment(content.get("environment", {}))
     for line in lines:
