@@ -246,7 +246,7 @@ def digit_scores(
     Larger is better; the penalty is subtracted.
 
     A logistic regression on `digit_features`: whether the digit was read right, over the
-    hypotheses for rendered pictures. `research/fit_digit_score.py` fits the weights.
+    hypotheses for rendered pictures (research/scenes.py).
     """
     features = digit_features(mask, ink, segmentation)
     terms = {name: WEIGHTS[name] * value for name, value in features.items()}
