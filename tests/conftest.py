@@ -4,10 +4,16 @@ import gzip
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+# Workers of pytest-xdist share the cores. Set before torch is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from omegaconf import DictConfig
@@ -16,6 +22,40 @@ from support.program import PROJECT, SMALL, TRAIN, Command
 from tiny_mnist.data import MNIST, download
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.training.train import train
+
+COUNTS = pytest.StashKey[Counter[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to count."""
+    config.stash[COUNTS] = Counter()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the counts."""
+    counts = terminalreporter.config.stash[COUNTS]
+    if counts:
+        terminalreporter.section("reliability")
+    for what, number in counts.items():
+        terminalreporter.line(f"{number:5,} {what}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the counts of a worker of pytest-xdist over to the main process."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["counts"] = dict(session.config.stash[COUNTS])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add up the counts of the workers."""
+    node.config.stash[COUNTS].update(getattr(node, "workeroutput", {}).get("counts", {}))
+
+
+@pytest.fixture(scope="session")
+def count(pytestconfig: pytest.Config) -> Counter[str]:
+    """How many faults of each kind were survived: for `docs/reliability.md`."""
+    return pytestconfig.stash[COUNTS]
 
 
 @pytest.fixture(scope="session")

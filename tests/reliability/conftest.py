@@ -1,7 +1,6 @@
-"""Outcomes of uninterrupted runs to compare with, and counts of what was tried."""
+"""Outcomes of uninterrupted runs to compare with."""
 
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +9,6 @@ import pytest
 from support.outcomes import outcome
 from support.program import HELD_OUT, RUN, run_program
 from tiny_mnist.runs.folder import RunFolder
-
-COUNTS = pytest.StashKey[Counter[str]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Begin to count."""
-    config.stash[COUNTS] = Counter()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the counts."""
-    counts = terminalreporter.config.stash[COUNTS]
-    if counts:
-        terminalreporter.section("reliability")
-    for what, number in counts.items():
-        terminalreporter.line(f"{number:5,} {what}")
-
-
-@pytest.fixture(scope="session")
-def count(pytestconfig: pytest.Config) -> Counter[str]:
-    """How many faults of each kind were survived: for `docs/reliability.md`."""
-    return pytestconfig.stash[COUNTS]
 
 
 @pytest.fixture(scope="session")
