@@ -104,7 +104,7 @@ def test_a_finished_run_says_so_and_can_be_prolonged(tmp_path: Path) -> None:
 
     done = run_program("resume=run", folder=tmp_path)
     assert (done.status, done.stderr) == (0, "")
-    assert done.stdout.startswith("run is finished: test accuracy ")
+    assert "\nrun is finished: test accuracy " in done.stdout
     assert outcome(run) == first, "nothing was touched"
 
     done = run_program("resume=run", "trainer.max_epochs=2", folder=tmp_path)

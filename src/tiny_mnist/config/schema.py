@@ -84,18 +84,18 @@ class OpenSection(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
     __pydantic_extra__: dict[str, Annotated[Any, AfterValidator(check_finite)]]
 
+    @model_validator(mode="after")
+    def is_instantiated_at_once(self) -> "OpenSection":
+        """Hydra would otherwise return a function where an object is needed."""
+        if "_partial_" in self.__pydantic_extra__:
+            raise ValueError("_partial_ is for optimizers and schedules only")
+        return self
+
 
 class AnyClass(OpenSection):
     """A class that Hydra instantiates, with its arguments."""
 
     target: str = Field(alias="_target_", pattern=r"^\w+(\.\w+)+$")
-
-    @model_validator(mode="after")
-    def is_instantiated_at_once(self) -> "AnyClass":
-        """Hydra would otherwise return a function where an object is needed."""
-        if "_partial_" in self.__pydantic_extra__:
-            raise ValueError("_partial_ is for optimizers and schedules only")
-        return self
 
 
 class PartialClass(AnyClass):

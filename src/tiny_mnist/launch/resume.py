@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tiny_mnist.config.loading import load_config, resolve_config
 from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.job import LAUNCH_KEYS, check_source, run_settings
 from tiny_mnist.system.processes import is_rank_zero
@@ -42,7 +42,7 @@ def resumed_config(run: RunFolder, overrides: list[str], trust: bool) -> DictCon
     if run.summary.exists() and after == before:
         if (accuracy := read_test_accuracy(run)) is not None:
             if is_rank_zero():
-                print(f"{run.path} is finished: test accuracy {accuracy:.2f} %")
+                print(f"{display_path(run.path)} is finished: test accuracy {accuracy:.2f} %")
             return None
         print(f"{run.summary} is damaged: it is written again")
     if after > before and is_rank_zero():

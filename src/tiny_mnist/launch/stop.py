@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -65,8 +65,9 @@ def stop(error: Exception, folder: Path | None = None, message: str | None = Non
         folder: of the run that it ended, if there is one to resume.
         message: replaces the usual one-line description.
     """
-    if folder:  # its log is open; INFO is below the level shown on the terminal
-        logging.getLogger(__name__).info("the run ended early", exc_info=error)
+    if folder:  # INFO is below the level shown on the terminal
+        with suppress(OSError):  # the log is opened late, and the disk may be full or read-only
+            logging.getLogger(__name__).info("the run ended early", exc_info=error)
     message = message or format_error(raised_by_resolver(error))
     if message is None or os.environ.get(TRACEBACK) == "1":
         traceback.print_exception(error)
