@@ -114,11 +114,11 @@ def test_a_finished_run_says_so_and_can_be_prolonged(tmp_path: Path) -> None:
         done = run_program("resume=run", "trainer.max_epochs=5", wish, folder=tmp_path)
         assert done.status == 1
         assert outcome(run) == first, "a refused wish has changed nothing"
-    assert run_program("resume=run", folder=tmp_path).stdout.startswith("run is finished")
+    assert "\nrun is finished" in run_program("resume=run", folder=tmp_path).stdout
 
     done = run_program("resume=run", "trainer.max_epochs=5", folder=tmp_path)
     assert (done.status, done.stderr) == (0, "")
-    cycle, *_ = done.stdout.splitlines()
+    _, cycle, *_ = done.stdout.splitlines()
     assert cycle == "The learning rate's cycle ends as planned; epochs 4 to 5 keep its final rate"
     rows = run.read_metrics()
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]

@@ -126,6 +126,8 @@ def build_trainer(config: Mapping[str, Any], **fixed: Any) -> pl.Trainer:
             settings, **fixed, plugins=plugins, enable_progress_bar=bool(bars)
         )
     except InstantiationException as error:
+        if isinstance(error.__cause__, OSError):  # the log cannot be written
+            raise error.__cause__ from None
         wanted = f"accelerator={settings['accelerator']} devices={settings['devices']}"
         reason = one_line(error.__cause__ or error)
         raise UserError(f"no trainer with {wanted}: {reason}") from error
