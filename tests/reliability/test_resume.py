@@ -127,7 +127,7 @@ def test_a_finished_run_says_so_and_can_be_prolonged(tmp_path: Path) -> None:
     assert len(rates) == 5 * 16
     assert set(rates[47:]) == {rates[47]}, "the last rate of the cycle"
     assert json.loads(run.summary.read_text())["epochs"] == 5
-    assert run_program("resume=run", folder=tmp_path).stdout.startswith("run is finished")
+    assert "run is finished" in run_program("resume=run", folder=tmp_path).stdout
 
     prolonged = outcome(run)
     run.summary.write_text("{")
