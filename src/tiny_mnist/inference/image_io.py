@@ -1,7 +1,6 @@
 """Picture files of every kind as RGB pixels, in bounded memory."""
 
 import io
-import os
 import stat
 import sys
 import threading
@@ -233,11 +232,3 @@ def flatten(picture: UInt8[ndarray, "height width 4"]) -> Pixels:
     if alpha.mean() > 0.9:  # only a rim is transparent: what is drawn is the rest
         behind = 255 if shown >= 128 else 0
     return np.asarray((colours + behind * (1 - alpha)).round(), np.uint8)
-
-
-def printable(name: str) -> str:
-    """A name without control characters, which a terminal would obey, and line breaks."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
-        for char in os.fspath(name)
-    )

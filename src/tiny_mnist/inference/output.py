@@ -14,10 +14,9 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, printable
 from tiny_mnist.inference.image_io import (
     find_pictures,
-    printable,
     read_picture,
     read_standard_input,
 )
