@@ -97,7 +97,7 @@ def test_without_gradio_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "gradio", None)
     done = CliRunner().invoke(app, ["demo"])
     assert done.exit_code == 1
-    assert done.output == "error: gradio is not installed: pip install 'tiny-mnist[demo]'\n"
+    assert done.output == "error: tiny-mnist demo needs gradio: pip install 'tiny-mnist[demo]'\n"
 
 
 @pytest.fixture(scope="module")

@@ -204,7 +204,7 @@ def test_without_onnx_one_line_says_what_to_install(
     arguments = ["export", str(small_run.path), "--out", str(tmp_path / "x.onnx")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
-    assert done.output == "error: onnx is not installed: pip install 'tiny-mnist[export]'\n"
+    assert done.output == "error: export to ONNX needs onnx: pip install 'tiny-mnist[export]'\n"
     assert not list(tmp_path.iterdir())
 
 

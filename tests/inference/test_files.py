@@ -12,13 +12,12 @@ from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
 from tiny_mnist.cli import app
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, printable
 from tiny_mnist.inference.image_io import (
     USED_SIDE,
     PixelBudget,
     decode,
     load_pillow,
-    printable,
     read_picture,
     reduce,
 )

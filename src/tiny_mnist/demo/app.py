@@ -26,7 +26,6 @@ from tiny_mnist.data.transforms import normalize
 from tiny_mnist.demo.request_guard import RequestGuard
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.report import data_url
-from tiny_mnist.export.format import require_extra
 from tiny_mnist.export.html import read_asset
 from tiny_mnist.export.safetensors_format import load_tiny_cnn
 from tiny_mnist.inference import pretrained
@@ -63,14 +62,14 @@ def serve(
         trust: whether the run may name classes outside this project.
 
     Raises:
-        UserError: Gradio is not installed, there is no such run, or the address is not available.
+        UserError: there is no such run, or the address is not available.
     """
     network = load_network(run, trust) if run else load_shipped_network()
     with tempfile.TemporaryDirectory(prefix="tiny-mnist-demo-") as folder:
         configure_environment(host, folder)
-        with require_extra("demo", "gradio"):
-            from gradio import themes
-            from starlette.middleware import Middleware
+        from gradio import themes
+        from starlette.middleware import Middleware
+
         check_free(host, port)
         blocks = build_page(network, f"of {run}" if run else "that comes with tiny-mnist")
         try:

@@ -1,7 +1,6 @@
 """What every export format provides: how to encode a network and how its file is checked."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -10,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tiny_mnist.data.download import Mnist
-from tiny_mnist.errors import UserError
 
 INPUT_TEXT = (
     "images: uint8 [batch, 28, 28], grey 0 (paper) to 255 (ink), light digit on dark as in MNIST; "
@@ -56,16 +54,3 @@ class Format:
     file_name: str
     encode: Callable[[nn.Module, Mnist, dict[str, str]], ExportedFile]
     """Takes the network in evaluation mode, MNIST, and the metadata of the file."""
-
-
-@contextmanager
-def require_extra(extra: str, package: str) -> Iterator[None]:
-    """Turn a failed import into one line that says which extra to install.
-
-    Raises:
-        UserError: an import inside the block failed.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise UserError(f"{package} is not installed: pip install 'tiny-mnist[{extra}]'") from error

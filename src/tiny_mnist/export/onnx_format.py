@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from tiny_mnist.data.download import Mnist
 from tiny_mnist.data.loaders import EVALUATION_BATCH
 from tiny_mnist.data.transforms import SIDE, normalize
+from tiny_mnist.errors import require
 from tiny_mnist.export.folding import FoldedNetwork, UnsupportedLayerError, fold
-from tiny_mnist.export.format import INPUT_TEXT, ExportedFile, Tolerance, require_extra
+from tiny_mnist.export.format import INPUT_TEXT, ExportedFile, Tolerance
 from tiny_mnist.export.quantization import quantize
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def to_onnx(network: nn.Module, metadata: dict[str, str]) -> "onnx.ModelProto":
     Raises:
         UserError: the package onnx is not installed.
     """
-    with require_extra("export", "onnx"):
-        import onnx
+    require("export", "export to ONNX")
+    import onnx
 
     try:
         model = build_model(fold(network))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import UInt8
 from torch import Tensor
 
-from tiny_mnist.export.format import require_extra
+from tiny_mnist.errors import require
 
 if TYPE_CHECKING:
     import onnx
@@ -33,9 +33,9 @@ def quantize(
     Raises:
         UserError: the package onnx is not installed.
     """
-    with require_extra("export", "onnx"):
-        import onnx
-        from onnxruntime import quantization
+    require("export", "export to eight bits")
+    import onnx
+    from onnxruntime import quantization
 
     class CalibrationImages(quantization.CalibrationDataReader):  # type: ignore[misc]
         """Gives the images batch by batch, and then None."""

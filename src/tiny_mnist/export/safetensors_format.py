@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tiny_mnist.data.download import Mnist
 from tiny_mnist.data.transforms import MEAN, STD
+from tiny_mnist.errors import require
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.export.format import ExportedFile, Tolerance
 from tiny_mnist.models.tiny_cnn import TinyCNN
@@ -22,6 +23,7 @@ INPUT_TEXT = (
 
 def encode(network: nn.Module, mnist: Mnist, metadata: dict[str, str]) -> ExportedFile:
     """The weights, with metadata that says how images must be normalised."""
+    require("export", "export to safetensors")
     from safetensors.torch import save
 
     state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
