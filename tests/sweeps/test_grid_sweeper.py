@@ -119,6 +119,15 @@ def test_what_cannot_succeed_is_refused_before_a_folder_is_made(
     assert [*tmp_path.iterdir()] == []
 
 
+def test_slurm_without_its_commands_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the extra sweep")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="sbatch and srun, not found"):
+        make_jobs("seed=0,1", hydra=("hydra/launcher=slurm",))
+
+
 def test_a_sweep_inside_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="inside torchrun or srun"):
