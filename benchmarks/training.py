@@ -111,7 +111,7 @@ def measure_rounds(
 def steps_of(contestant: Contestant, steps: int) -> int:
     """As many images for all, but for the seed's way, and at least ten steps of one epoch."""
     batch: int = contestant.settings.get("batch", BATCH)
-    if contestant.module == "seeds_way":
+    if contestant.module == "original":
         return min(steps, SEED_STEPS)
     return max(10, min(steps * BATCH, FULL_EPOCH * BATCH) // batch)
 
