@@ -1,4 +1,4 @@
-"""Who is measured beside whom."""
+"""The suites: which programs are compared."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
