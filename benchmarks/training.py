@@ -2,7 +2,8 @@
 
 Every round runs each contestant once, in a process of its own in a pseudo-terminal of its own;
 rounds repeat, so that a drift of the machine affects all equally, and medians are shown. All train
-the same network at batch 128 on the CPU, with torch's own number of threads (OMP_NUM_THREADS sets it).
+the same network at batch 128 on the CPU, with torch's own number of threads (OMP_NUM_THREADS sets
+it).
 """
 
 import json
