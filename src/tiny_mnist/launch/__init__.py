@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -24,8 +25,10 @@ from tiny_mnist.launch.stop import (
 from tiny_mnist.launch.suggestions import suggest
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps import job
+from tiny_mnist.sweeps.plan import is_sequential
 from tiny_mnist.system.memory import tune_malloc
 from tiny_mnist.system.processes import is_rank_zero
+from tiny_mnist.system.signals import Interrupted
 from tiny_mnist.system.threads import configure_openmp
 
 __all__ = ["run", "run_job"]
@@ -76,8 +79,12 @@ def run_job(config: DictConfig) -> float:
     folder = Path(hydra.runtime.output_dir)
     if hydra.mode == RunMode.MULTIRUN:
         tune_malloc()  # in a process that a launcher may have started
-        with explaining_interrupts():
+        try:
             return job.run_job(train, config, folder)
+        except Interrupted as interrupted:
+            if is_sequential(cast(DictConfig, HydraConfig.instance().cfg)):
+                raise
+            sys.exit(interrupted.status)  # in a process of its own: the sweep prints the message
     with explaining_interrupts(folder):
         if config.resume is not None:
             return resume_run(train, config, folder)
