@@ -5,14 +5,13 @@ import json
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from omegaconf import DictConfig
 
-from support.program import SMALL
-from tiny_mnist.errors import UserError
+from support.program import SMALL, Command
 from tiny_mnist.runs import RunFolder
+from tiny_mnist.sweeps.job import resume_override
 from tiny_mnist.training.train import train
 
 Compose = Callable[..., DictConfig]
@@ -99,93 +98,57 @@ def test_no_logger_leaves_metrics_csv_alone(compose: Compose, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_wandb_offline_needs_no_account_and_a_resumed_run_keeps_its_name(
-    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_jobs_are_runs_of_their_own_in_each_of_many_loggers_and_go_on_when_resumed(
+    command: Command, tmp_path: Path
 ) -> None:
     pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "settings"))
-    run = RunFolder(tmp_path / "run")
-    begun = ("logger=wandb", "logger.wandb.offline=true")
-    train(compose(*SMALL, *begun), run.path)
-    check(read_wandb(run.path), run)
-    (name,) = json.loads(run.logger_ids.read_text()).values()
-
-    run.summary.unlink()
-    train(compose(*SMALL, *begun, "trainer.max_epochs=3"), run.path, resume=True)
-    logs = sorted(run.path.glob("wandb/offline-run-*/run-*.wandb"))
-    assert [path.name for path in logs] == [f"run-{name}.wandb"] * 2
-    assert len(read_wandb(run.path)["train_loss"]) == 3
-
-
-@pytest.mark.slow
-def test_mlflow_gets_the_metrics_and_a_resumed_run_goes_on_in_the_same_run(
-    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
     pytest.importorskip("mlflow")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    run, store = RunFolder(tmp_path / "run"), tmp_path / "mlflow.db"
-    train(compose(*SMALL, "logger=mlflow"), run.path)
-    (run_id,) = json.loads(run.logger_ids.read_text()).values()
-    check(read_mlflow(run_id, store), run)
+    settings = {"WANDB_CONFIG_DIR": str(tmp_path / "settings")}
+    store = tmp_path / "mlflow.db"
+
+    def execute(*arguments: str) -> str:
+        done = command(*arguments, **settings)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    many = ("logger=many", "logger.wandb.offline=true")
+    execute("-m", *SMALL, "seed=0,1", *many, "data.val_size=0", "hydra.sweep.dir=sweep")
+    jobs = sorted(path.parent for path in (tmp_path / "sweep").glob("*/loggers.json"))
+    ids = [json.loads((job / "loggers.json").read_text()) for job in jobs]
+    assert len(ids) == 2
+    assert ids[0]["wandb"] != ids[1]["wandb"], "W&B would go on with the run of the job before"
+    for job, each in zip(jobs, ids, strict=True):
+        run = RunFolder(job)
+        check(read_csv(job / "csv" / "metrics.csv"), run)
+        check(read_wandb(job), run)
+        check(read_mlflow(each["mlflow"], store), run)
+        assert list(job.glob("train/events.*"))
 
     from mlflow import MlflowClient
 
-    found = MlflowClient(f"sqlite:///{store}").get_run(run_id)
-    assert found.info.status == "FINISHED"
-    assert found.info.run_name == "run"
+    found = MlflowClient(f"sqlite:///{store}").get_run(ids[0]["mlflow"])
+    assert (found.info.status, found.info.run_name) == ("FINISHED", jobs[0].name)
     assert found.data.params["optimizer"] == "Adagrad"
 
-    run.summary.unlink()
-    train(compose(*SMALL, "logger=mlflow", "trainer.max_epochs=3"), run.path, resume=True)
-    assert json.loads(run.logger_ids.read_text()) == {"mlflow": run_id}
-    assert len(read_mlflow(run_id, store)["train_loss"]) == 3
+    longer = resume_override(jobs[0].relative_to(tmp_path))
+    execute(longer, "trainer.max_epochs=3")
+    assert json.loads((jobs[0] / "loggers.json").read_text()) == ids[0]
+    logs = sorted(jobs[0].glob("wandb/offline-run-*/run-*.wandb"))
+    assert [path.name for path in logs] == [f"run-{ids[0]['wandb']}.wandb"] * 2
+    assert len(read_wandb(jobs[0])["train_loss"]) == 3
+    assert len(read_mlflow(ids[0]["mlflow"], store)["train_loss"]) == 3
 
     store.rename(tmp_path / "elsewhere.db")
-    run.summary.unlink()
-    train(compose(*SMALL, "logger=mlflow", "trainer.max_epochs=4"), run.path, resume=True)
-    assert "logger.mlflow begins a new run" in capsys.readouterr().out
-    assert json.loads(run.logger_ids.read_text()) != {"mlflow": run_id}
+    assert "logger.mlflow begins a new run" in execute(longer, "trainer.max_epochs=4")
+    assert json.loads((jobs[0] / "loggers.json").read_text())["mlflow"] != ids[0]["mlflow"]
 
 
 @pytest.mark.slow
-def test_the_jobs_of_a_sweep_are_runs_of_their_own_in_many_loggers(
-    command: Any, tmp_path: Path
-) -> None:
+def test_wandb_without_an_account_is_refused_in_one_line(command: Command, tmp_path: Path) -> None:
     pytest.importorskip("wandb")
-    pytest.importorskip("mlflow")
-    done = command(
-        "-m", *SMALL, "seed=0,1", "logger=many", "logger.wandb.offline=true",
-        "hydra.sweep.dir=sweep", WANDB_CONFIG_DIR=str(tmp_path / "settings"),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    jobs = [RunFolder(path.parent) for path in (tmp_path / "sweep").glob("*/loggers.json")]
-    ids = [json.loads(job.logger_ids.read_text()) for job in jobs]
-    assert len(ids) == len({each["wandb"] for each in ids}) == len({e["mlflow"] for e in ids}) == 2
-    for job, each in zip(jobs, ids, strict=True):
-        for found in (
-            read_wandb(job.path), read_mlflow(each["mlflow"], tmp_path / "mlflow.db"),
-            read_csv(job.path / "csv" / "metrics.csv"),
-        ):  # fmt: skip
-            check(found, job)
-        assert list(job.path.glob("events.*"))
-
-
-def test_wandb_without_an_account_is_refused_in_one_line(
-    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("wandb")
-    from tiny_mnist.errors import format_error
-
-    for name in ("WANDB_API_KEY", "WANDB_MODE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "settings"))
-    with pytest.raises(Exception, match=r"api_key|API key") as caught:
-        train(compose(*SMALL, "logger=wandb"), tmp_path / "run")
-    line = format_error(caught.value)
-    assert line is not None
-    assert line.startswith("wandb: ")
-    assert "\n" not in line
-    assert not isinstance(caught.value, UserError)
+    home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc"), "WANDB_MODE": "online"}
+    done = command(*SMALL, "logger=wandb", "hydra.run.dir=run", WANDB_API_KEY="", **home)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: wandb: ")
+    assert not (tmp_path / "run" / "metrics.csv").exists()
