@@ -16,7 +16,8 @@ GROUP_EXCLUDES = (
     "seed",  # tells the runs of one group apart
     "data.root", "checkpoint_every",
     "trainer.profiler", "trainer.log_every_n_steps", "trainer.detect_anomaly",
-    "callbacks", "logger", "resume", "trust",
+    "callbacks.epoch_line", "callbacks.progress_bar", "callbacks.pruning",  # others may change it
+    "logger", "resume", "trust",
 )  # fmt: skip
 """Keys, with all below them, that do not change the result of a run, and the seed."""
 COUNT_OR_FRACTION = ("trainer.limit_", "trainer.overfit_batches", "trainer.val_check_interval")

@@ -34,11 +34,15 @@ from tiny_mnist.system.threads import configure_openmp
 __all__ = ["run", "run_job"]
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], configs: Path | None = None) -> None:
     """Run a Hydra main; an error that the user can fix ends it with one line and status 1.
 
     `HYDRA_FULL_ERROR=1` gives the traceback instead, as everywhere in Hydra. An interrupted program
     ends with status 128 plus the number of the signal.
+
+    Args:
+        main: as decorated by Hydra.
+        configs: the folder of its configurations; None for `configs` beside the program.
     """
     use_lenient_streams()
     configure_openmp()
@@ -52,14 +56,16 @@ def run(main: Callable[[], None]) -> None:
     threading.excepthook = ignore_disk_errors_in_thread
     handle_broken_pipe()
     try:
+        # Classes of the user's own are found in the current folder, after all that is installed.
+        sys.path.append(str(Path.cwd()))
         with explaining_interrupts():
             main()
     except KeyboardInterrupt:  # before there is anything to save
         sys.exit(130)
     except Exception as error:
         program = getattr(main, "__wrapped__", main)
-        configs = Path(program.__code__.co_filename).resolve().parent / "configs"
-        stop(error, message=suggest(error, configs))
+        beside = Path(program.__code__.co_filename).resolve().parent / "configs"
+        stop(error, message=suggest(error, configs or beside))
 
 
 def run_job(config: DictConfig) -> float:
