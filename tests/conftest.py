@@ -19,7 +19,7 @@ from hydra import initialize_config_dir
 from omegaconf import DictConfig
 
 from support.program import PROJECT, SMALL, TRAIN, Command
-from tiny_mnist.data import MNIST, download
+from tiny_mnist.data import MNIST, LabelledImages, download
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.training.train import train
 
@@ -67,7 +67,7 @@ def mnist_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def mnist(mnist_root: Path) -> download.Mnist:
+def mnist(mnist_root: Path) -> LabelledImages:
     """All of MNIST."""
     return download.load(mnist_root)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, Normalize, ToTensor
 from torchvision.transforms import functional as F
 
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.data.transforms import (
     Augmentation,
     RotateShiftParams,
@@ -25,7 +25,7 @@ IMAGES = 200
 
 
 @pytest.fixture(scope="module")
-def images(mnist: Mnist) -> Tensor:
+def images(mnist: LabelledImages) -> Tensor:
     """Real images from all over the training set."""
     return mnist.train_images[:: 60_000 // IMAGES]
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from support.program import PROJECT
 from tiny_mnist.cli import app
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation import metrics as evaluation
 from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
@@ -121,7 +121,9 @@ def test_there_are_fifteen_known_label_errors() -> None:
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_a_corruption_is_repeatable_and_grows_with_its_strength(kind: str, mnist: Mnist) -> None:
+def test_a_corruption_is_repeatable_and_grows_with_its_strength(
+    kind: str, mnist: LabelledImages
+) -> None:
     images = mnist.test_images[:200]
     before = images.clone()
     versions = [corrupt(images, kind, level) for level in range(3)]
@@ -138,7 +140,7 @@ def centre(images: Tensor) -> Tensor:
     return torch.stack([(weights.sum(dim=d) @ pixel) / total for d in (1, 2)], dim=1)
 
 
-def test_a_shift_has_its_length_in_a_random_direction(mnist: Mnist) -> None:
+def test_a_shift_has_its_length_in_a_random_direction(mnist: LabelledImages) -> None:
     dot = torch.zeros(50, 28, 28, dtype=torch.uint8)
     dot[:, 13:15, 13:15] = 255
     moved = centre(corrupt(dot, "shift", 1)) - centre(dot)

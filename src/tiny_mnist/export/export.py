@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.metrics import score
 from tiny_mnist.evaluation.predict import predict
@@ -69,7 +69,7 @@ class Unchecked:
 def export(
     network: nn.Module,
     path: Path,
-    mnist: Mnist,
+    mnist: LabelledImages,
     provenance: dict[str, str | int | float],
     file_format: Format,
 ) -> Comparison | Unchecked:

@@ -8,7 +8,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 
 INPUT_TEXT = (
     "images: uint8 [batch, 28, 28], grey 0 (paper) to 255 (ink), light digit on dark as in MNIST; "
@@ -52,5 +52,5 @@ class Format:
     """A file format by its default file name and its encoder."""
 
     file_name: str
-    encode: Callable[[nn.Module, Mnist, dict[str, str]], ExportedFile]
+    encode: Callable[[nn.Module, LabelledImages, dict[str, str]], ExportedFile]
     """Takes the network in evaluation mode, MNIST, and the metadata of the file."""

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.data.loaders import EVALUATION_BATCH
 from tiny_mnist.data.transforms import SIDE, normalize
 from tiny_mnist.errors import require
@@ -32,13 +32,15 @@ FLOAT_TOLERANCE = Tolerance(log_probs=1e-4)
 INT8_TOLERANCE = Tolerance(agreement=99.5)
 
 
-def encode(network: nn.Module, mnist: Mnist, metadata: dict[str, str]) -> ExportedFile:
+def encode(network: nn.Module, mnist: LabelledImages, metadata: dict[str, str]) -> ExportedFile:
     """The network in 32-bit floating point."""
     content = to_onnx(network, metadata).SerializeToString()
     return ExportedFile(content, predict_onnx, FLOAT_TOLERANCE)
 
 
-def encode_int8(network: nn.Module, mnist: Mnist, metadata: dict[str, str]) -> ExportedFile:
+def encode_int8(
+    network: nn.Module, mnist: LabelledImages, metadata: dict[str, str]
+) -> ExportedFile:
     """The network with eight-bit convolutions, calibrated on training images."""
     model = quantize(to_onnx(network, metadata), INPUT, mnist.train_images)
     return ExportedFile(model.SerializeToString(), predict_onnx, INT8_TOLERANCE)

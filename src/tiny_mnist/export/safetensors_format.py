@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.data.transforms import MEAN, STD
 from tiny_mnist.errors import require
 from tiny_mnist.evaluation.predict import predict
@@ -21,7 +21,7 @@ INPUT_TEXT = (
 )
 
 
-def encode(network: nn.Module, mnist: Mnist, metadata: dict[str, str]) -> ExportedFile:
+def encode(network: nn.Module, mnist: LabelledImages, metadata: dict[str, str]) -> ExportedFile:
     """The weights, with metadata that says how images must be normalised."""
     require("export", "export to safetensors")
     from safetensors.torch import save

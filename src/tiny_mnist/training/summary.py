@@ -13,7 +13,7 @@ from rich.console import Console
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from tiny_mnist.config.loading import NOT_OF_THE_RUN
-from tiny_mnist.data import MNISTDataModule
+from tiny_mnist.data import IdxDataModule
 from tiny_mnist.errors import display_path
 from tiny_mnist.evaluation import plots
 from tiny_mnist.evaluation.predict import predict
@@ -140,12 +140,12 @@ def closing_lines(
     if summary.get("val_accuracy") is not None:
         lines.append(
             f"Validation accuracy: {summary['val_accuracy']:.2f} % on {summary['val_images']:,} "
-            f"{'held-out' if isinstance(data, MNISTDataModule) else 'validation'} images"
+            f"{'held-out' if isinstance(data, IdxDataModule) else 'validation'} images"
         )
     if summary["test_accuracy"] is not None:
         count = summary["test_images"]
         images = f"{count:,} test images"
-        if isinstance(data, MNISTDataModule):
+        if isinstance(data, IdxDataModule):
             images = f"the {images}" if count == 10_000 else f"{count:,} of the test images"
         evaluated = [row["test_accuracy"] is not None for row in records.metrics.rows]
         times = sum(evaluated)
@@ -174,9 +174,9 @@ def draw(
         metrics.run.curves: curves(metrics.rows, module.eval_split, records.learning_rates.rates)
     }
     count = metrics.num_images.get("test", 0)
-    if isinstance(data, MNISTDataModule) and count:
+    if isinstance(data, IdxDataModule) and count:
         # The images of the test accuracy: all of them, unless trainer.limit_… says otherwise.
-        images, labels = data.mnist.test_images[:count], data.mnist.test_labels[:count].cpu()
+        images, labels = data.images.test_images[:count], data.images.test_labels[:count].cpu()
         log_probs = predict(module.network, images)
         counts = multiclass_confusion_matrix(log_probs, labels, num_classes=10)
         figures[metrics.run.predictions] = plots.predictions(images.cpu(), labels, log_probs)

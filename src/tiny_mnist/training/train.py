@@ -15,7 +15,7 @@ from rich.console import Console
 
 from tiny_mnist.config.loading import differences, resolve_config
 from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
-from tiny_mnist.data import MNISTDataModule
+from tiny_mnist.data import IdxDataModule
 from tiny_mnist.errors import UserError, display_path, one_line
 from tiny_mnist.runs.folder import RunFolder, save_overridden_config
 from tiny_mnist.runs.recovery import latest_valid_checkpoint, roll_back
@@ -85,7 +85,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     atexit.register(destroy_process_group)
 
     with signals, run.open() if trainer.is_global_zero else nullcontext():
-        if isinstance(data, MNISTDataModule):
+        if isinstance(data, IdxDataModule):
             data.trainer = trainer
             data.setup("fit")  # before anything is changed: the files may be absent
         checkpoint = find_checkpoint(run, trainer, settings, console) if resume else None
