@@ -14,6 +14,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,7 +22,17 @@ import pytest
 from filelock import FileLock
 from torchvision import datasets
 
-from tiny_mnist.data import MNIST, DatasetInfo, IdxDataset, IdxFile, LabelledImages, load, sources
+from tiny_mnist.data import (
+    FASHION_MNIST,
+    MNIST,
+    DatasetInfo,
+    IdxDataset,
+    IdxFile,
+    LabelledImages,
+    download,
+    load,
+    sources,
+)
 from tiny_mnist.errors import DataError
 
 TEST_LABELS, TRAIN_LABELS = MNIST.test_labels, MNIST.train_labels
@@ -548,6 +559,41 @@ def test_another_dataset_needs_only_a_table_of_its_files(
     assert loaded.train_images.flatten().tolist() == list(images[16:])
     assert loaded.test_labels.tolist() == [2]
     assert loaded.info is dataset.info
+
+
+def test_a_package_of_the_system_is_asked_first_and_recompressed_files_are_welcome(
+    tmp_path: Path, packed: dict[str, bytes]
+) -> None:
+    """No mirror is asked: reading their list fails the test."""
+    system, root = tmp_path / "system", tmp_path / "root"
+    system.mkdir()
+    root.mkdir()
+    for name, content in packed.items():
+        (system / f"{name}.gz").write_bytes(gzip.compress(zlib.decompress(content, wbits=31), 9))
+    load(root, replace(MNIST, system_folder=str(system)))
+    assert {path.name for path in root.iterdir()} == {".lock", *packed}
+
+
+def test_wrong_files_of_the_system_are_not_used(
+    tmp_path: Path, good_mirror: Callable[[], Mirror]
+) -> None:
+    mirror, system, root = good_mirror(), tmp_path / "system", tmp_path / "root"
+    system.mkdir()
+    root.mkdir()
+    for file in MNIST.files:
+        (system / f"{file.name}.gz").write_bytes(gzip.compress(bytes(file.size)))
+    load(root, replace(MNIST, system_folder=str(system)))
+    assert set(mirror.asked) == {file.name for file in MNIST.files}
+
+
+def test_each_dataset_has_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their files have the same names."""
+    monkeypatch.setenv("MNIST_ROOT", str(tmp_path))
+    assert {file.name for file in MNIST.files} == {file.name for file in FASHION_MNIST.files}
+    assert download.default_root() == tmp_path
+    assert download.default_root(FASHION_MNIST) == tmp_path / "fashion_mnist"
 
 
 @pytest.mark.slow

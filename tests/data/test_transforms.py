@@ -1,6 +1,7 @@
 """The batched augmentation equals torchvision's transforms of single images."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -179,3 +180,22 @@ def test_warp_with_all_ranges_zero_is_the_identity(images: Tensor) -> None:
     none = Augmentation(0, 0, 0, 0, 0, "bicubic")
     assert none.sample(IMAGES, make_generator(0, 0)) is None
     assert warp(images, sample_warp(IMAGES, none, make_generator(0, 0))).equal(images)
+
+
+@pytest.mark.parametrize("sampling", ["nearest", "bicubic"])
+def test_a_flip_mirrors_the_image_before_all_else(images: Tensor, sampling: Any) -> None:
+    plain = Augmentation(15, 2, sampling=sampling).sample(IMAGES, make_generator(0, 0))
+    flipped = Augmentation(15, 2, sampling=sampling, flip=0.5).sample(IMAGES, make_generator(0, 0))
+    assert plain is not None
+    assert flipped is not None
+    mirrored = (flipped.apply(images) != plain.apply(images)).flatten(1).any(dim=1)
+    assert 0.35 < mirrored.float().mean() < 0.65, "the other parameters are drawn as without it"
+    expected = torch.where(mirrored[:, None, None], images.flip(-1), images)
+    assert (flipped.apply(images) != plain.apply(expected)).float().mean() < 0.001
+
+
+def test_a_certain_flip_alone_mirrors_every_image(images: Tensor) -> None:
+    params = Augmentation(0, 0, flip=1).sample(IMAGES, make_generator(0, 0))
+    assert params is not None
+    assert params.apply(images).equal(images.flip(-1))
+    assert Augmentation(0, 0).sample(IMAGES, make_generator(0, 0)) is None

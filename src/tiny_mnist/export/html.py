@@ -46,7 +46,7 @@ CHECK = """
 """
 
 
-def encode(network: nn.Module, mnist: LabelledImages, metadata: dict[str, str]) -> ExportedFile:
+def encode(network: nn.Module, data: LabelledImages, metadata: dict[str, str]) -> ExportedFile:
     """One self-contained page.
 
     Raises:

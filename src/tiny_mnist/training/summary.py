@@ -168,7 +168,7 @@ def closing_lines(
 def draw(
     module: LitClassifier, data: pl.LightningDataModule, records: Records
 ) -> dict[Path, Figure]:
-    """The pictures of a run folder: the curves; for MNIST, also what became of the test images."""
+    """The pictures of a run folder: the curves; of IDX images, also predictions and confusion."""
     metrics = records.metrics
     figures = {
         metrics.run.curves: curves(metrics.rows, module.eval_split, records.learning_rates.rates)
@@ -177,10 +177,10 @@ def draw(
     if isinstance(data, IdxDataModule) and count:
         # The images of the test accuracy: all of them, unless trainer.limit_… says otherwise.
         images, labels = data.images.test_images[:count], data.images.test_labels[:count].cpu()
-        log_probs = predict(module.network, images)
-        counts = multiclass_confusion_matrix(log_probs, labels, num_classes=10)
-        figures[metrics.run.predictions] = plots.predictions(images.cpu(), labels, log_probs)
-        figures[metrics.run.confusion] = plots.confusion_matrix(counts)
+        log_probs, names = predict(module.network, images, data.info), data.info.class_names
+        counts = multiclass_confusion_matrix(log_probs, labels, num_classes=len(names))
+        figures[metrics.run.predictions] = plots.predictions(images.cpu(), labels, log_probs, names)
+        figures[metrics.run.confusion] = plots.confusion_matrix(counts, names)
     return figures
 
 

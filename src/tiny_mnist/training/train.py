@@ -33,7 +33,14 @@ from tiny_mnist.training.builders import (
 )
 from tiny_mnist.training.callbacks.checkpoint import StepCheckpoint
 from tiny_mnist.training.callbacks.metrics_csv import MetricsCsv
-from tiny_mnist.training.checks import IMAGE_SHAPE, check_classes, check_memory, check_optim
+from tiny_mnist.training.checks import (
+    IMAGE_SHAPE,
+    check_classes,
+    check_memory,
+    check_num_classes,
+    check_optim,
+    fill_num_classes,
+)
 from tiny_mnist.training.environment import match_environment
 from tiny_mnist.training.lit_module import LitClassifier
 from tiny_mnist.training.summary import report
@@ -62,14 +69,17 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     settings = resolve_config(config)
     validate(settings)
     check_classes(settings)
-    check_optim(settings)
 
     # Build
     quieten_lightning()
     pl.seed_everything(settings["seed"], verbose=False)
     run, console, signals = RunFolder(folder), make_console(), DeferredInterrupt()
     data = build_data(settings)
+    num_classes = getattr(data, "num_classes", None)
+    settings = fill_num_classes(settings, num_classes)
+    check_optim(settings)
     module = build_module(settings, eval_split_of(data))
+    check_num_classes(module.network, num_classes, image_shape_of(data))
     records = Records(MetricsCsv(run, module.eval_split))
     checkpoints = StepCheckpoint(run, settings.get("checkpoint_every"), signals)
     trainer = build_trainer(
