@@ -78,6 +78,8 @@ def held_out(jobs: list[list[str]]) -> bool:
         (["optim.max_lr=0.3,0.75", "experiment=original"], True),
         (["experiment=holdout,original"], True),
         (["optim.max_lr=0.3,0.3"], False),
+        (["data.fold=0,1,2", "data.folds=3"], False),
+        (["data.fold=0,1,2", "data.folds=3", "optim.max_lr=0.3,0.75"], False),
     ],
 )
 def test_images_are_held_out_where_jobs_differ_and_do_not_all_hold_some_out(

@@ -94,14 +94,14 @@ class OptunaSweeper(Sweeper):
         from tiny_mnist.sweeps.optuna_study import corner_jobs, overrides_of, search_space
 
         self.space, self.constant = search_space(plan)
-        plan.prepare_jobs()
-        print(f"Sweep folder: {display_path(plan.folder)} ({self.n_trials} trials)", flush=True)
-        corners = [overrides_of(each) for each in corner_jobs(self.space)]
-        configs = [plan.compose([*self.constant, *corner]) for corner in corners]
         if "data.fold" in self.space:
             raise UserError(
                 "data.fold is no setting to search: name one, and sweep all folds of what is found"
             )
+        plan.prepare_jobs()
+        print(f"Sweep folder: {display_path(plan.folder)} ({self.n_trials} trials)", flush=True)
+        corners = [overrides_of(each) for each in corner_jobs(self.space)]
+        configs = [plan.compose([*self.constant, *corner]) for corner in corners]
         if "data.val_size" not in plan.keys and not all(map(holds_out, configs)):
             print(HELD_OUT_NOTE)
             plan.overrides.append(f"data.val_size={HELD_OUT}")
