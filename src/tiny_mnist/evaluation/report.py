@@ -21,7 +21,7 @@ from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.metrics import Accuracy, Evaluation
 from tiny_mnist.system.atomic_files import atomic_write
 
-EXAMPLE = 4  # index of the test image that shows each corruption
+EXAMPLE = 4  # index of the test image that shows each corruption, if there are so many
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def page(
         undefined=StrictUndefined,
     )
     names = evaluation.class_names
-    example = images[EXAMPLE : EXAMPLE + 1]
+    example = images[: EXAMPLE + 1][-1:]
     return environment.get_template("report.html").render(
         title="Evaluation",
         run=provenance["run"],
