@@ -41,6 +41,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         (["trainer=cpu"], "nothing to search for"),
         (["optim.max_lr=interval(0.1,1.0)", "optim.max_rl=1"], "there is no setting optim.max_rl"),
         (["optim.max_lr=interval(0.1,1.0)", "data.val_size=0"], "needs held-out images"),
+        (["data.fold=0,1", "data.folds=2"], "data.fold is no setting to search"),
         (["optim.max_lr=interval(0.1,1.0)", "trainer=ddp"], "without trainer=ddp"),
         (["optim.max_lr=interval(-1,1.0)"], "optim.max_lr=-1"),
         (["optim.max_lr=interval(0.1,1.0)", "hydra.sweeper.n_trials=0"], "n_trials should be"),

@@ -15,6 +15,8 @@ from tiny_mnist.errors import UserError
 
 OWN_CLASSES = frozenset(
     {
+        "tiny_mnist.data.FashionMNISTDataModule",
+        "tiny_mnist.data.IdxDataModule",
         "tiny_mnist.data.MNISTDataModule",
         "tiny_mnist.models.mlp.MLP",
         "tiny_mnist.models.tiny_cnn.TinyCNN",

@@ -1,5 +1,6 @@
 """Figures of predictions, confusion and reliability, for run folders and the report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tiny_mnist.system.atomic_files import atomic_write
 
 TRAIN, EVALUATION = "tab:blue", "tab:orange"
 DPI = 150
+SHORT = 3  # characters of a class name, of which two stand on one line
 COLUMNS, SAMPLE_ROWS, MISTAKE_ROWS = 10, 2, 2  # of images in `predictions`
 
 
@@ -21,8 +23,9 @@ def predictions(
     images: UInt8[Tensor, "n 28 28"],
     labels: Int64[Tensor, " n"],
     log_probs: Float[Tensor, "n classes"],
+    names: Sequence[str],
 ) -> Figure:
-    """The first test images with true and predicted digit, then the most confident mistakes."""
+    """The first test images with true and predicted class, then the most confident mistakes."""
     confidence, predicted = log_probs.exp().max(dim=1)
     wrong = predicted != labels
     samples = torch.arange(len(images))[: COLUMNS * SAMPLE_ROWS]
@@ -40,6 +43,7 @@ def predictions(
         else f"No mistake on {len(images):,} test images",
         fontweight="bold",
     )
+    between = " " if max(map(len, names)) <= SHORT else "\n"
     parts = ((above, samples, SAMPLE_ROWS), (below, mistakes, MISTAKE_ROWS))
     for part, chosen, rows in parts:
         grid = part.subplots(rows, COLUMNS)
@@ -47,7 +51,8 @@ def predictions(
             axes.axis("off")
         for axes, index in zip(grid.flat, chosen.tolist(), strict=False):
             axes.imshow(images[index].cpu().numpy(), cmap="gray_r", vmin=0, vmax=255)
-            text = f"true {int(labels[index])}, read {int(predicted[index])}"
+            true, read = names[int(labels[index])], names[int(predicted[index])]
+            text = f"true {true},{between}read {read}"
             axes.set_title(
                 f"{text}\n{100 * float(confidence[index]):.1f} %",
                 fontsize=9,
@@ -56,10 +61,11 @@ def predictions(
     return figure
 
 
-def confusion_matrix(counts: Int64[Tensor, "classes classes"]) -> Figure:
-    """Number of images of each true digit (row) read as each digit (column); mistakes coloured."""
+def confusion_matrix(counts: Int64[Tensor, "classes classes"], names: Sequence[str]) -> Figure:
+    """Number of images of each true class (row) read as each class (column); mistakes coloured."""
     correct, total, classes = int(counts.trace()), int(counts.sum()), range(len(counts))
-    figure = Figure(figsize=(6.4, 6), layout="constrained")
+    side = max(6, 0.42 * len(names))
+    figure = Figure(figsize=(side + 0.4, side), layout="constrained")
     axes = figure.subplots()
     mistakes = counts.clone().fill_diagonal_(0)
     axes.imshow(mistakes.cpu().numpy(), cmap="Reds", vmin=0, vmax=max(int(mistakes.max()), 1))
@@ -76,8 +82,12 @@ def confusion_matrix(counts: Int64[Tensor, "classes classes"]) -> Figure:
             )  # fmt: skip
     axes.set(
         title=f"{correct:,} of {total:,} test images read right",
-        xlabel="read as", ylabel="true digit", xticks=classes, yticks=classes,
+        xlabel="read as", ylabel="true class", xticks=classes, yticks=classes, yticklabels=names,
     )  # fmt: skip
+    if max(map(len, names)) > SHORT:
+        axes.set_xticklabels(names, rotation=30, ha="right")
+    else:
+        axes.set_xticklabels(names)
     return figure
 
 

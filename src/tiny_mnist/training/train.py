@@ -15,7 +15,7 @@ from rich.console import Console
 
 from tiny_mnist.config.loading import differences, resolve_config
 from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
-from tiny_mnist.data import MNISTDataModule
+from tiny_mnist.data import IdxDataModule
 from tiny_mnist.errors import UserError, display_path, one_line
 from tiny_mnist.runs.folder import RunFolder, save_overridden_config
 from tiny_mnist.runs.recovery import latest_valid_checkpoint, roll_back
@@ -36,8 +36,14 @@ from tiny_mnist.training.checks import (
     IMAGE_SHAPE,
     check_classes,
     check_memory,
+<<<<<<< HEAD
     check_monitors,
     check_optim,
+=======
+    check_num_classes,
+    check_optim,
+    fill_num_classes,
+>>>>>>> data15
 )
 from tiny_mnist.training.environment import match_environment
 from tiny_mnist.training.lit_module import LitClassifier
@@ -68,14 +74,17 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     settings = resolve_config(config)
     validate(settings)
     check_classes(settings)
-    check_optim(settings)
 
     # Build
     quieten_lightning()
     pl.seed_everything(settings["seed"], verbose=False)
     run, console, signals = RunFolder(folder), make_console(), DeferredInterrupt()
     data = build_data(settings)
+    num_classes = getattr(data, "num_classes", None)
+    settings = fill_num_classes(settings, num_classes)
+    check_optim(settings)
     module = build_module(settings, eval_split_of(data))
+    check_num_classes(module.network, num_classes, image_shape_of(data))
     records = Records(MetricsCsv(run, module.eval_split))
     callbacks = build_callbacks(settings, console.is_terminal)
     check_monitors(callbacks, module.eval_split)
@@ -91,7 +100,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     atexit.register(destroy_process_group)
 
     with signals, run.open() if trainer.is_global_zero else nullcontext():
-        if isinstance(data, MNISTDataModule):
+        if isinstance(data, IdxDataModule):
             data.trainer = trainer
             data.setup("fit")  # before anything is changed: the files may be absent
         checkpoint = find_checkpoint(run, trainer, settings, console) if resume else None
