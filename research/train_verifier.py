@@ -18,18 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from research.digits import Mask, Shape, cropped, font_files, glyphs, sources
-from research.numbers import (
-    drawing,
-    grid_corner,
-    letter,
-    next_left,
-    pasted,
-    resized_to,
-    scribble,
-    separator,
-    sheared,
-)
+from research.pictures.digits import Shape, font_files, glyphs, sources
+from research.pictures.non_digits import grid_corner, letter, scribble
+from research.pictures.numbers import drawing, next_left, pasted, resized_to, separator, sheared
+from research.pictures.strokes import Mask, cropped
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import draw_mask
