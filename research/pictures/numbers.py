@@ -37,10 +37,24 @@ class Row(NamedTuple):
     """Whether each digit has a printed frame."""
 
 
+class RowDrawing(NamedTuple):
+    """A row of digits; all masks have the same shape."""
+
+    ink: Mask
+    digits: list[Mask]
+    """The ink of each digit alone, from left to right."""
+
+
 def draw_row(draws: list[Draw], row: Row, height: int, rng: np.random.Generator) -> Mask:
     """Ink of digits in a row, cropped."""
+    return cropped(draw_layers(draws, row, height, rng).ink)
+
+
+def draw_layers(draws: list[Draw], row: Row, height: int, rng: np.random.Generator) -> RowDrawing:
+    """Ink of digits in a row, together and one by one, with empty margins."""
     width, slant = rng.uniform(0.05, 0.1), rng.uniform(*row.slant)
     canvas = np.zeros((2 * height, 2 * height * (len(draws) + 1)), np.uint8)
+    digits: list[Mask] = []
     edge = np.full(canvas.shape[0], -1.0)  # right edge of the ink so far in each image row
     low, high = np.log(max(row.gap[0], 0.01)), np.log(max(row.gap[1], 0.01))
     gap = float(np.exp(rng.uniform(low, high))) if row.gap[0] > 0 else rng.uniform(*row.gap)
@@ -53,13 +67,15 @@ def draw_row(draws: list[Draw], row: Row, height: int, rng: np.random.Generator)
         top = int(1.5 * height - mask.shape[0] - rise * height)
         x = next_left(edge, mask, top, gap * height) if place else 0
         edge = pasted(canvas, mask, top, round(x), edge)
+        digits.append(np.zeros_like(canvas))
+        pasted(digits[-1], mask, top, round(x), edge)
         if row.separators and 0 < place < len(draws) - 1 and rng.random() < 0.35:
             mark, level = separator(height, width, rng)
             top = int(1.5 * height - level * height) - mark.shape[0]
             left = next_left(edge, mark, top, 0.12 * height)
             left = max(left, edge.max() + 0.06 * height - mark.shape[1] * 0.3)
             edge = pasted(canvas, mark, top, round(left), edge)
-    return cropped(canvas)
+    return RowDrawing(canvas, digits)
 
 
 def next_left(edge: NDArray[np.float64], mask: Mask, top: int, gap: float) -> float:

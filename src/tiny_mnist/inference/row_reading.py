@@ -10,53 +10,34 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int, Int32, UInt8
+from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from tiny_mnist.inference import pretrained
-from tiny_mnist.inference.mnist_format import Box, bounding_box, draw_mask
+from tiny_mnist.inference.mnist_format import Box, draw_mask
 from tiny_mnist.inference.paper import Mask
-from tiny_mnist.inference.segmentation import (
-    Component,
-    Labels,
-    Row,
-    find_components,
-    find_cuts,
-    find_rows,
-    union_box,
-)
+from tiny_mnist.inference.pieces import Boundary, find_boundaries, find_candidates, item_masks
+from tiny_mnist.inference.segmentation import Labels, Row, find_components, find_rows, union_box
+from tiny_mnist.inference.slant import deslant, slanted_box
 
 if TYPE_CHECKING:
     import onnxruntime
 
-MAX_PIECES = 7  # of one digit
-MAX_WIDTH = 1.45  # of a digit, in heights of the row
 CERTAIN = 0.7  # a component whose cost is lower is not cut, unless it is wide
 WIDE = 1.05  # width of a component, in its heights, above which it is always cut
-USUAL_SLANT = 0.1  # of the digits that the networks know
 MAX_COST = 9.0  # of one digit, however little it looks like one
 CUT_COST = 1.5, 0.8  # of a cut, and for each width of the stroke that is cut through
 SKIP_COST = 0.8, 7.0  # of leaving a piece out: of any, and of one as high as the row
 
 
-class Candidate(NamedTuple):
-    """A run of pieces that may be a digit."""
+class Way(NamedTuple):
+    """The cheapest division of a row from its left end to a boundary."""
 
+    cost: float
     first: int
-    last: int
-    """Exclusive."""
-    mask: Mask
-    box: Box
-    """Of the mask in the picture."""
-
-
-class Piece(NamedTuple):
-    """A smallest part of a row that is not divided further."""
-
-    label: int
-    box: Box
-    cut: float
-    """Cost of the cut to the piece on its left; 0 if they are separate components."""
+    """The boundary before."""
+    candidate: int | None
+    """Number of the candidate that is a digit; None if what lies between is left out."""
 
 
 class FoundDigit(NamedTuple):
@@ -93,150 +74,49 @@ def find_row_digits(mask: Mask, rim: Mask, cut: bool) -> tuple[list[FoundDigit],
 
 
 def read_row(labels: Labels, row: Row, number: int) -> tuple[list[FoundDigit], float]:
-    """The digits of one row from left to right, and the cost of all its pieces."""
+    """The digits of one row from left to right, and the cost of all its ink."""
     labels, row, shift = deslant(labels, row)
-    pieces, pixels = find_pieces(labels, row)
-    candidates = find_candidates(pieces, pixels, row.height)
+    masks = item_masks(labels, row)
+    wanted = [
+        may_touch(score, union_box(item), row.height)
+        for item, score in zip(row.parts, verify(masks), strict=True)
+    ]
+    boundaries = find_boundaries(masks, wanted)
+    candidates = find_candidates(boundaries, masks, row)
     scores = verify([candidate.mask for candidate in candidates])
-    ending: list[list[tuple[int, float]]] = [[] for _ in range(len(pieces) + 1)]
+    best: list[Way] = [Way(0.0, 0, None), *[Way(np.inf, 0, None) for _ in boundaries[1:]]]
+    arriving: list[list[int]] = [[] for _ in boundaries]
     for index, candidate in enumerate(candidates):
-        cost = digit_cost(scores[index], candidate.box, row.height) + pieces[candidate.first].cut
-        ending[candidate.last].append((index, cost))
-    best: list[tuple[float, int | None]] = [(0.0, None)]
-    for end in range(1, len(pieces) + 1):
-        last = pieces[end - 1]
-        skipped = best[end - 1][0] + skip_cost(last.box, row.height) + last.cut
-        options: list[tuple[float, int | None]] = [(skipped, None)]
-        options += [(best[candidates[i].first][0] + cost, i) for i, cost in ending[end]]
-        best.append(min(options, key=lambda option: option[0]))
+        arriving[candidate.last].append(index)
+    for last in range(1, len(boundaries)):
+        options = [Way(best[last - 1].cost, last - 1, None)]  # there may be no ink between
+        for index in arriving[last]:
+            first, _, _, box = candidates[index]
+            before = best[first].cost + cut_cost(boundaries[first])
+            options.append(Way(before + digit_cost(scores[index], box, row.height), first, index))
+            options.append(Way(before + skip_cost(box, row.height), first, None))
+        best[last] = min(options[1:] or options, key=lambda way: way.cost)
     digits: list[FoundDigit] = []
-    end = len(pieces)
-    while end:
-        chosen = best[end][1]
-        if chosen is None:
-            end -= 1
-            continue
-        candidate = candidates[chosen]
-        box = slanted_box(candidate, shift)
-        digits.append(FoundDigit(box, candidate.mask, number, scores[chosen]))
-        end = candidate.first
-    return digits[::-1], best[-1][0]
+    last = len(boundaries) - 1
+    while last:
+        chosen = best[last].candidate
+        if chosen is not None:
+            _, _, mask, box = candidates[chosen]
+            digits.append(FoundDigit(slanted_box(mask, box, shift), mask, number, scores[chosen]))
+        last = best[last].first
+    return digits[::-1], best[-1].cost
 
 
-def deslant(
-    labels: Labels, row: Row
-) -> tuple[Int32[ndarray, "height newwidth"], Row, Int[ndarray, " height"]]:
-    """The ink of a row of several digits with upright strokes.
-
-    The slant is the median over components that are of a digit's size.
-
-    Returns:
-        The labels, moved; the row with its new boxes; how many columns each image row was moved
-        to the right.
-    """
-    parts = [part for item in row.parts for part in item]
-    box = union_box(parts)
-    shift = np.zeros(labels.shape[0], int)
-    inside = labels[box.top : box.bottom, box.left : box.right]
-    mask = np.isin(inside, [part.label for part in parts])
-    slants = [slant_of(labels, part) for part in parts if is_digit_size(part.box, row.height)]
-    slant = float(np.median(slants)) if len(slants) > 1 else USUAL_SLANT
-    if abs(slant - USUAL_SLANT) < 0.1:
-        return np.where(np.isin(labels, [part.label for part in parts]), labels, 0), row, shift
-    middle = (box.top + box.bottom) / 2
-    shift = np.round((slant - USUAL_SLANT) * (np.arange(labels.shape[0]) - middle)).astype(int)
-    margin = int(np.abs(shift[box.top : box.bottom]).max()) + 1
-    moved = np.zeros((labels.shape[0], labels.shape[1] + 2 * margin), labels.dtype)
-    for y in range(box.top, box.bottom):
-        left = box.left + margin + shift[y]
-        moved[y, left : left + box.width] = np.where(mask[y - box.top], inside[y - box.top], 0)
-    boxes = {}
-    for part in parts:
-        at = bounding_box(moved == part.label)
-        boxes[part.label] = part._replace(box=at)
-    items = [[boxes[part.label] for part in item] for item in row.parts]
-    items.sort(key=lambda item: sum(union_box(item)[::2]))
-    return moved, Row(items, row.height), shift + margin
+def may_touch(log_probs: Float32[ndarray, "11"], box: Box, height: float) -> bool:
+    """Whether an item of a row may be several digits that touch."""
+    if box.width > WIDE * max(box.height, 0.7 * height):
+        return True
+    return box.width > 0.4 * height and digit_cost(log_probs, box, height) > CERTAIN
 
 
-def is_digit_size(box: Box, height: float) -> bool:
-    """Whether a component of this size is likely to be one digit."""
-    return 0.6 * height < box.height < 1.4 * height and box.width < 1.1 * height
-
-
-def slant_of(labels: Labels, part: Component) -> float:
-    """Slant of one digit by its moments: columns to the right for one row up."""
-    box = part.box
-    y, x = np.nonzero(labels[box.top : box.bottom, box.left : box.right] == part.label)
-    covariance = float(np.cov(x, y, bias=True)[0, 1])
-    return -covariance / max(float(y.var()), 1e-6)
-
-
-def slanted_box(candidate: Candidate, shift: Int[ndarray, " height"]) -> Box:
-    """The box of a candidate in the picture before it was deslanted."""
-    box = candidate.box
-    if not shift.any():
-        return box
-    y, x = np.nonzero(candidate.mask)
-    columns = x + box.left - shift[y + box.top]
-    return Box(int(columns.min()), box.top, int(columns.max()) + 1, box.bottom)
-
-
-def find_pieces(labels: Labels, row: Row) -> tuple[list[Piece], Labels]:
-    """The row's smallest parts from left to right, and which pixel belongs to which."""
-    pixels = np.zeros_like(labels)
-    masks = []
-    for item in row.parts:
-        box = union_box(item)
-        inside = labels[box.top : box.bottom, box.left : box.right]
-        masks.append(np.isin(inside, [part.label for part in item]))
-    whole = verify(masks)
-    pieces: list[Piece] = []
-    for item, mask, score in zip(row.parts, masks, whole, strict=True):
-        box = union_box(item)
-        width = box.width / max(box.height, 0.7 * row.height)
-        cost = digit_cost(score, box, row.height)
-        wanted = width > WIDE or (cost > CERTAIN and box.width > 0.4 * row.height)
-        cuts = find_cuts(mask) if wanted else []
-        columns = np.arange(mask.shape[1])
-        side = np.zeros(mask.shape, int)
-        for cut in cuts:
-            side += columns[None] >= cut.columns[:, None]
-        area = pixels[box.top : box.bottom, box.left : box.right]
-        for number in range(len(cuts) + 1):
-            part = mask & (side == number)
-            if part.sum() < 4:
-                continue
-            label = len(pieces) + 1
-            area[part] = label
-            inner = bounding_box(part)
-            place = Box(
-                box.left + inner.left,
-                box.top + inner.top,
-                box.left + inner.right,
-                box.top + inner.bottom,
-            )
-            crossing = CUT_COST[0] + CUT_COST[1] * cuts[number - 1].crossing if number else 0.0
-            pieces.append(Piece(label, place, crossing))
-    return pieces, pixels
-
-
-def find_candidates(pieces: list[Piece], pixels: Labels, height: float) -> list[Candidate]:
-    """Every run of neighbouring pieces that is no wider than a digit."""
-    candidates = []
-    for first in range(len(pieces)):
-        box = pieces[first].box
-        for last in range(first + 1, min(first + MAX_PIECES, len(pieces)) + 1):
-            added = pieces[last - 1].box
-            if last > first + 1 and added.left - box.right > 0.25 * height:
-                break
-            box = box.union(added)
-            if last > first + 1 and box.width > MAX_WIDTH * height:
-                break
-            inside = pixels[box.top : box.bottom, box.left : box.right]
-            mask = (inside > first) & (inside <= last)
-            candidates.append(Candidate(first, last, mask, box))
-    return candidates
+def cut_cost(boundary: Boundary) -> float:
+    """Cost of dividing a row."""
+    return 0.0 if boundary.right is None else CUT_COST[0] + CUT_COST[1] * boundary.crossing
 
 
 def digit_cost(log_probs: Float32[ndarray, "11"], box: Box, height: float) -> float:
