@@ -12,9 +12,9 @@ from research.pictures.numbers import Row, draw_layers, drawing, resized_to, she
 from research.pictures.scenes import Draw
 from research.pictures.strokes import Mask, cropped
 from tiny_mnist.inference.mnist_format import Box
-from tiny_mnist.inference.pieces import find_boundaries, find_candidates, item_masks
-from tiny_mnist.inference.segmentation import find_components, find_rows, union_box
-from tiny_mnist.inference.slant import deslant
+from tiny_mnist.inference.rows.components import find_components, find_rows, union_box
+from tiny_mnist.inference.rows.pieces import find_boundaries, find_candidates, item_masks
+from tiny_mnist.inference.rows.slant import deslant
 
 Ink = NDArray[np.bool_]
 

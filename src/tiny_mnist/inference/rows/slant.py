@@ -6,7 +6,7 @@ from numpy import ndarray
 
 from tiny_mnist.inference.mnist_format import Box, bounding_box
 from tiny_mnist.inference.paper import Mask
-from tiny_mnist.inference.segmentation import Component, Labels, Row, union_box
+from tiny_mnist.inference.rows.components import Component, Labels, Row, union_box
 
 USUAL_SLANT = 0.1  # of the digits that the networks know
 

@@ -42,13 +42,12 @@ def find_cuts(mask: Bool[ndarray, "height width"]) -> list[Cut]:
     down, from_above = cheapest_ways(ink)
     up, from_below = cheapest_ways(ink[::-1])
     apart = max(1, round(SEED_DISTANCE * rows))
-    seeds = []
+    seeds: list[tuple[float, int, int]] = []
     for row in sorted({int(part * rows) for part in SEED_ROWS}):
         total = down[row] + up[rows - 1 - row] - ink[row]
         lowest = -cv2.dilate(-total[None], np.ones((1, 2 * apart + 1)))[0]
-        for column in np.flatnonzero((total <= lowest) & (total <= MAX_CROSSING * stroke)):
-            if 2 <= column <= columns - 3:
-                seeds.append((float(total[column]), row, int(column)))
+        low = np.flatnonzero((total <= lowest) & (total <= MAX_CROSSING * stroke)).tolist()
+        seeds += [(float(total[x]), row, int(x)) for x in low if 2 <= x <= columns - 3]
     found: list[tuple[ndarray, float]] = []
     for cost, row, column in sorted(seeds):
         if len(found) >= MAX_CUTS * columns / rows:
