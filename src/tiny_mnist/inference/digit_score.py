@@ -1,7 +1,7 @@
 """How much a group of strokes looks like a digit, before any network is asked."""
 
 import json
-from importlib.resources import files
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,9 +12,8 @@ from tiny_mnist.inference.paper import Colours, Mask, shrink
 
 OFF_SHEET_PENALTY = 1.0  # for hypotheses that look beside the sheet, if there is one
 ONE_DIGIT_FEATURES = ("log_excess_width", "log_part_of_ink")
-WEIGHTS: dict[str, float] = json.loads(
-    files("tiny_mnist.inference").joinpath("digit_score.json").read_text()
-)
+FILE = Path(__file__).with_name("digit_score.json")
+WEIGHTS: dict[str, float] = json.loads(FILE.read_text())
 
 
 def digit_scores(group: Group) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from tiny_mnist.inference.mnist_format import stroke_width
@@ -14,7 +14,7 @@ MAX_CUTS = 6.0  # of one component, for each height of it in its width
 SEED_ROWS = (0.25, 0.5, 0.75)  # parts of the height at which cheapest ways are searched
 SEED_DISTANCE = 0.06  # between the cheapest ways of one row, in heights
 CUT_DISTANCE = 0.05  # mean distance between two cuts, in heights
-MAX_CROSSING = 3.0  # widths of the stroke that a cut may go through
+MAX_CROSSING = 4.5  # widths of the stroke that a cut may go through
 SIDE_STEP = 0.08  # cost of a step to the side, in pixels of ink
 
 
@@ -68,7 +68,7 @@ def find_cuts(mask: Bool[ndarray, "height width"]) -> list[Cut]:
 
 def cheapest_ways(
     ink: Float[ndarray, "rows columns"],
-) -> tuple[Float[ndarray, "rows columns"], ndarray]:
+) -> tuple[Float[ndarray, "rows columns"], Int[ndarray, "rows columns"]]:
     """Cost of the cheapest way from the first row to each pixel, and the column it came from."""
     rows, columns = ink.shape
     cost, origin = ink.astype(np.float64).copy(), np.zeros(ink.shape, int)

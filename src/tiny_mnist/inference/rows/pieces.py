@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
+from numpy import ndarray
 
 from tiny_mnist.inference.mnist_format import Box, bounding_box
-from tiny_mnist.inference.paper import Mask
 from tiny_mnist.inference.rows.components import Labels, Row, union_box
 from tiny_mnist.inference.rows.cuts import find_cuts
 
@@ -13,8 +14,11 @@ MAX_WIDTH = 1.45  # of a digit, in heights of the row
 MAX_GAP = 0.25  # between components of one digit, in heights of the row
 MIN_PIXELS = 12  # of a digit
 
+Ink = Bool[ndarray, "_ _"]
+"""The pixels within a box that are ink."""
 
-def item_masks(labels: Labels, row: Row) -> list[Mask]:
+
+def item_masks(labels: Labels, row: Row) -> list[Ink]:
     """The ink of each item of a row."""
     masks = []
     for item in row.parts:
@@ -29,7 +33,7 @@ class Boundary(NamedTuple):
 
     item: int
     """The item that is cut; without a cut, the first item to the right."""
-    right: Mask | None
+    right: Ink | None
     """The pixels of the item to the right of the cut; None between two items."""
     crossing: float
     """Ink that is cut through, in widths of the stroke."""
@@ -41,12 +45,12 @@ class Candidate(NamedTuple):
     first: int
     last: int
     """Numbers of the boundaries."""
-    mask: Mask
+    mask: Ink
     box: Box
     """Of the mask in the picture."""
 
 
-def find_boundaries(masks: list[Mask], wanted: list[bool]) -> list[Boundary]:
+def find_boundaries(masks: list[Ink], wanted: list[bool]) -> list[Boundary]:
     """Every place from left to right where a row may be divided, with both of its ends.
 
     Args:
@@ -63,7 +67,7 @@ def find_boundaries(masks: list[Mask], wanted: list[bool]) -> list[Boundary]:
     return [*boundaries, Boundary(len(masks), None, 0.0)]
 
 
-def find_candidates(boundaries: list[Boundary], masks: list[Mask], row: Row) -> list[Candidate]:
+def find_candidates(boundaries: list[Boundary], masks: list[Ink], row: Row) -> list[Candidate]:
     """Whatever lies between two boundaries that are no further apart than a digit is wide.
 
     There is always one from each boundary to the next, unless it is without ink.
@@ -94,8 +98,8 @@ def far_apart(boxes: list[Box], height: float) -> bool:
 
 
 def cut_out(
-    boxes: list[Box], masks: list[Mask], items: range, right: Mask | None, beyond: Mask | None
-) -> tuple[Mask, Box] | None:
+    boxes: list[Box], masks: list[Ink], items: range, right: Ink | None, beyond: Ink | None
+) -> tuple[Ink, Box] | None:
     """The ink of some items and the box around it; None if there is too little.
 
     Args:

@@ -1,11 +1,10 @@
 """Rows of slanted digits, and the same with upright strokes."""
 
 import numpy as np
-from jaxtyping import Int, Int32
+from jaxtyping import Bool, Int, Int32
 from numpy import ndarray
 
 from tiny_mnist.inference.mnist_format import Box, bounding_box
-from tiny_mnist.inference.paper import Mask
 from tiny_mnist.inference.rows.components import Component, Labels, Row, union_box
 
 USUAL_SLANT = 0.1  # of the digits that the networks know
@@ -60,7 +59,7 @@ def slant_of(labels: Labels, part: Component) -> float:
     return -covariance / max(float(y.var()), 1e-6)
 
 
-def slanted_box(mask: Mask, box: Box, shift: Int[ndarray, " height"]) -> Box:
+def slanted_box(mask: Bool[ndarray, "_ _"], box: Box, shift: Int[ndarray, " height"]) -> Box:
     """The box around ink in the picture before it was deslanted.
 
     Args:
