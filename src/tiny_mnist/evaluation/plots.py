@@ -9,12 +9,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from tiny_mnist.data.transforms import SIDE
 from tiny_mnist.evaluation.metrics import Bin, wilson_interval
 from tiny_mnist.system.atomic_files import atomic_write
 
 TRAIN, EVALUATION = "tab:blue", "tab:orange"
 DPI = 150
 COLUMNS, SAMPLE_ROWS, MISTAKE_ROWS = 10, 2, 2  # of images in `predictions`
+CELL_WIDTH, CELL_HEIGHT = 33, 46  # of an image and the text above it in `predictions`, in its pixels
 
 
 def predictions(
@@ -30,29 +32,34 @@ def predictions(
     total = len(mistakes)
     mistakes = mistakes[confidence[mistakes].argsort(descending=True)][: COLUMNS * MISTAKE_ROWS]
 
-    figure = Figure(figsize=(12, 7.4), layout="constrained")
-    places = figure.add_gridspec(2, 1)
-    above, below = figure.add_subfigure(places[0]), figure.add_subfigure(places[1])
-    above.suptitle("The first test images", fontweight="bold")
-    below.suptitle(
+    figure = Figure(figsize=(12, 7.4))
+    # Two axes at fixed places: a pair of axes for each image would take a second to lay out.
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.97, hspace=0.06)
+    above, below = figure.subplots(2, 1)
+    above.set_title("The first test images", fontweight="bold")
+    below.set_title(
         f"The most confident of {total:,} mistakes on {len(images):,} test images"
         if total
         else f"No mistake on {len(images):,} test images",
         fontweight="bold",
     )
     parts = ((above, samples, SAMPLE_ROWS), (below, mistakes, MISTAKE_ROWS))
-    for part, chosen, rows in parts:
-        grid = part.subplots(rows, COLUMNS)
-        for axes in grid.flat:
-            axes.axis("off")
-        for axes, index in zip(grid.flat, chosen.tolist(), strict=False):
-            axes.imshow(images[index].cpu().numpy(), cmap="gray_r", vmin=0, vmax=255)
-            text = f"true {int(labels[index])}, read {int(predicted[index])}"
-            axes.set_title(
-                f"{text}\n{100 * float(confidence[index]):.1f} %",
-                fontsize=9,
+    for axes, chosen, rows in parts:
+        for place, index in enumerate(chosen.tolist()):
+            left, top = CELL_WIDTH * (place % COLUMNS), CELL_HEIGHT * (place // COLUMNS)
+            axes.imshow(
+                images[index].cpu().numpy(), cmap="gray_r", vmin=0, vmax=255,
+                extent=(left, left + SIDE, top + SIDE, top),
+            )  # fmt: skip
+            axes.text(
+                left + SIDE / 2, top - 1,
+                f"true {int(labels[index])}, read {int(predicted[index])}\n"
+                f"{100 * float(confidence[index]):.1f} %",
+                fontsize=9, ha="center", va="bottom",
                 color="tab:red" if wrong[index] else "black",
-            )
+            )  # fmt: skip
+        axes.set(xlim=(SIDE - CELL_WIDTH, CELL_WIDTH * COLUMNS), ylim=(CELL_HEIGHT * rows, -12))
+        axes.axis("off")
     return figure
 
 
