@@ -16,7 +16,10 @@ from tiny_mnist.system.atomic_files import atomic_write
 TRAIN, EVALUATION = "tab:blue", "tab:orange"
 DPI = 150
 COLUMNS, SAMPLE_ROWS, MISTAKE_ROWS = 10, 2, 2  # of images in `predictions`
-CELL_WIDTH, CELL_HEIGHT = 33, 46  # of an image and the text above it in `predictions`, in its pixels
+CELL_WIDTH, CELL_HEIGHT = (
+    33,
+    46,
+)  # of an image and the text above it in `predictions`, in its pixels
 
 
 def predictions(
@@ -58,7 +61,9 @@ def predictions(
                 fontsize=9, ha="center", va="bottom",
                 color="tab:red" if wrong[index] else "black",
             )  # fmt: skip
-        axes.set(xlim=(SIDE - CELL_WIDTH, CELL_WIDTH * COLUMNS), ylim=(CELL_HEIGHT * rows, -12))
+        axes.set(
+            xlim=(SIDE - CELL_WIDTH, CELL_WIDTH * COLUMNS), ylim=(CELL_HEIGHT * rows - 16, -12)
+        )
         axes.axis("off")
     return figure
 
@@ -66,7 +71,8 @@ def predictions(
 def confusion_matrix(counts: Int64[Tensor, "classes classes"]) -> Figure:
     """Number of images of each true digit (row) read as each digit (column); mistakes coloured."""
     correct, total, classes = int(counts.trace()), int(counts.sum()), range(len(counts))
-    figure = Figure(figsize=(6.4, 6), layout="constrained")
+    figure = Figure(figsize=(6.4, 6))
+    figure.subplots_adjust(left=0.08, right=0.99, bottom=0.08, top=0.94)
     axes = figure.subplots()
     mistakes = counts.clone().fill_diagonal_(0)
     axes.imshow(mistakes.cpu().numpy(), cmap="Reds", vmin=0, vmax=max(int(mistakes.max()), 1))
