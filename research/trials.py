@@ -80,6 +80,8 @@ def main() -> None:
             reference = references.get(pair_of(trial))
             if trial["held_out"] == held_out and reference and trial is not reference:
                 pairs.setdefault(trial["name"], []).append((trial, reference))
+        if not pairs:
+            continue
         header = ["name", "pairs", f"points against `{options.against}`", "held-out loss"]
         header += ["training loss", f"accuracy of each pair, % (`{options.against}`)"]
         print(f"{held_out:,} images held out\n")
