@@ -1,8 +1,8 @@
-"""Measures the speed of use side by side: `python -m benchmarks.inference RUN`.
+"""Speed of inference, side by side: `python -m benchmarks.inference RUN`.
 
 PyTorch eager against ONNX Runtime, float and int8, on one thread each in one process. All take the
 same raw images and give log-probabilities. Rounds are interleaved, so that a drift of the machine
-hits all alike; medians are shown.
+affects all equally; medians are shown.
 """
 
 import json
@@ -61,7 +61,7 @@ def contestants(run: Path, folder: Path) -> dict[str, Answer]:
 
 
 def seconds_of_a_call(answer: Answer, images: Images, calls: int) -> float:
-    """The median over so many calls."""
+    """Median seconds of a call."""
     times = []
     for _ in range(calls):
         started = time.perf_counter()
@@ -107,7 +107,7 @@ def main(
         table.add_column(header, justify="right")
     eager = seconds["PyTorch eager"]
     for name, own in seconds.items():
-        # Round by round, so that what slowed a whole round down cancels out.
+        # A ratio within a round does not depend on what slowed down the whole round.
         ratio = {s: median(a / b for a, b in zip(eager[s], own[s], strict=True)) for s in CALLS}
         table.add_row(
             name, f"{1e6 * median(own[1]):,.0f}", f"{ratio[1]:.1f}",

@@ -101,6 +101,15 @@ def test_every_path_in_the_readme_exists() -> None:
         assert (PROJECT / "".join(name)).exists(), name
 
 
+@pytest.mark.parametrize("path", sorted((PROJECT / "docs").glob("*.md")), ids=lambda p: p.name)
+def test_every_path_in_a_document_exists(path: Path) -> None:
+    text = path.read_text()
+    for name in re.findall(r"\b((?:src|configs|tests|examples|research|benchmarks)/[\w/.]+)", text):
+        assert (PROJECT / name.rstrip(".")).exists(), name
+    for link in re.findall(r"\]\(([^):#]+)\)", text):
+        assert (path.parent / link).exists(), link
+
+
 def test_every_extra_is_in_the_readmes_table() -> None:
     settings = (PROJECT / "pyproject.toml").read_text()
     section = settings.partition("[project.optional-dependencies]")[2].partition("\n[")[0]

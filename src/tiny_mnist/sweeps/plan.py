@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from tiny_mnist.config.loading import load_config, resolve_config
 from tiny_mnist.config.schema import validate
@@ -73,7 +73,7 @@ class Plan:
         """Fix, for all jobs, what Hydra would work out anew for each: folder, mode and names."""
         fixed = [key for key, swept in self.swept().items() if not swept]
         names = ",".join(f"'{key}'" for key in dict.fromkeys([*fixed, "data.val_size", "trust"]))
-        with open_dict(self.config.hydra):
+        with read_write(self.config.hydra):
             self.config.hydra.overrides.hydra = [
                 *self.config.hydra.overrides.hydra,
                 f"hydra.sweep.dir={quoted(self.folder)}",
@@ -122,7 +122,7 @@ class Plan:
         if self.resumed:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open_dict(self.config.hydra):
+        with read_write(self.config.hydra):
             self.config.hydra.overrides.task = self.overrides
         with atomic_write(path) as file:
             file.write(OmegaConf.to_yaml(self.config).encode())

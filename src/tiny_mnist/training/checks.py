@@ -1,7 +1,6 @@
 """Checks that need PyTorch: whether what a configuration names can be built, and fits."""
 
 import inspect
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from hydra.utils import get_class
 from torch import Tensor, nn
 
 from tiny_mnist.errors import UserError, one_line
+from tiny_mnist.system.memory import memory_limit
 from tiny_mnist.training.lit_module import components, make_scheduler
 
 IMAGE_SHAPE = (1, 28, 28)
@@ -104,11 +104,11 @@ def check_memory(
     finally:
         for handle in handles:
             handle.remove()
-    needed, there = 2 * images * outputs, physical_memory()  # each output and its gradient
+    needed, there = 2 * images * outputs, memory_limit()  # each output and its gradient
     if there is not None and needed > there:
         raise UserError(
-            f"a step on {images} images needs about {needed >> 30} GiB of memory and this machine "
-            f"has {there >> 30} GiB; choose a smaller data.batch_size or a smaller network"
+            f"a step on {images} images needs about {needed >> 30} GiB of memory and there "
+            f"are {there >> 30} GiB; choose a smaller data.batch_size or a smaller network"
         )
 
 
@@ -129,11 +129,3 @@ def run_on_zeros(network: nn.Module, image_shape: tuple[int, ...] = IMAGE_SHAPE)
     finally:
         network.train(was_training)
     return True
-
-
-def physical_memory() -> int | None:
-    """Bytes of memory in this machine, where the system says so."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
