@@ -124,6 +124,17 @@ class Watcher(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
+def test_a_batch_is_moved_to_a_device_only_if_it_is_elsewhere(mnist_root: Path) -> None:
+    data = MNISTDataModule(str(mnist_root), batch_size=4)
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    assert data.transfer_batch_to_device(batch, torch.device("cpu"), 0) is batch
+    moved = data.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert moved.images.device.type == moved.params.angles.device.type == "meta"
+    pair = (batch.images, batch.labels)  # of a user's own loader
+    assert data.transfer_batch_to_device(pair, torch.device("meta"), 0)[0].device.type == "meta"
+
+
 def trainer_of_a_user(**options: Any) -> pl.Trainer:
     return pl.Trainer(
         accelerator="cpu",

@@ -208,6 +208,14 @@ class IdxDataModule(pl.LightningDataModule):
         """Batches of these images for evaluation."""
         return EvaluationLoader(images, labels, batch_size=EVALUATION_BATCH, shard=self.shard)
 
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """The batch on the device, where `setup` has put all images already."""
+        if isinstance(batch, Batch) and batch.images.device == device:
+            return batch  # Lightning would look at each of its tensors
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> ModelBatch:
         """Augment training images and normalise all, on the training device."""
         images = batch.params.apply(batch.images) if batch.params else batch.images

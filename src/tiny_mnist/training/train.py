@@ -36,14 +36,10 @@ from tiny_mnist.training.checks import (
     IMAGE_SHAPE,
     check_classes,
     check_memory,
-<<<<<<< HEAD
     check_monitors,
-    check_optim,
-=======
     check_num_classes,
     check_optim,
     fill_num_classes,
->>>>>>> data15
 )
 from tiny_mnist.training.environment import match_environment
 from tiny_mnist.training.lit_module import LitClassifier
