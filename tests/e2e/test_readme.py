@@ -84,7 +84,8 @@ def test_the_tools_for_finished_runs_know_the_readmes_commands(
     small_run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What two short epochs leave undecided, eight bits decide otherwise.
-    monkeypatch.setattr("tiny_mnist.export.onnx_format.INT8_TOLERANCE", Tolerance())
+    for name in ("onnx_format.INT8_TOLERANCE", "c.TOLERANCE"):
+        monkeypatch.setattr(f"tiny_mnist.export.{name}", Tolerance())
     for line in LINES:
         # What reads pictures instead of a run has tests of its own.
         if line[:1] == ["tiny-mnist"] and line[1] not in ("predict", "demo"):

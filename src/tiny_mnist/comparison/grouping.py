@@ -36,7 +36,8 @@ GROUP_EXCLUDES = (
     "seed", "data.fold",  # tell the runs of one group apart
     "data.root", "checkpoint_every",
     "trainer.profiler", "trainer.log_every_n_steps", "trainer.detect_anomaly",
-    "callbacks", "logger", "resume", "trust",
+    "callbacks.epoch_line", "callbacks.progress_bar", "callbacks.pruning",  # others may change it
+    "logger", "resume", "trust",
 )  # fmt: skip
 """Keys, with all below them, that do not change the result of a run, and seed and fold."""
 LATER_SETTINGS: dict[str, Any] = {"data.flip": 0, "data.fold_seed": 0}

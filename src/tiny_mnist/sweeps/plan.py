@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from tiny_mnist.config.loading import load_config, resolve_config
 from tiny_mnist.config.schema import validate
-from tiny_mnist.errors import UserError, display_path
+from tiny_mnist.errors import UserError, display_path, program_name
 from tiny_mnist.sweeps.job import LAUNCH_KEYS, check_source, quoted, resume_override, run_settings
 from tiny_mnist.system.atomic_files import atomic_write
 from tiny_mnist.system.processes import env_world_size
@@ -137,7 +137,7 @@ class Plan:
         ]  # fmt: skip
         trust = ["trust=true"] if self.trust else []
         return shlex.join(
-            ["python", "train.py", resume_override(display_path(self.folder)), *kept, *trust]
+            [*program_name().split(), resume_override(display_path(self.folder)), *kept, *trust]
         )
 
 

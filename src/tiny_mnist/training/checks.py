@@ -10,10 +10,12 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_class, get_object
 from torch import Tensor, nn
 
-from tiny_mnist.errors import UserError, one_line
+from tiny_mnist.errors import UserError, one_line, require
 from tiny_mnist.system.memory import memory_limit
 from tiny_mnist.training.lit_module import components, make_scheduler
 
+LOGGER_EXTRAS = {pl.loggers.WandbLogger: "wandb", pl.loggers.MLFlowLogger: "mlflow"}
+"""The extras of this package that Lightning's loggers need."""
 IMAGE_SHAPE = (1, 28, 28)
 """Channels, height and width of images, unless the data module has another `image_shape`."""
 
@@ -34,17 +36,20 @@ def check_classes(config: Mapping[str, Any]) -> None:
     for group in ("callbacks", "logger"):
         for name, node in (config.get(group) or {}).items():
             if node:
-                find_class(f"{group}.{name}", node["_target_"])
+                found = find_class(f"{group}.{name}", node["_target_"])
+                for logger, extra in LOGGER_EXTRAS.items():
+                    if issubclass(found, logger):
+                        require(extra, f"logger.{name}")
 
 
-def find_class(key: str, target: str) -> None:
-    """Check that a class can be imported.
+def find_class(key: str, target: str) -> type:
+    """The class of a dotted path.
 
     Raises:
-        UserError: it cannot; names the key that asks for it.
+        UserError: it cannot be imported; names the key that asks for it.
     """
     try:
-        get_class(target)
+        return get_class(target)
     except Exception as error:  # whatever the user's module raises
         raise UserError(f"{key}._target_={target}: {one_line(error)}") from error
 
@@ -114,6 +119,26 @@ def check_optim(config: Mapping[str, Any]) -> None:
         raise UserError(
             f"optim cannot be built: {type(error).__name__}: {one_line(error)}"
         ) from error
+
+
+def check_monitors(callbacks: list[pl.Callback], eval_split: str) -> None:
+    """Check that no callback decides anything by the test images.
+
+    Args:
+        callbacks: those that the user chose.
+        eval_split: what is evaluated after each epoch: "val" or "test".
+
+    Raises:
+        UserError: one monitors a metric of the test images, or of held-out images where none are.
+    """
+    for callback in callbacks:
+        monitor = str(getattr(callback, "monitor", ""))
+        if monitor.startswith("test_") or (monitor.startswith("val_") and eval_split == "test"):
+            raise UserError(
+                f"{type(callback).__name__} with monitor={monitor} needs held-out images, because "
+                "nothing is selected on the test images: say data.val_size=5000, and monitor "
+                "val_loss or val_accuracy"
+            )
 
 
 def instantiation_failure(error: InstantiationException) -> str:

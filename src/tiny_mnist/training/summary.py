@@ -33,8 +33,8 @@ TRAINER_HPARAMS = {
     "precision": "32-true", "gradient_clip_val": None, "limit_train_batches": 1.0,
     "accumulate_grad_batches": 1,
 }  # fmt: skip
-# Groups that change nothing of the result.
-RECORDERS = ("callbacks", "logger")
+# Groups and callbacks that change nothing of the result.
+RECORDERS = ("logger", "epoch_line", "progress_bar", "pruning")
 # Classes that need no mention.
 USUAL_CLASSES = ("tiny_mnist.models.tiny_cnn.TinyCNN", "tiny_mnist.data.MNISTDataModule")
 
@@ -71,8 +71,6 @@ def report(
                 )
             result = hparams_result(summary, module.eval_split)
             logger.log_hyperparams(summary["settings"], result, summary["epochs"])
-        else:
-            logger.log_hyperparams(summary["settings"])
         logger.save()
     run.write_summary(summary)
 
