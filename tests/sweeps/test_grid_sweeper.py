@@ -63,6 +63,13 @@ def make_plan(
     return sweeper, Plan(config, loader, list(arguments), params or {})
 
 
+def wait_until(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def held_out(jobs: list[list[str]]) -> bool:
     return all("data.val_size=5000" in job for job in jobs)
 
@@ -78,15 +85,10 @@ def held_out(jobs: list[list[str]]) -> bool:
         (["optim.max_lr=0.3,0.75", "experiment=original"], True),
         (["experiment=holdout,original"], True),
         (["optim.max_lr=0.3,0.3"], False),
+        (["data.fold=0,1,2", "data.folds=3"], False),
+        (["data.fold=0,1,2", "data.folds=3", "optim.max_lr=0.3,0.75"], False),
     ],
 )
-def wait_until(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WAIT
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def test_images_are_held_out_where_jobs_differ_and_do_not_all_hold_some_out(
     overrides: list[str], added: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:

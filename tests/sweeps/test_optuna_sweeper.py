@@ -41,6 +41,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         (["trainer=cpu"], "nothing to search for"),
         (["optim.max_lr=interval(0.1,1.0)", "optim.max_rl=1"], "there is no setting optim.max_rl"),
         (["optim.max_lr=interval(0.1,1.0)", "data.val_size=0"], "needs held-out images"),
+        (["data.fold=0,1", "data.folds=2"], "data.fold is no setting to search"),
         (["optim.max_lr=interval(0.1,1.0)", "trainer=ddp"], "without trainer=ddp"),
         (["optim.max_lr=interval(-1,1.0)"], "optim.max_lr=-1"),
         (["optim.max_lr=interval(0.1,1.0)", "hydra.sweeper.n_trials=0"], "n_trials should be"),
@@ -97,10 +98,8 @@ def test_a_search_is_resumed_where_it_was_left_and_ends_in_a_table(
 
 
 @pytest.mark.slow
-def test_a_hopeless_trial_is_pruned_and_a_failed_one_stops_no_other(
-    command: Command, tmp_path: Path
-) -> None:
-    """After five trials that learn, one that cannot is pruned; one without an optimizer fails."""
+def test_a_hopeless_trial_is_pruned(command: Command, tmp_path: Path) -> None:
+    """After five trials that learn, one that cannot is pruned."""
     good = (*SMALL, "data.val_size=500", "trainer.limit_test_batches=1", "trainer.max_epochs=3")
     pruner = ("hydra.sweeper.pruner.n_warmup_steps=0",)
     rotation = "data.rotation=interval(5.0,15.0)"
@@ -112,11 +111,23 @@ def test_a_hopeless_trial_is_pruned_and_a_failed_one_stops_no_other(
     assert done.returncode == 0, done.stderr
     assert rows(tmp_path / "mine")[5]["state"] == "pruned"
     assert "pruned at" in next(tmp_path.glob("mine/5_*/pruned.txt")).read_text()
-    add_override(tmp_path / "mine", "optim.optimizer.lr=-1")
-    done = command(*again, "hydra.sweeper.n_trials=7")
-    assert done.returncode in (0, 1), done.stderr
-    assert rows(tmp_path / "mine")[6]["state"] == "fail"
-    assert "6 of 7 trials" in done.stdout or "1 fail" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_failed_trial_stops_no_other(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from lightning.pytorch import Callback\n"
+        "class FailSecond(Callback):\n"
+        "    def on_fit_start(self, trainer, module):\n"
+        "        if '/1_' in trainer.default_root_dir: raise ValueError('on purpose')\n"
+    )
+    fail = "+callbacks.fail._target_=mine.FailSecond"
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = command(*SEARCH, *JOB, fail, "hydra.sweeper.n_trials=3", PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    assert [row["state"] for row in rows(tmp_path / "mine")] == ["complete", "fail", "complete"]
+    assert next(tmp_path.glob("mine/1_*/failure.txt")).exists()
+    assert "1 fail" in done.stdout
 
 
 @pytest.mark.slow

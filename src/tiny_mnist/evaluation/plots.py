@@ -1,5 +1,6 @@
 """Figures of predictions, confusion and reliability, for run folders and the report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tiny_mnist.system.atomic_files import atomic_write
 
 TRAIN, EVALUATION = "tab:blue", "tab:orange"
 DPI = 150
+SHORT = 3  # characters of a class name, of which two stand on one line
 COLUMNS, SAMPLE_ROWS, MISTAKE_ROWS = 10, 2, 2  # of images in `predictions`
 CELL_WIDTH, CELL_HEIGHT = (
     33,
@@ -26,8 +28,9 @@ def predictions(
     images: UInt8[Tensor, "n 28 28"],
     labels: Int64[Tensor, " n"],
     log_probs: Float[Tensor, "n classes"],
+    names: Sequence[str],
 ) -> Figure:
-    """The first test images with true and predicted digit, then the most confident mistakes."""
+    """The first test images with true and predicted class, then the most confident mistakes."""
     confidence, predicted = log_probs.exp().max(dim=1)
     wrong = predicted != labels
     samples = torch.arange(len(images))[: COLUMNS * SAMPLE_ROWS]
@@ -46,6 +49,7 @@ def predictions(
         else f"No mistake on {len(images):,} test images",
         fontweight="bold",
     )
+    between = " " if max(map(len, names)) <= SHORT else "\n"
     parts = ((above, samples, SAMPLE_ROWS), (below, mistakes, MISTAKE_ROWS))
     for axes, chosen, rows in parts:
         for place, index in enumerate(chosen.tolist()):
@@ -54,10 +58,10 @@ def predictions(
                 images[index].cpu().numpy(), cmap="gray_r", vmin=0, vmax=255,
                 extent=(left, left + SIDE, top + SIDE, top),
             )  # fmt: skip
+            true, read = names[int(labels[index])], names[int(predicted[index])]
             axes.text(
                 left + SIDE / 2, top - 1,
-                f"true {int(labels[index])}, read {int(predicted[index])}\n"
-                f"{100 * float(confidence[index]):.1f} %",
+                f"true {true},{between}read {read}\n{100 * float(confidence[index]):.1f} %",
                 fontsize=9, ha="center", va="bottom",
                 color="tab:red" if wrong[index] else "black",
             )  # fmt: skip
@@ -68,11 +72,14 @@ def predictions(
     return figure
 
 
-def confusion_matrix(counts: Int64[Tensor, "classes classes"]) -> Figure:
-    """Number of images of each true digit (row) read as each digit (column); mistakes coloured."""
+def confusion_matrix(counts: Int64[Tensor, "classes classes"], names: Sequence[str]) -> Figure:
+    """Number of images of each true class (row) read as each class (column); mistakes coloured."""
     correct, total, classes = int(counts.trace()), int(counts.sum()), range(len(counts))
-    figure = Figure(figsize=(6.4, 6))
-    figure.subplots_adjust(left=0.08, right=0.99, bottom=0.08, top=0.94)
+    side = max(6, 0.42 * len(names))
+    long_names = max(map(len, names)) > SHORT
+    figure = Figure(figsize=(side + 0.4, side), layout="constrained" if long_names else None)
+    if not long_names:  # a layout that is computed takes a second
+        figure.subplots_adjust(left=0.08, right=0.99, bottom=0.08, top=0.94)
     axes = figure.subplots()
     mistakes = counts.clone().fill_diagonal_(0)
     axes.imshow(mistakes.cpu().numpy(), cmap="Reds", vmin=0, vmax=max(int(mistakes.max()), 1))
@@ -89,8 +96,12 @@ def confusion_matrix(counts: Int64[Tensor, "classes classes"]) -> Figure:
             )  # fmt: skip
     axes.set(
         title=f"{correct:,} of {total:,} test images read right",
-        xlabel="read as", ylabel="true digit", xticks=classes, yticks=classes,
+        xlabel="read as", ylabel="true class", xticks=classes, yticks=classes, yticklabels=names,
     )  # fmt: skip
+    if long_names:
+        axes.set_xticklabels(names, rotation=30, ha="right")
+    else:
+        axes.set_xticklabels(names)
     return figure
 
 

@@ -1,20 +1,16 @@
-"""From ink to pieces of digits: connected components, rows of them, and cuts where they touch."""
+"""From ink to connected components, and from these to rows."""
 
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int32
+from jaxtyping import Int32
 from numpy import ndarray
 
-from tiny_mnist.inference.mnist_format import Box, stroke_width
+from tiny_mnist.inference.mnist_format import Box
 from tiny_mnist.inference.paper import Mask
 
 MAX_COMPONENTS = 80  # the largest ones are looked at; more are noise
-MAX_ROWS_OF_CUT = 64  # cuts are searched in a component shrunk to this height
-MAX_CUTS = 24  # of one component
-CUT_DISTANCE = 0.1  # between cuts, in heights of the component
-MAX_CROSSING = 3.0  # widths of the stroke that a cut may go through
 
 Labels = Int32[ndarray, "height width"]
 
@@ -196,68 +192,3 @@ def row_distance(box: Box, middle: float, row: list[list[Component]]) -> float:
     return max(near.top - middle, middle - near.bottom, 0.0) + 0.2 * max(
         near.left - box.right, box.left - near.right, 0
     )
-
-
-class Cut(NamedTuple):
-    """A way from the top of a component to its bottom between two touching digits."""
-
-    columns: Float[ndarray, " height"]
-    """The first column to the right of the cut, in each row of the component."""
-    crossing: float
-    """Ink that is cut through, in widths of the stroke."""
-
-
-def find_cuts(mask: Bool[ndarray, "height width"]) -> list[Cut]:
-    """Where two digits of a component may touch, from left to right.
-
-    Each cut is a shortest way from top to bottom, where a pixel of ink costs 1. There is one for
-    each local minimum of the costs along the middle row, one column in steps of at most one pixel.
-    """
-    scale = min(1.0, MAX_ROWS_OF_CUT / mask.shape[0])
-    size = max(2, round(mask.shape[1] * scale)), max(2, round(mask.shape[0] * scale))
-    ink = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    rows, columns = ink.shape
-    stroke = max(1.0, scale * stroke_width(mask))
-    down, from_above = shortest_ways(ink)
-    up, from_below = shortest_ways(ink[::-1])
-    middle = rows // 2
-    total = down[middle] + up[rows - 1 - middle] - ink[middle]
-    cuts: list[Cut] = []
-    apart = max(2, round(CUT_DISTANCE * rows))
-    taken: list[int] = []
-    for column in np.argsort(total, kind="stable").tolist():
-        if len(cuts) == MAX_CUTS or total[column] > MAX_CROSSING * stroke:
-            break
-        lowest = total[max(0, column - apart) : column + apart + 1].min()
-        near = any(abs(column - other) <= apart for other in taken)
-        if column < 2 or column > columns - 3 or near or total[column] > lowest:
-            continue
-        taken.append(column)
-        way = np.zeros(rows)
-        way[middle] = x = column
-        for row in range(middle, 0, -1):
-            x = from_above[row, x]
-            way[row - 1] = x
-        x = column
-        for row in range(middle, rows - 1):
-            x = from_below[rows - 1 - row, x]
-            way[row + 1] = x
-        full = np.interp(np.linspace(0, rows - 1, mask.shape[0]), np.arange(rows), way) / scale
-        cuts.append(Cut(full, float(total[column]) / stroke))
-    return sorted(cuts, key=lambda cut: float(cut.columns.mean()))
-
-
-def shortest_ways(
-    ink: Float[ndarray, "rows columns"],
-) -> tuple[Float[ndarray, "rows columns"], ndarray]:
-    """Cost of the cheapest way from the first row to each pixel, and the column it came from."""
-    rows, columns = ink.shape
-    cost, origin = ink.astype(np.float64).copy(), np.zeros(ink.shape, int)
-    index = np.arange(columns)
-    for row in range(1, rows):
-        before = np.pad(cost[row - 1], 1, constant_values=1e9)
-        steps = np.stack([before[1:-1], before[:-2] + 0.08, before[2:] + 0.08])
-        choice = steps.argmin(0)
-        origin[row] = index + np.array([0, -1, 1])[choice]
-        cost[row] += steps[choice, index]
-    return cost, origin

@@ -1,6 +1,5 @@
-"""Rendered pictures of numbers, and of things that are not digits."""
+"""Rendered pictures of numbers."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -9,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from research.digits import Mask, Shape, cropped
-from research.scenes import (
-    Draw,
+from research.pictures.digits import Shape
+from research.pictures.scenes import Draw
+from research.pictures.strokes import Mask, cropped
+from research.pictures.surfaces import (
     Picture,
     compressed,
     ink_colour,
     noise,
     photographed,
-    placed,
     sheet,
     written,
 )
@@ -38,10 +37,24 @@ class Row(NamedTuple):
     """Whether each digit has a printed frame."""
 
 
+class RowDrawing(NamedTuple):
+    """A row of digits; all masks have the same shape."""
+
+    ink: Mask
+    digits: list[Mask]
+    """The ink of each digit alone, from left to right."""
+
+
 def draw_row(draws: list[Draw], row: Row, height: int, rng: np.random.Generator) -> Mask:
     """Ink of digits in a row, cropped."""
+    return cropped(draw_layers(draws, row, height, rng).ink)
+
+
+def draw_layers(draws: list[Draw], row: Row, height: int, rng: np.random.Generator) -> RowDrawing:
+    """Ink of digits in a row, together and one by one, with empty margins."""
     width, slant = rng.uniform(0.05, 0.1), rng.uniform(*row.slant)
     canvas = np.zeros((2 * height, 2 * height * (len(draws) + 1)), np.uint8)
+    digits: list[Mask] = []
     edge = np.full(canvas.shape[0], -1.0)  # right edge of the ink so far in each image row
     low, high = np.log(max(row.gap[0], 0.01)), np.log(max(row.gap[1], 0.01))
     gap = float(np.exp(rng.uniform(low, high))) if row.gap[0] > 0 else rng.uniform(*row.gap)
@@ -54,13 +67,15 @@ def draw_row(draws: list[Draw], row: Row, height: int, rng: np.random.Generator)
         top = int(1.5 * height - mask.shape[0] - rise * height)
         x = next_left(edge, mask, top, gap * height) if place else 0
         edge = pasted(canvas, mask, top, round(x), edge)
+        digits.append(np.zeros_like(canvas))
+        pasted(digits[-1], mask, top, round(x), edge)
         if row.separators and 0 < place < len(draws) - 1 and rng.random() < 0.35:
             mark, level = separator(height, width, rng)
             top = int(1.5 * height - level * height) - mark.shape[0]
             left = next_left(edge, mark, top, 0.12 * height)
             left = max(left, edge.max() + 0.06 * height - mark.shape[1] * 0.3)
             edge = pasted(canvas, mark, top, round(left), edge)
-    return cropped(canvas)
+    return RowDrawing(canvas, digits)
 
 
 def next_left(edge: NDArray[np.float64], mask: Mask, top: int, gap: float) -> float:
@@ -211,41 +226,6 @@ NUMBER_SCENES: dict[str, NumberScene] = {
     "row, separators": (Row(separators=True), "photo", "", 1),
     "rows": (Row(), "photo", "", 3),
 }
-
-
-def scribble(rng: np.random.Generator) -> Mask:
-    """Random strokes of a pen."""
-    mask = np.zeros((400, 400), np.uint8)
-    for _ in range(rng.integers(1, 4)):
-        points = rng.uniform(30, 370, (rng.integers(4, 12), 2)).round().astype(np.int32)
-        cv2.polylines(mask, [points], False, 255, int(rng.integers(12, 36)), cv2.LINE_AA)
-    return cropped(mask)
-
-
-def grid_corner(rng: np.random.Generator) -> Mask:
-    """Pieces of printed lines that meet."""
-    mask = np.zeros((400, 400), np.uint8)
-    thick = int(rng.integers(10, 30))
-    for x in rng.choice([40, 200, 360], rng.integers(1, 3), replace=False):
-        cv2.line(mask, (int(x), 20), (int(x), 380), 255, thick)
-    for y in rng.choice([40, 200, 360], rng.integers(1, 3), replace=False):
-        cv2.line(mask, (20, int(y)), (380, int(y)), 255, thick)
-    return cropped(mask)
-
-
-def letter(shapes: Callable[[str, np.random.Generator], Mask], rng: np.random.Generator) -> Mask:
-    """A letter that does not look like a digit."""
-    return shapes(str(rng.choice(list("ABCDEFHKMNPRTUVWXYacdefhkmnprtuvwxy&@#%?"))), rng)
-
-
-def blurred(draw: Draw, rng: np.random.Generator) -> Picture:
-    """A digit far out of focus."""
-    shape = (300, 300)
-    cover = placed(draw(rng.uniform(0.05, 0.1)), shape, (0.5, 0.8), rng)
-    picture = np.asarray(photographed(written(sheet(shape, rng), cover, ink_colour(rng)), rng))
-    soft = cv2.GaussianBlur(picture, (0, 0), rng.uniform(18, 35))
-    grainy = soft + rng.normal(0, 3, soft.shape)
-    return compressed(Image.fromarray(grainy.clip(0, 255).astype(np.uint8)), rng)
 
 
 def drawing(shape: Shape, digit: int, rng: np.random.Generator) -> Draw:

@@ -1,0 +1,1 @@
+"""Rendered pictures of digits and numbers, as people photograph, scan and draw them."""

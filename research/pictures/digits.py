@@ -1,0 +1,93 @@
+"""Shapes of digits from outside MNIST, and of its training images: ink masks for scenes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from research.pictures.strokes import HEIGHT, Mask, cropped, strokes
+from tiny_mnist.data import download
+
+Shape = Callable[[int, float, np.random.Generator], Mask]
+"""From a digit and a pen's width, as a part of the digit's height, to one way to write it."""
+
+TEST_IMAGES = slice(50_000, 60_000)  # of MNIST's training images: networks here saw the others
+
+
+def grey_images(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Shape:
+    """Small grey images drawn large and smooth, the stroke as it is."""
+
+    def shape(digit: int, width: float, rng: np.random.Generator) -> Mask:
+        image = images[rng.choice(np.flatnonzero(labels == digit))]
+        return enlarged(image)
+
+    return shape
+
+
+def fonts(paths: list[Path]) -> Shape:
+    """Digits of fonts."""
+    glyph = glyphs(paths)
+    return lambda digit, width, rng: glyph(str(digit), rng)
+
+
+def glyphs(paths: list[Path]) -> Callable[[str, np.random.Generator], Mask]:
+    """Characters of fonts."""
+
+    def shape(character: str, rng: np.random.Generator) -> Mask:
+        font = ImageFont.truetype(str(paths[rng.integers(len(paths))]), HEIGHT)
+        picture = Image.new("L", (3 * HEIGHT, 3 * HEIGHT))
+        ImageDraw.Draw(picture).text((HEIGHT, HEIGHT // 2), character, fill=255, font=font)
+        return cropped(np.asarray(picture))
+
+    return shape
+
+
+def font_files(folder: Path) -> list[Path]:
+    """Fonts that have digits, below a folder."""
+    paths = (p for p in sorted(folder.rglob("*")) if p.suffix in (".woff", ".ttf", ".otf"))
+    return [path for path in paths if has_digits(path)]
+
+
+def has_digits(path: Path) -> bool:
+    """Whether a font draws ten different shapes for the ten digits."""
+    font = ImageFont.truetype(str(path), 40)
+    return len({bytes(font.getmask(character)) for character in "0123456789"}) == 10
+
+
+def real_8x8() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Real digits of 13 people, 1,797 images of 8×8 pixels, and their labels (UCI's optdigits)."""
+    from sklearn.datasets import load_digits
+
+    values, labels = load_digits(return_X_y=True)
+    return (values.reshape(-1, 8, 8) * 255 // 16).astype(np.uint8), labels
+
+
+def enlarged(image: NDArray[np.uint8]) -> Mask:
+    """A small grey image drawn large, with smooth sharp edges where it was half grey."""
+    image = cropped(np.pad(image, 2))
+    scale = HEIGHT / max(image.shape)
+    large = cv2.resize(np.pad(image, 2), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    large = cv2.GaussianBlur(large, (0, 0), scale / 3)
+    peak = float(large.max())
+    edges = (large.astype(np.float32) / peak - 0.45) * 8 + 0.5
+    return cropped((edges.clip(0, 1) * 255).astype(np.uint8))
+
+
+def sources(font_folder: Path | None, mnist_images: slice = TEST_IMAGES) -> dict[str, Shape]:
+    """Every source of shapes that there is here, by name.
+
+    Args:
+        font_folder: with handwriting fonts, or None.
+        mnist_images: which of MNIST's 60,000 training images are used.
+    """
+    mnist: Any = download.load(download.default_root())
+    images = mnist.train_images[mnist_images].numpy()
+    labels = mnist.train_labels[mnist_images].numpy()
+    found: dict[str, Shape] = {"strokes": strokes, "MNIST": grey_images(images, labels)}
+    if font_folder is not None:
+        found["fonts"] = fonts(font_files(font_folder))
+    return found

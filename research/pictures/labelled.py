@@ -1,0 +1,125 @@
+"""Pieces of rendered rows, cut as `tiny_mnist.inference` cuts rows, and what each of them shows."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from research.pictures.digits import Shape
+from research.pictures.numbers import Row, draw_layers, drawing, resized_to, sheared
+from research.pictures.scenes import Draw
+from research.pictures.strokes import Mask, cropped
+from tiny_mnist.inference.mnist_format import Box
+from tiny_mnist.inference.rows.components import find_components, find_rows, union_box
+from tiny_mnist.inference.rows.pieces import find_boundaries, find_candidates, item_masks
+from tiny_mnist.inference.rows.slant import deslant
+
+Ink = NDArray[np.bool_]
+
+OTHER = 10  # the class of everything that is not one digit
+MIN_INK = 12  # pixels of a sample
+WHOLE, PURE = 0.85, 0.87  # of a digit's ink in a sample, and of a sample's ink that is the digit's
+PART, MIXED = 0.75, 0.78  # what has less of either is not the digit; between them it is left out
+
+VARIED = 160  # pixels: height at which digits are stretched and bent
+
+STYLES = (
+    Row(),
+    Row(gap=(0.02, 0.06)),
+    Row(gap=(-0.1, 0.02)),
+    Row(gap=(-0.1, 0.02), slant=(0.1, 0.5)),
+    Row(gap=(0.03, 0.15), slant=(0.2, 0.5)),
+    Row(heights=(0.75, 1.15), small=0.35),
+    Row(separators=True),
+)
+
+
+class Candidate(NamedTuple):
+    """A run of pieces of a row, and the digit that it is."""
+
+    mask: Ink
+    box: Box
+    label: int
+    """`OTHER` for none; -1 where it is hard to say."""
+
+
+def varied(draw: Draw, rng: np.random.Generator) -> Draw:
+    """The same digit stretched, bent and with another stroke."""
+    stretch, amplitude = np.exp(rng.normal(0, 0.15)), rng.uniform(0, 0.045)
+    bend = rng.normal(0, amplitude, (2, 4, 4)).astype(np.float32)
+    thicker = int(rng.integers(-2, 4))
+
+    def shape(width: float) -> Mask:
+        mask = resized_to(cropped(draw(width)), VARIED)
+        side = max(mask.shape)
+        margin = side // 8
+        size = max(8, round(mask.shape[1] * stretch)), mask.shape[0]
+        mask = np.pad(np.asarray(cv2.resize(mask, size), np.uint8), margin)
+        y, x = np.mgrid[: mask.shape[0], : mask.shape[1]].astype(np.float32)
+        dx, dy = (
+            cv2.resize(way * side, mask.shape[::-1], interpolation=cv2.INTER_CUBIC) for way in bend
+        )
+        mask = np.asarray(cv2.remap(mask, x + dx, y + dy, cv2.INTER_LINEAR), np.uint8)
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(thicker) + 1,) * 2)
+        changed = cv2.dilate(mask, kernel) if thicker > 0 else cv2.erode(mask, kernel)
+        return cropped(np.asarray(changed, np.uint8)) if (changed > 127).mean() > 0.02 else mask
+
+    return shape
+
+
+def damaged(layer: Mask, rng: np.random.Generator) -> Ink:
+    """Ink as it is found in a picture: blurred, noisy, thicker or thinner."""
+    soft = cv2.GaussianBlur(layer, (0, 0), rng.uniform(0.4, 1.5)).astype(np.float32)
+    soft += rng.normal(0, rng.uniform(0, 25), layer.shape) * (soft > 20)
+    return np.asarray(soft > rng.uniform(90, 160), bool)
+
+
+def row_candidates(shape: Shape, rng: np.random.Generator) -> Iterator[Candidate]:
+    """Every run of pieces of a rendered row of two to five digits."""
+    style = STYLES[rng.integers(len(STYLES))]
+    height = int(np.exp(rng.uniform(np.log(26), np.log(100))))
+    digits = rng.integers(10, size=rng.integers(2, 6))
+    draws = [varied(drawing(shape, int(digit), rng), rng) for digit in digits]
+    drawn = draw_layers(draws, style, height, rng)
+    ink = np.pad(damaged(drawn.ink, rng), 2)
+    layers = [np.pad(layer > 60, 2) & ink for layer in drawn.digits]
+    labels, parts = find_components(ink, np.zeros_like(ink), cut=False)
+    for row in find_rows(parts) if parts else []:
+        moved, straight, shift = deslant(labels, row)
+        masks = item_masks(moved, straight)
+        wanted = [union_box(item).width > 0.4 * row.height for item in straight.parts]
+        for found in find_candidates(find_boundaries(masks, wanted), masks, straight):
+            y, x = np.nonzero(found.mask)
+            y, x = y + found.box.top, x + found.box.left
+            x = x - shift[y]
+            yield Candidate(found.mask, found.box, label_of(y, x, layers, digits))
+
+
+def label_of(
+    y: NDArray[np.int64], x: NDArray[np.int64], layers: list[Ink], digits: NDArray[np.int64]
+) -> int:
+    """The digit that these pixels are, `OTHER`, or -1 where it is hard to say.
+
+    Args:
+        y: rows of the pixels.
+        x: their columns.
+        layers: ink of each digit.
+        digits: which these are.
+    """
+    inside = [int(layer[y, x].sum()) for layer in layers]
+    best = int(np.argmax(inside))
+    whole, pure = inside[best] / max(1, int(layers[best].sum())), inside[best] / len(y)
+    if whole > WHOLE and pure > PURE:
+        return int(digits[best])
+    return OTHER if whole < PART or pure < MIXED else -1
+
+
+def lone_digit(shape: Shape, digit: int, rng: np.random.Generator) -> Ink:
+    """A digit alone, in any resolution and with any pen."""
+    draw = varied(drawing(shape, digit, rng), rng)
+    width = float(np.exp(rng.uniform(np.log(0.025), np.log(0.16))))
+    mask = sheared(draw(width), rng.normal(0.05, 0.15))
+    high = int(np.exp(rng.uniform(np.log(14), np.log(100))))
+    return damaged(np.pad(resized_to(mask, high), 4), rng)

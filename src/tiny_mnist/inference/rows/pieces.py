@@ -1,0 +1,133 @@
+"""Over-segmentation of a row: where it may be divided, and the parts that may be digits."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+from numpy import ndarray
+
+from tiny_mnist.inference.mnist_format import Box, bounding_box
+from tiny_mnist.inference.rows.components import Labels, Row, union_box
+from tiny_mnist.inference.rows.cuts import find_cuts
+
+MAX_WIDTH = 1.45  # of a digit, in heights of the row
+MAX_GAP = 0.25  # between components of one digit, in heights of the row
+MIN_PIXELS = 12  # of a digit
+
+Ink = Bool[ndarray, "_ _"]
+"""The pixels within a box that are ink."""
+
+
+def item_masks(labels: Labels, row: Row) -> list[Ink]:
+    """The ink of each item of a row."""
+    masks = []
+    for item in row.parts:
+        box = union_box(item)
+        inside = labels[box.top : box.bottom, box.left : box.right]
+        masks.append(np.isin(inside, [part.label for part in item]))
+    return masks
+
+
+class Boundary(NamedTuple):
+    """Where a row may be divided."""
+
+    item: int
+    """The item that is cut; without a cut, the first item to the right."""
+    right: Ink | None
+    """The pixels of the item to the right of the cut; None between two items."""
+    crossing: float
+    """Ink that is cut through, in widths of the stroke."""
+
+
+class Candidate(NamedTuple):
+    """The ink between two boundaries."""
+
+    first: int
+    last: int
+    """Numbers of the boundaries."""
+    mask: Ink
+    box: Box
+    """Of the mask in the picture."""
+
+
+def find_boundaries(masks: list[Ink], wanted: list[bool]) -> list[Boundary]:
+    """Every place from left to right where a row may be divided, with both of its ends.
+
+    Args:
+        masks: of each item.
+        wanted: whether an item may be cut.
+    """
+    boundaries = []
+    for number, (mask, cut) in enumerate(zip(masks, wanted, strict=True)):
+        boundaries.append(Boundary(number, None, 0.0))
+        columns = np.arange(mask.shape[1])
+        for way in find_cuts(mask) if cut else ():
+            right = columns[None] >= way.columns[:, None]
+            boundaries.append(Boundary(number, right, way.crossing))
+    return [*boundaries, Boundary(len(masks), None, 0.0)]
+
+
+def find_candidates(boundaries: list[Boundary], masks: list[Ink], row: Row) -> list[Candidate]:
+    """Whatever lies between two boundaries that are no further apart than a digit is wide.
+
+    There is always one from each boundary to the next, unless it is without ink.
+    """
+    boxes = [union_box(item) for item in row.parts]
+    candidates = []
+    for first, start in enumerate(boundaries[:-1]):
+        for last in range(first + 1, len(boundaries)):
+            end = boundaries[last]
+            final = end.item if end.right is None else end.item + 1
+            items = range(start.item, final)
+            if len(items) > 1 and far_apart([boxes[item] for item in items], row.height):
+                break
+            found = cut_out(boxes, masks, items, start.right, end.right)
+            if found is None:
+                continue
+            mask, box = found
+            if last > first + 1 and box.width > MAX_WIDTH * row.height:
+                break
+            candidates.append(Candidate(first, last, mask, box))
+    return candidates
+
+
+def far_apart(boxes: list[Box], height: float) -> bool:
+    """Whether the last of these boxes is too far to the right for a stroke of the same digit."""
+    right = max(box.right for box in boxes[:-1])
+    return boxes[-1].left - right > MAX_GAP * height
+
+
+def cut_out(
+    boxes: list[Box], masks: list[Ink], items: range, right: Ink | None, beyond: Ink | None
+) -> tuple[Ink, Box] | None:
+    """The ink of some items and the box around it; None if there is too little.
+
+    Args:
+        boxes: of all items.
+        masks: of all items.
+        items: which of them are taken.
+        right: the part of the first one that is kept; None for all.
+        beyond: the part of the last one that is left out; None for nothing.
+    """
+    around = boxes[items[0]]
+    for item in items[1:]:
+        around = around.union(boxes[item])
+    whole = np.zeros((around.height, around.width), bool)
+    for item in items:
+        mask, box = masks[item], boxes[item]
+        if item == items[0] and right is not None:
+            mask = mask & right
+        if item == items[-1] and beyond is not None:
+            mask = mask & ~beyond
+        top, left = box.top - around.top, box.left - around.left
+        whole[top : top + box.height, left : left + box.width] |= mask
+    if np.count_nonzero(whole) < MIN_PIXELS:
+        return None
+    inner = bounding_box(whole)
+    box = Box(
+        around.left + inner.left,
+        around.top + inner.top,
+        around.left + inner.right,
+        around.top + inner.bottom,
+    )
+    return whole[inner.top : inner.bottom, inner.left : inner.right], box
