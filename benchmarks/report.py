@@ -33,6 +33,8 @@ def show(record: dict[str, Any], out: Path, console: Console) -> None:
             draw_scaling(rows, out / "scaling.png")
         case "whole-run":
             console.print(*whole_run_lines(record["results"]), sep="\n", soft_wrap=True)
+        case "short-runs":
+            console.print(*short_run_lines(record["results"]), sep="\n", soft_wrap=True)
 
 
 class Standing(NamedTuple):
@@ -133,6 +135,16 @@ def whole_run_lines(results: dict[str, list[Result]]) -> list[str]:
         f"({epochs} × ({median(epoch):.1f} s training + {median(evaluation):.1f} s evaluation); "
         "starting not counted)",
         f"  ratio                                 {ratio:7.2f}",
+    ]
+
+
+def short_run_lines(results: dict[str, list[Result]]) -> list[str]:
+    """Seconds from command to prompt, and in training, of each recipe."""
+    return [
+        f"{name}: {median(run['seconds'] for run in runs):.1f} s from command to prompt, "
+        f"{median(run['training_seconds'] for run in runs):.1f} s in training; "
+        f"medians of {len(runs)} runs"
+        for name, runs in results.items()
     ]
 
 

@@ -47,6 +47,10 @@ WHOLE_RUN = {
     "whole-run": Contestant("train.py, command to prompt", "whole_run", {}),
 }
 
+SHORT_RUNS = {
+    name: Contestant(f"experiment={name}", "whole_run", {"overrides": [f"experiment={name}"]})
+    for name in ("fast_99", "fast_994")
+}
 START = {
     "imports": Contestant(
         "import lightning, torchvision", "start", {"trying": "import lightning, torchvision"}
@@ -100,4 +104,5 @@ SCALING = {
 }
 SUITES = {
     "speed": SPEED, "levers": LEVERS, "scaling": SCALING, "start": START, "whole-run": WHOLE_RUN,
+    "short-runs": SHORT_RUNS,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""A whole default run of the program, from command to prompt."""
+"""A whole run of the program, from command to prompt."""
 
 import json
 import tempfile
@@ -9,10 +9,10 @@ from benchmarks.program import train
 
 
 def measure(job: Job) -> Result:
-    """Train, evaluate, draw and report with all defaults: ten epochs."""
+    """Train, evaluate, draw and report with the overrides of the job: ten epochs without any."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run"
-        seconds = train(folder)
+        seconds = train(folder, *job.overrides)
         summary = json.loads((folder / "summary.json").read_text())
     return {
         "images": summary["epochs"] * summary["training_images"],

@@ -58,7 +58,6 @@ class Accuracies:
     seeds: list[int]
     accuracies: list[float]
     """In percent."""
-    training_seconds: list[float]
     device: str
     torch: str
 
@@ -76,7 +75,6 @@ def collect(recipe: str, folder: Path) -> Accuracies:
         first["parameters"],
         [summary["seed"] for summary in summaries],
         [summary["test_accuracy"] for summary in summaries],
-        [summary["training_seconds"] for summary in summaries],
         first["device"],
         first["packages"]["torch"],
     )
