@@ -1,8 +1,8 @@
-"""The bare loop: the fastest plain PyTorch that we know for the same arithmetic.
+"""The bare loop: plain PyTorch with the same arithmetic and optimizations as the program.
 
-All levers of the program, but no Lightning, no metrics, no display, and batches that lie ready in
-memory: already normalised, or still to be augmented. It can do without one of the levers, or try
-something on top of them, to show what each gives.
+It has no Lightning, no metrics and no display. Its batches are in memory before the clock starts,
+normalised or still to be augmented. Single optimizations can be switched off or added, to measure
+the effect of each.
 """
 
 from itertools import cycle
@@ -53,7 +53,7 @@ def measure(job: Job) -> Result:
 
 
 def build(job: Job) -> nn.Module:
-    """The network with the levers of the job."""
+    """The network with the optimizations that the job names."""
     model = TinyCNN()
     if job.without not in ("oneDNN's layout", "either layout"):
         use_onednn_layout(model)

@@ -1,4 +1,4 @@
-"""What all contestants share: the job they are given, the clock, what they hand back."""
+"""What all measured programs share: their job, their clock and their result."""
 
 import json
 import multiprocessing
@@ -21,15 +21,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Job:
-    """What one contestant is to do, handed over as JSON.
+    """What one measured program has to do; passed to it as JSON.
 
     Args:
         steps: training steps under the clock.
         batch: images a step, where a contestant can take another number than the default.
         mnist: folder with the files as torchvision wants them, made by `benchmarks.prepare`.
-        workers: processes of the seed's DataLoader.
-        tensors: whether the seed's transforms move tensors or PIL images.
-        evaluate: whether the seed's evaluation is measured, too.
+        workers: processes of the original's DataLoader.
+        tensors: whether the original's transforms take tensors or PIL images.
+        evaluate: whether the original's evaluation is measured too.
         augment: whether the bare loop augments.
         without: the lever that the bare loop does without.
         trying: what the bare loop tries on top of all levers.
@@ -53,13 +53,13 @@ class Job:
 
 
 def main(measure: Callable[[Job], Result]) -> None:
-    """Be the program `python -m benchmarks.<contestant> JOB RESULT_FILE`."""
+    """Run the program `python -m benchmarks.<contestant> JOB RESULT_FILE`."""
     job, file = sys.argv[1:]
     Path(file).write_text(json.dumps(measure(Job(**json.loads(job)))))
 
 
 def seconds_for(step: Callable[[T], None], batches: Iterator[T], steps: int) -> float:
-    """Time of `steps` steps after the warm-up, waiting for each batch included."""
+    """Seconds for `steps` steps after the warm-up, including the wait for each batch."""
     for batch in islice(batches, WARM_UP):
         step(batch)
     started = perf_counter()
@@ -69,9 +69,9 @@ def seconds_for(step: Callable[[T], None], batches: Iterator[T], steps: int) -> 
 
 
 def workers_mb() -> float:
-    """Memory that living child processes share with nobody; 0 where there is no /proc.
+    """Unshared memory of living child processes in MB; 0 where there is no /proc.
 
-    The rest of their resident memory is the parent's own, seen a second time through the fork.
+    The shared part of their memory belongs to the parent and is counted there.
     """
     total = 0
     for child in multiprocessing.active_children():

@@ -1,8 +1,8 @@
-"""Measures the speed of use side by side: `python -m benchmarks.inference RUN`.
+"""Speed of inference, side by side: `python -m benchmarks.inference RUN`.
 
 PyTorch eager against ONNX Runtime, float and int8, on one thread each in one process. All take the
 same raw images and give log-probabilities. Rounds are interleaved, so that a drift of the machine
-hits all alike; medians are shown.
+affects all equally; medians are shown.
 """
 
 import json
@@ -35,33 +35,32 @@ def contestants(run: Path, folder: Path) -> dict[str, Answer]:
     import onnxruntime
     import torch
 
-    from tiny_mnist.data import download
     from tiny_mnist.evaluation.predict import predict
     from tiny_mnist.export.export import FORMATS, export
     from tiny_mnist.export.onnx_format import INPUT
-    from tiny_mnist.runs import load_network
+    from tiny_mnist.runs import load_images, load_network
 
     torch.set_num_threads(1)
     network = load_network(run)
-    mnist = download.load(download.default_root())
+    data = load_images(run)
 
     def session(name: str) -> Answer:
         path = folder / f"{name}.onnx"
-        export(network, path, mnist, {}, FORMATS[name])
+        export(network, path, data, {}, FORMATS[name])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         runtime = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         return lambda images: runtime.run(None, {INPUT: images})
 
     return {
-        "PyTorch eager": lambda images: predict(network, torch.from_numpy(images)),
+        "PyTorch eager": lambda images: predict(network, torch.from_numpy(images), data.info),
         "ONNX Runtime, float": session("onnx"),
         "ONNX Runtime, int8": session("onnx-int8"),
     }
 
 
 def seconds_of_a_call(answer: Answer, images: Images, calls: int) -> float:
-    """The median over so many calls."""
+    """Median seconds of a call."""
     times = []
     for _ in range(calls):
         started = time.perf_counter()
@@ -107,7 +106,7 @@ def main(
         table.add_column(header, justify="right")
     eager = seconds["PyTorch eager"]
     for name, own in seconds.items():
-        # Round by round, so that what slowed a whole round down cancels out.
+        # A ratio within a round does not depend on what slowed down the whole round.
         ratio = {s: median(a / b for a, b in zip(eager[s], own[s], strict=True)) for s in CALLS}
         table.add_row(
             name, f"{1e6 * median(own[1]):,.0f}", f"{ratio[1]:.1f}",

@@ -2,7 +2,7 @@
 
 Compares settings of OpenMP; the one of `train.py` is in `tiny_mnist.system.threads`. One process
 per setting trains the network in windows of a few seconds; the windows of all settings alternate,
-so that a drift of the machine hits all alike. The neighbours are endless loops of Python.
+so that a drift of the machine affects all equally. The neighbours are endless loops of Python.
 """
 
 import os
@@ -35,7 +35,7 @@ BUSY_LOOP = "while True: pass"
 
 
 class Worker:
-    """A process that trains with one setting whenever it is told to.
+    """A process that trains with one setting for a given time on request.
 
     Args:
         environment: OpenMP's variables for this process; the others are unset.
@@ -65,7 +65,7 @@ class Worker:
 
 
 def serve() -> None:
-    """Train for as long as each line of the standard input says; print images/s."""
+    """Read seconds from standard input, train for that long, print images/s; repeat."""
     import torch
     from torch.nn import functional as F
 

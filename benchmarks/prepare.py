@@ -1,7 +1,6 @@
-"""Makes sure that MNIST is here, in the folders that torchvision expects.
+"""Provides MNIST in the folders that torchvision expects: `python -m benchmarks.prepare FOLDER`.
 
-A program of its own, `python -m benchmarks.prepare FOLDER`, so that the seed's way need not load
-this project.
+It is a separate program so that `benchmarks.original` does not import this project.
 """
 
 import sys
@@ -11,7 +10,7 @@ from tiny_mnist.data import MNIST, download
 
 
 def link_mnist(folder: Path) -> None:
-    """Fetch and verify MNIST if need be; link its files into `folder`/MNIST/raw."""
+    """Download MNIST if it is missing, verify it, and link its files into `folder`/MNIST/raw."""
     root = download.default_root().resolve()
     download.load(root)
     raw = folder / "MNIST" / "raw"

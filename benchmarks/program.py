@@ -1,6 +1,6 @@
-"""The program itself, as a user runs it: `python train.py` in a terminal, with everything it shows.
+"""`python train.py` as a user runs it, with its progress bar and output.
 
-The terminal is the pseudo-terminal that `benchmarks.training` gives to every contestant.
+It runs in the pseudo-terminal that `benchmarks.training` gives to every measured program.
 """
 
 import json
@@ -14,8 +14,8 @@ from benchmarks.contestant import PROJECT, Job, Result, main
 
 
 def train(folder: Path, *overrides: str) -> float:
-    """Run train.py into `folder`; seconds from command to prompt."""
-    # The CPU, also where there is a GPU: so do the others.
+    """Run train.py into `folder`. Returns the seconds from command to prompt."""
+    # On the CPU, as the other programs, even if there is a GPU.
     command = [
         sys.executable, "train.py", f"hydra.run.dir={folder}", "trainer.accelerator=cpu", *overrides
     ]  # fmt: skip
@@ -25,7 +25,7 @@ def train(folder: Path, *overrides: str) -> float:
 
 
 def measure(job: Job) -> Result:
-    """Train two epochs of `job.steps` steps, of which the first warms up."""
+    """Train two epochs of `job.steps` steps; the first is a warm-up."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "run"
         train(
@@ -37,16 +37,16 @@ def measure(job: Job) -> Result:
         )
         starts = step_starts(folder)[job.steps :]
         if len(starts) == job.steps:
-            # From the first step's start to the last one's, all by the program's own clock.
+            # From the start of the first step to the start of the last, by the program's clock.
             return {"images": job.batch * (job.steps - 1), "seconds": starts[-1] - starts[0]}
-        # Without times of single steps, the whole training: the warm-up counts against us.
+        # Times of single steps are missing: take the whole training, warm-up included.
         summary = json.loads((folder / "summary.json").read_text())
         return {"images": 2 * job.batch * job.steps, "seconds": summary["training_seconds"]}
 
 
 def step_starts(folder: Path) -> list[float]:
-    """When each step started, as the learning-rate curve in TensorBoard's files tells."""
-    # Here, not above: the files are read after the clock has stopped.
+    """Times at which the steps started, from the learning-rate curve in TensorBoard's files."""
+    # Imported here because it is needed only after the clock has stopped.
     from tensorboard.backend.event_processing import (
         event_accumulator,
     )

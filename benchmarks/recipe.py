@@ -1,4 +1,4 @@
-"""The original's optimizer and schedule, for the loops that are measured beside the program."""
+"""The original's optimizer and schedule, for the loops that are compared with the program."""
 
 from torch import nn
 from torch.optim import Adagrad
@@ -9,7 +9,7 @@ TOTAL_STEPS = 4690  # of ten epochs
 
 
 def adagrad(model: nn.Module, fused: bool = False) -> tuple[Adagrad, OneCycleLR]:
-    """Adagrad for all parameters, and its one cycle."""
+    """Adagrad for all parameters, and the one-cycle schedule."""
     optimizer = Adagrad(model.parameters(), lr=MAX_LR, fused=fused)
     schedule = OneCycleLR(
         optimizer, MAX_LR, total_steps=TOTAL_STEPS, pct_start=PCT_START,

@@ -1,4 +1,4 @@
-"""What the benchmark shows of what it measured: tables and pictures."""
+"""Tables and pictures of the measurements."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +17,12 @@ COLOURS = {"seed": "tab:gray", "keras": "tab:orange", "program": "tab:blue", "fl
 
 
 def show(record: dict[str, Any], out: Path, console: Console) -> None:
-    """Print the outcome of a suite; draw its picture into `out`, if it has one."""
+    """Print the result of a suite; draw its picture, if it has one, into `out`."""
     rows = standings(record["results"], record["labels"])
     rounds = record["rounds"]
     match record["suite"]:
         case "speed":
-            console.print(speed_table(rows, rounds, record["steps"], record["seed_steps"]))
+            console.print(speed_table(rows, rounds, record["steps"], record["original_steps"]))
             draw(rows, out / "speed.png")
         case "levers":
             console.print(time_table(rows, "A training step of 128 images", 128_000, "ms", rounds))
@@ -36,7 +36,7 @@ def show(record: dict[str, Any], out: Path, console: Console) -> None:
 
 
 class Standing(NamedTuple):
-    """One contestant's outcome over all rounds."""
+    """The measurements of one program over all rounds."""
 
     name: str
     label: str
@@ -60,7 +60,7 @@ def standings(results: dict[str, list[Result]], labels: dict[str, str]) -> list[
     }
     rows = []
     for name, own in speeds.items():
-        # Round by round, so that what slowed a whole round down cancels out.
+        # A ratio within a round does not depend on what slowed down the whole round.
         ratios = {
             other: median(a / b for a, b in zip(own, theirs, strict=True))
             for other, theirs in speeds.items()
@@ -70,11 +70,11 @@ def standings(results: dict[str, list[Result]], labels: dict[str, str]) -> list[
     return rows
 
 
-def speed_table(rows: list[Standing], rounds: int, steps: int, seed_steps: int) -> Table:
+def speed_table(rows: list[Standing], rounds: int, steps: int, original_steps: int) -> Table:
     """The table of medians."""
     table = Table(
         title=f"Training on MNIST at batch 128, median of {rounds} rounds",
-        caption=f"{steps} steps a round after a warm-up, {seed_steps} of the original's way. "
+        caption=f"{steps} steps a round after a warm-up, {original_steps} of the original's way. "
         "×: median of the ratios within a round, to the original's way with 4 workers and to both "
         "bare loops.",
         box=SIMPLE_HEAD,
@@ -116,7 +116,7 @@ def time_table(rows: list[Standing], what: str, amount: float, unit: str, rounds
 
 
 def whole_run_lines(results: dict[str, list[Result]]) -> list[str]:
-    """A whole default run, and what the seed's way would take for the same epochs."""
+    """A whole default run, and the time that the original's way would take for the same epochs."""
     seed, whole = results["seed-4"], results["whole-run"]
     epochs = int(whole[0]["epochs"])
     epoch = [EPOCH * result["seconds"] / result["images"] for result in seed]
@@ -137,8 +137,8 @@ def whole_run_lines(results: dict[str, list[Result]]) -> list[str]:
 
 
 def draw(rows: list[Standing], path: Path) -> None:
-    """One bar a contestant, images a second, with the range over the rounds."""
-    # Here, not above: after all clocks have stopped.
+    """One bar for each program, images a second, with the range over the rounds."""
+    # Imported here because it is needed only after all clocks have stopped.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -167,7 +167,7 @@ def draw(rows: list[Standing], path: Path) -> None:
 
 
 def draw_scaling(rows: list[Standing], path: Path) -> None:
-    """Images a second against the batch size, a line for each division of the work."""
+    """Images a second against the batch size; one line for each number of threads and processes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

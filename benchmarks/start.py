@@ -1,6 +1,6 @@
-"""How soon the program starts: from the command to its first training step.
+"""Start-up time: from the command to the first training step.
 
-Beside it, what a program takes that only imports Lightning and torchvision.
+It is compared with a program that only imports Lightning and torchvision.
 """
 
 import subprocess
@@ -14,7 +14,7 @@ from benchmarks.program import step_starts, train
 
 
 def measure(job: Job) -> Result:
-    """Start once: the program, or with `job.trying` that program of Python."""
+    """Start `train.py` once, or the Python program in `job.trying`."""
     if job.trying:
         started = perf_counter()
         subprocess.run([sys.executable, "-c", job.trying], check=True)

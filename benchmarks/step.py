@@ -1,7 +1,7 @@
-"""Where a training step of the bare loop goes: `python -m benchmarks.step`.
+"""Time of a training step by kind of operation: `python -m benchmarks.step`.
 
-PyTorch's profiler over steps on ready batches of 128, by kind of operation, in both memory layouts;
-then the pieces that prepare a batch, each by itself, beside the plainer way to do the same.
+PyTorch's profiler measures the bare loop on prepared batches of 128, in both memory layouts. The
+parts of preparing a batch are then timed one by one, next to simpler ways of doing the same.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Who is measured beside whom."""
+"""The suites: which programs are compared."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,7 +27,7 @@ SPEED = {
     **{
         f"seed-{workers}{'' if tensors else '-pil'}": Contestant(
             f"the original's way, {workers} workers" + ("" if tensors else ", PIL"),
-            "seeds_way",
+            "original",
             {"workers": workers, "tensors": tensors},
         )
         for tensors in (True, False)

@@ -1,9 +1,9 @@
-"""What jobs side by side gain: the same sweep one after the other, and with hydra/launcher=joblib.
+"""Time of a sweep whose jobs run one after the other, and side by side with hydra/launcher=joblib.
 
     python -m benchmarks.sweep [--jobs 2] [--seeds 4] [OVERRIDE …]
 
-One after the other, a job has all threads of the machine; and once more with as many as each gets
-side by side, to compare the weights bit for bit.
+One after the other, each job has all threads of the machine. A second sequential sweep has as many
+threads a job as the parallel one, so that the weights can be compared bit for bit.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from benchmarks.contestant import PROJECT
 
 
 def sweep(folder: Path, arguments: list[str], threads: int | None) -> float:
-    """Sweep into a folder; seconds from command to prompt."""
+    """Sweep into a folder. Returns the seconds from command to prompt."""
     environment = {name: text for name, text in os.environ.items() if name != "OMP_NUM_THREADS"}
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)

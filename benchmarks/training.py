@@ -1,8 +1,9 @@
-"""Measures training speed side by side: `python -m benchmarks.training`.
+"""Training speed, side by side: `python -m benchmarks.training`.
 
 Every round runs each contestant once, in a process of its own in a pseudo-terminal of its own;
-rounds repeat, so that a drift of the machine hits all alike, and medians are shown. All train the
-same network at batch 128 on the CPU, with torch's own number of threads (OMP_NUM_THREADS sets it).
+rounds repeat, so that a drift of the machine affects all equally, and medians are shown. All train
+the same network at batch 128 on the CPU, with torch's own number of threads (OMP_NUM_THREADS sets
+it).
 """
 
 import json
@@ -24,19 +25,19 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-# Nothing heavy above: this process waits beside those that are measured.
+# Only light imports: this process runs while others are measured.
 from benchmarks.contestant import BATCH, PROJECT, Job, Result
 from benchmarks.report import show
 from benchmarks.suites import SPEED, SUITES, Contestant
 
-SEED_STEPS = 100  # at most: the seed's way is slow, and steady after its warm-up
+ORIGINAL_STEPS = 100  # at most: the original's way is slow, and steady after its warm-up
 FULL_EPOCH = 468  # full batches in 60,000 images
 PACKAGES = ("torch", "torchvision", "lightning", "numpy", "pillow", "keras", "jax", "jaxlib")
 console = Console(highlight=False)
 
 
 def run_contestant(contestant: Contestant, job: Job) -> Result:
-    """Measure once, in a fresh process; adds its peak memory.
+    """Measure once in a fresh process, and add its peak memory.
 
     Raises:
         RuntimeError: the process failed; the message ends with the last that it said.
@@ -54,7 +55,7 @@ def run_contestant(contestant: Contestant, job: Job) -> Result:
 
 
 def run_in_terminal(command: list[str], environment: dict[str, str]) -> tuple[str, int, float]:
-    """Run a program as on a terminal of 100 columns: bars are drawn, and nobody sees them.
+    """Run a program in a pseudo-terminal of 100 columns, so that it draws its progress bar.
 
     Returns:
         What it showed, its exit status, and its peak resident memory in MB: its own or that of
@@ -109,15 +110,15 @@ def measure_rounds(
 
 
 def steps_of(contestant: Contestant, steps: int) -> int:
-    """As many images for all, but for the seed's way, and at least ten steps of one epoch."""
+    """Steps of a program: equally many images for all but the original's way; at least ten."""
     batch: int = contestant.settings.get("batch", BATCH)
-    if contestant.module == "seeds_way":
-        return min(steps, SEED_STEPS)
+    if contestant.module == "original":
+        return min(steps, ORIGINAL_STEPS)
     return max(10, min(steps * BATCH, FULL_EPOCH * BATCH) // batch)
 
 
 def available(contestants: dict[str, Contestant]) -> dict[str, Contestant]:
-    """The contestants whose optional packages are installed; says which are skipped."""
+    """The programs whose optional packages are installed; prints which are skipped."""
     chosen = {}
     for name, contestant in contestants.items():
         if missing := [module for module in contestant.needs if find_spec(module) is None]:
@@ -131,7 +132,7 @@ def available(contestants: dict[str, Contestant]) -> dict[str, Contestant]:
 
 
 def choose(suite: str, names: str) -> dict[str, Contestant]:
-    """The contestants of a suite that are named, separated by commas; all for an empty text."""
+    """The named programs of a suite; the names are separated by commas, and none means all."""
     if suite not in SUITES:
         raise typer.BadParameter(f"no suite {suite}; there are {', '.join(SUITES)}")
     contestants = SUITES[suite]
@@ -142,7 +143,7 @@ def choose(suite: str, names: str) -> dict[str, Contestant]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on, and how busy it was before."""
+    """The machine, and its load before the measurement."""
     processor, info = platform.processor(), Path("/proc/cpuinfo")
     if info.exists():
         names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
@@ -171,7 +172,7 @@ def main(
     steps: Annotated[
         int,
         typer.Option(
-            min=5, max=FULL_EPOCH, help=f"Training steps a round (seed: at most {SEED_STEPS})."
+            min=5, max=FULL_EPOCH, help=f"Training steps a round (seed: at most {ORIGINAL_STEPS})."
         ),
     ] = 300,
     out: Annotated[Path, typer.Option(help="Folder for the JSON and the picture.")] = Path(
@@ -183,7 +184,7 @@ def main(
     ] = "",
 ) -> None:
     """Measure training speed side by side."""
-    # Python would die at once, and leave behind the contestant that is running.
+    # By default Python would exit without stopping the program that is being measured.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     contestants = available(choose(suite, only))
     record: dict[str, Any] = {
@@ -193,7 +194,7 @@ def main(
         "suite": suite,
         "rounds": rounds,
         "steps": steps,
-        "seed_steps": min(steps, SEED_STEPS),
+        "original_steps": min(steps, ORIGINAL_STEPS),
     }
     record["results"] = measure_rounds(contestants, rounds, steps)
     record["labels"] = {key: contestant.label for key, contestant in contestants.items()}

@@ -1,4 +1,4 @@
-"""What recipes reach on the test images over their seeds: tables and pictures of docs/results.md.
+"""What recipes read wrong, also of harder images: tables and a picture of docs/results.md.
 
 python -m research.results default=FOLDER best=FOLDER …
 
@@ -34,27 +34,6 @@ COLUMNS, ROWS = 9, 12  # of the sheet of mistakes, at most
 
 
 @dataclass(frozen=True)
-class Published:
-    """A network that others have measured: parameters, mean accuracy in percent, its deviation."""
-
-    name: str
-    parameters: int
-    accuracy: float
-    deviation: float | None = None
-
-
-PUBLISHED = (
-    Published("the original, one run", 9_594, 99.64),
-    Published("BitNetMCU, one run", 33_000, 99.55),
-    Published("An et al. 2020, C1", 269_524, 99.58, 0.04),
-    Published("An et al. 2020, M3", 1_124_180, 99.699, 0.032),
-)
-"""An et al.: 30 seeds, last of 150 epochs."""
-COURSEWORK = (6_700, 10_000), (99.50, 99.60)
-"""Parameters and accuracies of course projects of this kind: single runs, the best published."""
-
-
-@dataclass(frozen=True)
 class Recipe:
     """All runs of one recipe: their summaries and evaluations, by ascending seed."""
 
@@ -73,15 +52,6 @@ class Recipe:
                 node = node[key]
             found.append(float(node))
         return found
-
-    @property
-    def accuracies(self) -> list[float]:
-        """Test accuracy of each run, percent."""
-        return self.values("accuracy", "percent")
-
-    def summary_mean(self, key: str) -> float:
-        """Mean of one figure of the summaries."""
-        return mean(float(summary[key]) for summary in self.summaries)
 
 
 def read(name: str, folder: Path) -> Recipe:
@@ -120,23 +90,6 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
     """A table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def accuracy_table(recipes: list[Recipe]) -> str:
-    """The main figures: a row a recipe."""
-    header = ["recipe", "epochs", "runs", "mean ± deviation, %", "least", "by seed, %"]
-    rows = [
-        [
-            recipe.name,
-            f"{recipe.summary_mean('epochs'):.0f}",
-            str(len(recipe.summaries)),
-            f"**{spread(recipe.accuracies, 3)}**",
-            f"{min(recipe.accuracies):.2f}",
-            ", ".join(f"{value:.2f}" for value in recipe.accuracies),
-        ]
-        for recipe in recipes
-    ]
-    return markdown(header, rows)
 
 
 def ensemble_table(recipes: list[Recipe]) -> str:
@@ -201,45 +154,6 @@ def wrong_of(evaluation: dict[str, Any], digit: int) -> int:
     return sum(row) - row[digit]
 
 
-def accuracy_picture(recipes: list[Recipe]) -> Figure:
-    """Accuracy against parameters: published networks, and every run here."""
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axes = figure.subplots()
-    (left, right), (low, high) = COURSEWORK
-    axes.fill_between((left, right), low, high, color="0.88")
-    axes.text(
-        0.97 * left, (low + high) / 2, "course\nprojects,\none run\neach",
-        color="0.35", fontsize=8, ha="right", va="center",
-    )  # fmt: skip
-    for other in PUBLISHED:
-        axes.errorbar(other.parameters, other.accuracy, other.deviation, fmt="D", color="0.35")
-        last = other is PUBLISHED[-1]
-        axes.annotate(
-            f"{other.name}: {other.accuracy:g} %", (other.parameters, other.accuracy),
-            (-8 if last else 8, 12), textcoords="offset points", color="0.35", fontsize=9,
-            ha="right" if last else "left",
-        )  # fmt: skip
-    for place, recipe in enumerate(recipes):
-        x = recipe.summary_mean("parameters")
-        values, colour = recipe.accuracies, f"C{place}"
-        axes.scatter([x] * len(values), values, s=14, color=colour, alpha=0.45, linewidths=0)
-        axes.errorbar(
-            x, mean(values), stdev(values) if len(values) > 1 else None, fmt="o",
-            capsize=4 + 3 * place, color=colour, ms=8, mfc="none",
-            label=f"{recipe.name}: {spread(values)} % over {len(values)} seeds, "
-            f"{recipe.summary_mean('epochs'):.0f} epochs",
-        )  # fmt: skip
-    axes.set(
-        xscale="log", xlabel="parameters", ylabel="test accuracy after the last epoch (%)",
-        xlim=(4e3, 2e6),
-    )  # fmt: skip
-    axes.margins(y=0.12)
-    axes.grid(alpha=0.3)
-    axes.set_axisbelow(True)
-    axes.legend(loc="lower right", title="9,594 parameters, here; a dot a run", fontsize=9)
-    return figure
-
-
 def mistakes_picture(recipes: list[Recipe]) -> Figure:
     """The test images that most runs read wrong, the most often wrong first, as far as they fit."""
     runs = [evaluation for recipe in recipes for evaluation in recipe.evaluations]
@@ -280,9 +194,8 @@ def main() -> None:
     tune_malloc()
     pairs = [given.partition("=") for given in options.recipes]
     recipes = [read(name, Path(folder)) for name, _, folder in pairs]
-    for table in (accuracy_table, ensemble_table, closer_table, digit_table):
+    for table in (ensemble_table, closer_table, digit_table):
         print(table(recipes))
-    plots.save(accuracy_picture(recipes), options.images / "accuracy.png")
     plots.save(mistakes_picture(recipes), options.images / "mistakes.png")
 
 

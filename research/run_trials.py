@@ -1,16 +1,18 @@
 """Runs trials of recipes on held-out training images and appends them to research/trials.jsonl.
 
-    python -m research.run_trials                                      lists the recipes
-    python -m research.run_trials sgd-mild base --seeds 0 1 2          pairs on 20,000 images
-    python -m research.run_trials sgd-mild --set optim.max_lr=0.3 --as sgd-rate-0.3
+    python -m research.run_trials NAME [OVERRIDE …] --seeds 0 1 2 [--held-out 20000]
 
-Each trial is a run of `train.py`. Trials that are in the file are skipped, and killed runs are
-resumed. Equal seeds hold out the same images and begin with the same weights, so that trials of two
-recipes with one seed make a pair: `python -m research.trials` compares them.
+A trial is a run of `train.py` with these overrides, on one thread, judged by the held-out training
+images after its last epoch: no figure about test images is recorded. The name stands for the
+overrides: without any, they are those of the trials of that name in the file. Trials that are in
+the file are skipped, runs that were killed are resumed. Equal seeds hold out the same images and
+begin with the same weights, so that trials of two recipes with one seed make a pair:
+`python -m research.trials` compares them.
 """
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from benchmarks.contestant import PROJECT
 
 from research.trials import TRIALS, Trial, read_trials
@@ -27,114 +30,131 @@ from tiny_mnist.runs import RunFolder, load_network
 
 FOLDER = PROJECT / "runs" / "trials"
 HELD_OUT = 20_000  # images; 15 epochs of the others are as many steps as 10 epochs of all
-WEAK = ("data.rotation=7", "data.translation=0.5", "data.scale=0.07", "data.shear=6")
-STRONG = ("data.rotation=12", "data.scale=0.12", "data.shear=10", "data.elastic=0.6")
-BEST = ("experiment=best",)
-RECIPES: dict[str, tuple[int, tuple[str, ...]]] = {
-    "base": (15, ()),
-    "base-30": (45, ()),
-    "sgd-mild": (15, BEST),
-    "sgd-30": (45, BEST),
-    "sgd-60": (90, BEST),
-    "sgd-30-strong": (45, (*BEST, *STRONG)),
-    "sgd-weak": (15, (*BEST, *WEAK, "data.elastic=0.3")),
-    "sgd-weak-rate-0.3": (15, (*BEST, *WEAK, "data.elastic=0.3", "optim.max_lr=0.3")),
-    "sgd-bs64": (15, (*BEST, "data.batch_size=64", "optim.max_lr=0.1")),
-    "sgd-decay-2e-3": (15, (*BEST, "optim.optimizer.weight_decay=2e-3")),
-    "sgd-decay-1e-4": (15, (*BEST, "optim.optimizer.weight_decay=1e-4")),
-    "sgd-decay-1e-4-linear": (
-        15,
-        (
-            *BEST, "optim.optimizer.weight_decay=1e-4", "optim.scheduler.pct_start=0.15",
-            "+optim.scheduler.anneal_strategy=linear",
-        ),
-    ),
-    "wide-24": (15, (*BEST, "model.width=24")),
-}  # fmt: skip
-"""Epochs of 40,000 images, and the overrides of `train.py`, by the name of the trial."""
+NOT_OF_THE_RECIPE = ("trainer.limit_test_batches=1", "callbacks=none", "logger=none")
+"""Nothing is evaluated or written that a trial does not need."""
+FROM_SUMMARY = (
+    "steps", "val_loss", "val_accuracy", "train_loss", "train_accuracy", "training_seconds",
+    "weights_sha256", "device",
+)  # fmt: skip
 
 
-def run_trial(name: str, overrides: list[str], seed: int, command: str) -> Trial:
-    """Train one recipe, or resume it; the line of its trial."""
-    run = RunFolder(FOLDER / f"{name}_{HELD_OUT}_{seed}")
+class TrialError(Exception):
+    """A trial that contradicts the file of trials, or the folder of its run."""
+
+
+def run_trials(
+    name: str, overrides: list[str], seeds: list[int], held_out: int, trials: Path, folder: Path
+) -> list[Trial]:
+    """Run the trials of one recipe that are not in the file, and append them one by one.
+
+    Args:
+        name: of the recipe.
+        overrides: of `train.py`; empty for those of the earlier trials of that name.
+        seeds: one trial each.
+        held_out: number of training images held out.
+        trials: the file, one trial a line.
+        folder: of the runs.
+
+    Returns:
+        The trials that were run.
+
+    Raises:
+        TrialError: the name stands for other overrides, or for none yet.
+        subprocess.CalledProcessError: a run failed.
+    """
+    known = [trial for trial in read_trials(trials) if trial["name"] == name]
+    for trial in known:
+        earlier: list[str] = trial.get("overrides", overrides)
+        if overrides not in ([], earlier):
+            raise TrialError(f"{name} is {shlex.join(earlier)}: choose another name")
+        overrides = earlier
+    if not overrides:
+        raise TrialError(f"no trial {name} whose overrides could be used: name them")
+    done = {(trial["held_out"], trial["seed"]) for trial in known if "command" in trial}
+    made = []
+    for seed in seeds:
+        if (held_out, seed) in done:
+            print(f"{name}, seed {seed}: already in {trials}")
+            continue
+        run = train(overrides, seed, held_out, folder / f"{name}_{held_out}_{seed}")
+        made.append(trial_of(run, name, overrides, seed, held_out))
+        with trials.open("a") as file:
+            file.write(json.dumps(made[-1]) + "\n")
+    return made
+
+
+def train(overrides: list[str], seed: int, held_out: int, folder: Path) -> RunFolder:
+    """Train one run to its end, or resume it; nothing is done if it is finished.
+
+    Raises:
+        TrialError: the folder has a run with other overrides.
+    """
+    run = RunFolder(folder)
+    own = [*NOT_OF_THE_RECIPE, *overrides, f"data.val_size={held_out}", f"seed={seed}"]
+    arguments = [*own, f"hydra.run.dir={folder}"]
+    if run.configuration.exists():
+        if yaml.safe_load(run.configuration.with_name("overrides.yaml").read_text()) != own:
+            raise TrialError(f"{folder} holds another run: remove it, or choose another name")
+        arguments = [f"resume={folder}"]
     if not run.summary.exists():
-        arguments = (
-            [f"resume={run.path}"]
-            if run.configuration.exists()
-            else [
-                *overrides, f"data.val_size={HELD_OUT}", f"seed={seed}", f"hydra.run.dir={run.path}"
-            ]
-        )  # fmt: skip
         subprocess.run([sys.executable, "train.py", *arguments], cwd=PROJECT, check=True)
+    return run
+
+
+def trial_of(run: RunFolder, name: str, overrides: list[str], seed: int, held_out: int) -> Trial:
+    """The line of a finished run."""
     summary = json.loads(run.summary.read_text())
+    arguments = [name, *overrides, "--seeds", str(seed), "--held-out", str(held_out)]
     return {
         "name": name,
-        "held_out": HELD_OUT,
+        "held_out": held_out,
         "split": seed,
         "seed": seed,
-        "steps": summary["steps"],
-        **{key: summary[key] for key in ("val_loss", "val_accuracy", "train_loss")},
-        "train_accuracy": summary["train_accuracy"],
-        "wrong": wrong_images(run, seed),
-        "command": command,
+        **{key: summary[key] for key in FROM_SUMMARY},
+        "commit": source_commit(summary["commit"]),
+        "torch": summary["packages"]["torch"],
+        "wrong": wrong_images(run, seed, held_out),
         "overrides": overrides,
-        "commit": summary["commit"],
+        "command": shlex.join(["python", "-m", "research.run_trials", *arguments]),
     }
 
 
-def wrong_images(run: RunFolder, seed: int) -> list[int]:
+def source_commit(commit: str | None) -> str | None:
+    """The commit of a run, without `-dirty` if only other files than those of the program changed.
+
+    The file of trials changes with every trial.
+    """
+    program = ["src", "configs", "train.py"]
+    command = ["git", "status", "--porcelain", "--", *program]
+    changes = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    return commit if commit is None or changes.stdout else commit.removesuffix("-dirty")
+
+
+def wrong_images(run: RunFolder, seed: int, held_out: int) -> list[int]:
     """Indices of the held-out training images that the network reads wrong."""
-    data: Any = MNISTDataModule(val_size=HELD_OUT, val_seed=seed)
+    data: Any = MNISTDataModule(val_size=held_out, val_seed=seed)
     data.setup("validate")
     indices = data.val_indices
-    images, labels = data.mnist.train_images[indices], data.mnist.train_labels[indices]
+    images, labels = data.images.train_images[indices], data.mnist.train_labels[indices]
     read = predict(load_network(run), images).argmax(dim=1)
     return sorted(int(index) for index in indices[read != labels])
 
 
-def append(path: Path, trial: Trial) -> None:
-    """Add a line to the file of trials."""
-    with path.open("a") as file:
-        file.write(json.dumps(trial) + "\n")
-
-
 def main() -> None:
-    """Run the trials named on the command line."""
+    """Run the trials that the command line asks for."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("recipes", nargs="*", metavar="RECIPE")
+    parser.add_argument("name", metavar="NAME", help="of the recipe")
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="of train.py")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--set", nargs="+", default=[], metavar="OVERRIDE", dest="extra")
-    parser.add_argument("--as", dest="new_name", help="the name of a recipe changed by --set")
-    options = parser.parse_args()
-    if unknown := [name for name in options.recipes if name not in RECIPES]:
-        parser.error(f"no recipe {', '.join(unknown)}; there are {', '.join(RECIPES)}")
-    if options.extra and (len(options.recipes) != 1 or not options.new_name):
-        parser.error("--set changes one recipe and needs a new name: --as NAME")
-    if not options.recipes:
-        for name, (epochs, overrides) in RECIPES.items():
-            print(f"{name:24} {epochs:3} epochs  {' '.join(overrides)}")
+    parser.add_argument("--held-out", type=int, default=HELD_OUT, help="training images")
+    options = parser.parse_intermixed_args()
+    # Another number of threads rounds differently.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
-    for seed in options.seeds:
-        for recipe in options.recipes:
-            epochs, overrides = RECIPES[recipe]
-            name = options.new_name or recipe
-            key = (name, HELD_OUT, seed, seed)
-            known = {(t["name"], t["held_out"], t["split"], t["seed"]) for t in read_trials()}
-            if key in known:
-                print(f"{name}, seed {seed}: already in {TRIALS}")
-                continue
-            arguments = [*overrides, f"trainer.max_epochs={epochs}", *options.extra]
-            changed = ["--set", *options.extra, "--as", name] if options.extra else []
-            command = [
-                "python",
-                "-m",
-                "research.run_trials",
-                recipe,
-                "--seeds",
-                str(seed),
-                *changed,
-            ]
-            append(TRIALS, run_trial(name, arguments, seed, shlex.join(command)))
+    try:
+        run_trials(options.name, options.overrides, options.seeds, options.held_out, TRIALS, FOLDER)
+    except TrialError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ images and began with the same seed.
 import argparse
 import json
 from math import sqrt
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
@@ -21,14 +22,14 @@ Trial = dict[str, Any]
 Pair = tuple[Trial, Trial]
 
 
-def read_trials() -> list[Trial]:
-    """All trials of the file."""
-    return [json.loads(line) for line in TRIALS.read_text().splitlines()]
+def read_trials(path: Path = TRIALS) -> list[Trial]:
+    """All trials of a file; none if there is no file yet."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def pair_of(trial: Trial) -> tuple[int, ...]:
-    """What two trials of a pair have in common."""
-    return trial["held_out"], trial["split"], trial["seed"]
+    """What two trials of a pair have in common: images, seed, and whether they are reproducible."""
+    return trial["held_out"], trial["split"], trial["seed"], trial.get("reproducible", True)
 
 
 def points(pair: Pair) -> float:
@@ -79,6 +80,8 @@ def main() -> None:
             reference = references.get(pair_of(trial))
             if trial["held_out"] == held_out and reference and trial is not reference:
                 pairs.setdefault(trial["name"], []).append((trial, reference))
+        if not pairs:
+            continue
         header = ["name", "pairs", f"points against `{options.against}`", "held-out loss"]
         header += ["training loss", f"accuracy of each pair, % (`{options.against}`)"]
         print(f"{held_out:,} images held out\n")

@@ -19,7 +19,8 @@ from hydra import initialize_config_dir
 from omegaconf import DictConfig
 
 from support.program import PROJECT, SMALL, TRAIN, Command
-from tiny_mnist.data import MNIST, download
+from tiny_mnist.data import FASHION_MNIST, MNIST, LabelledImages, download
+from tiny_mnist.errors import DataError
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.training.train import train
 
@@ -67,9 +68,18 @@ def mnist_root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def mnist(mnist_root: Path) -> download.Mnist:
+def mnist(mnist_root: Path) -> LabelledImages:
     """All of MNIST."""
     return download.load(mnist_root)
+
+
+@pytest.fixture(scope="session")
+def fashion() -> LabelledImages:
+    """All of Fashion-MNIST, where a source of it can be reached."""
+    try:
+        return download.load(download.default_root(FASHION_MNIST), FASHION_MNIST)
+    except DataError as error:
+        pytest.skip(f"needs Fashion-MNIST: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The public names of the package, and reading from Python."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 import tiny_mnist
+from support.program import PROJECT
+from tiny_mnist.data.transforms import normalize
+from tiny_mnist.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +114,27 @@ def test_what_is_no_picture_is_refused(
 ) -> None:
     with pytest.raises(error):
         reader.predict(picture)  # type: ignore[call-overload]
+
+
+def test_the_example_runs_cell_by_cell(small_run: RunFolder) -> None:
+    for run in ("", str(small_run.path)):
+        done = subprocess.run(
+            [sys.executable, PROJECT / "examples" / "read_digits.py"],
+            env={**os.environ, "RUN": run}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout.startswith("7, ")
+        assert "picture 2: 777 (number)" in done.stdout
+        assert ("Linear(in_features=16, out_features=10" in done.stdout) == bool(run)
+
+
+def test_reads_with_the_network_of_a_run(small_run: RunFolder, seven: np.ndarray) -> None:
+    import torch
+
+    reader = tiny_mnist.load(small_run.path)
+    (digit,) = reader.predict(seven).digits
+    with torch.inference_mode():
+        log_probs = reader.module(normalize(torch.from_numpy(digit.image[None])))
+    assert log_probs.exp()[0].numpy() == pytest.approx(digit.probabilities, abs=1e-5)
 
 
 def test_a_missing_run_is_a_user_error(tmp_path: Path) -> None:

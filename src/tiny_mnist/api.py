@@ -29,17 +29,18 @@ if TYPE_CHECKING:
 Picture: TypeAlias = str | PathLike[str] | NDArray[Any] | Image.Image
 
 
-def load(run: str | PathLike[str] | None = None) -> "DigitReader":
+def load(run: str | PathLike[str] | None = None, trust: bool = False) -> "DigitReader":
     """Load a network that reads digits.
 
     Args:
         run: a run folder, such as "runs/2026-…"; None is the network that comes with the package,
             which needs no PyTorch.
+        trust: whether the run's configuration may name classes outside this project.
 
     Raises:
-        UserError: the folder holds no trained network.
+        UserError: the folder holds no trained network, or names a class that is not trusted.
     """
-    return DigitReader(None if run is None else Path(run))
+    return DigitReader(None if run is None else Path(run), trust)
 
 
 class DigitReader:
@@ -47,13 +48,15 @@ class DigitReader:
 
     Args:
         run: a run folder; None is the network that comes with the package.
+        trust: whether the run's configuration may name classes outside this project.
 
     Raises:
-        UserError: the folder holds no trained network.
+        UserError: the folder holds no trained network, or names a class that is not trusted.
     """
 
-    def __init__(self, run: Path | None = None) -> None:
+    def __init__(self, run: Path | None = None, trust: bool = False) -> None:
         self.run = run
+        self.trust = trust
         self._network: Network = (
             pretrained_network() if run is None else module_network(self.module.network)
         )
@@ -109,9 +112,10 @@ class DigitReader:
 
             network: nn.Module = load_tiny_cnn(pretrained.WEIGHTS)
         else:
-            from tiny_mnist.runs.network import load_network
+            from tiny_mnist.runs import check_reads_digits, load_network
 
-            network = load_network(self.run)
+            check_reads_digits(self.run)
+            network = load_network(self.run, self.trust)
         schedule = partial(OneCycleLR, max_lr=0.75)
         return LitClassifier(network, partial(Adagrad, lr=0.1), schedule).eval()
 

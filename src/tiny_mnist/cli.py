@@ -56,7 +56,7 @@ TrustOption = Annotated[
 ]
 RootOption = Annotated[
     Path | None,
-    typer.Option(exists=True, help="Folder of the four MNIST files; default: as in training."),
+    typer.Option(exists=True, help="Folder of the images; default: as in training."),
 ]
 
 
@@ -108,20 +108,19 @@ def evaluate(
 
     from rich.console import Console
 
-    from tiny_mnist.data import download
     from tiny_mnist.evaluation import report
     from tiny_mnist.evaluation.metrics import PASSES, evaluate
-    from tiny_mnist.runs import load_network, provenance
+    from tiny_mnist.runs import load_images, load_network, provenance
     from tiny_mnist.system.memory import tune_malloc
 
     tune_malloc()
     network = load_network(folder, trust)
-    origin = provenance(folder, network)
-    mnist = download.load(root or download.default_root())
+    images = load_images(folder, root, trust)
+    origin = provenance(folder, network) | images.info.metadata
     with progress(PASSES) as on_pass:
-        evaluation = evaluate(network, mnist.test_images, mnist.test_labels, on_pass)
+        evaluation = evaluate(network, images.test_images, images.test_labels, on_pass, images.info)
     files = report.EvaluationFiles(out)
-    files.write(evaluation, mnist.test_images, origin)
+    files.write(evaluation, images.test_images, origin)
     typer.echo("\n".join([*report.closing_lines(evaluation), ""]))
     Console(highlight=False).print(report.corruption_table(evaluation))
     typer.echo(f"\nReport: {printable(files.page)}\nNumbers: {printable(files.numbers)}")
@@ -168,18 +167,17 @@ def export(
         raise typer.BadParameter("is for --format onnx only", param_hint="--int8")
     folder = resolve_trained_run(run)
 
-    from tiny_mnist.data import download
     from tiny_mnist.export.export import FORMATS
     from tiny_mnist.export.export import export as write
-    from tiny_mnist.runs import load_network, provenance
+    from tiny_mnist.runs import load_images, load_network, provenance
 
     chosen = FORMATS["onnx-int8" if int8 else file_format.value]
     path = out or folder.path / chosen.file_name
     check_can_write(path)
     network = load_network(folder, trust)
-    origin = provenance(folder, network)
-    mnist = download.load(root or download.default_root())
-    result = write(network, path, mnist, origin, chosen)
+    images = load_images(folder, root, trust)
+    origin = provenance(folder, network) | images.info.metadata
+    result = write(network, path, images, origin, chosen)
     typer.echo(f"{printable(path)}: {path.stat().st_size:,} bytes")
     typer.echo("\n".join(result.describe()))
 

@@ -10,12 +10,20 @@ EXTRAS = {
     "export": ("onnx", "onnxruntime", "safetensors"),
     "demo": ("gradio", "cv2", "PIL", "onnxruntime"),
     "sweep": ("optuna", "hydra_plugins.hydra_joblib_launcher"),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
 }
 """The modules that each optional extra of the package installs."""
 
 
 class UserError(Exception):
     """A user-fixable error. The message is one line that names the cause and the fix."""
+
+
+def program_name() -> str:
+    """The training program as it was started, for commands that are shown to the user."""
+    name = Path(sys.argv[0]).name
+    return name if name == "tiny-mnist-train" else "python train.py"
 
 
 class DataError(UserError):
@@ -76,7 +84,7 @@ def display_path(path: Path) -> Path:
     return absolute.relative_to(here) if absolute.is_relative_to(here) else path
 
 
-def format_error(error: BaseException) -> str | None:  # noqa: PLR0911 (one for each kind)
+def format_error(error: BaseException) -> str | None:  # noqa: PLR0911, PLR0912 (kinds)
     """One line for an exception that the user can fix; None for all others, which are defects."""
     # Imported here, because commands that do not use Hydra format errors, too.
     from hydra.errors import HydraException, InstantiationException, OverrideParseException
@@ -88,7 +96,7 @@ def format_error(error: BaseException) -> str | None:  # noqa: PLR0911 (one for 
     if isinstance(error, UserError) or type(error).__name__ == "MisconfigurationException":
         return one_line(error)
     if unknown := re.match(r"Could not override '([^']+)'", str(error)):
-        return f"there is no setting {unknown[1]}; python train.py --help lists all"
+        return f"there is no setting {unknown[1]}; {program_name()} --help lists all"
     if isinstance(error, OverrideParseException):
         return (
             f"{error.override} cannot be read as key=value; a value with special characters needs "
@@ -106,6 +114,8 @@ def format_error(error: BaseException) -> str | None:  # noqa: PLR0911 (one for 
     if type(error).__module__.startswith("submitit."):
         lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
         return f"Slurm: {': '.join(dict.fromkeys([*lines[:1], *lines[-1:]]))}"[:500]
+    if (package := type(error).__module__.partition(".")[0]) in ("wandb", "mlflow"):
+        return f"{package}: {one_line(error)[:300]}"
     if type(error).__name__ == "StorageInternalError":  # Optuna's
         return f"the database of the search: {str(error.__cause__ or error).splitlines()[0]}"
     if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):

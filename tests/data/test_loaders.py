@@ -44,7 +44,7 @@ def epoch(loader: TrainingLoader, number: int = 0) -> Batch:
 
 def joined(batches: list[Batch]) -> Batch:
     images, labels, params, _ = zip(*batches, strict=True)
-    parts = zip(*params, strict=True)
+    parts = [part for part in zip(*params, strict=True) if part[0] is not None]
     return Batch(
         torch.cat(images), torch.cat(labels), type(params[0])(*(torch.cat(p) for p in parts))
     )
@@ -53,7 +53,8 @@ def joined(batches: list[Batch]) -> Batch:
 def equal(one: Batch, other: Batch) -> bool:
     assert one.params is not None
     assert other.params is not None
-    pairs = zip((*one[:2], *one.params), (*other[:2], *other.params), strict=True)
+    parts = ((*each[:2], *(p for p in each.params if p is not None)) for each in (one, other))
+    pairs = zip(*parts, strict=True)
     return all(a.equal(b) for a, b in pairs)
 
 

@@ -1,6 +1,7 @@
 """The batched augmentation equals torchvision's transforms of single images."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, Normalize, ToTensor
 from torchvision.transforms import functional as F
 
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.data.transforms import (
     Augmentation,
     RotateShiftParams,
@@ -25,7 +26,7 @@ IMAGES = 200
 
 
 @pytest.fixture(scope="module")
-def images(mnist: Mnist) -> Tensor:
+def images(mnist: LabelledImages) -> Tensor:
     """Real images from all over the training set."""
     return mnist.train_images[:: 60_000 // IMAGES]
 
@@ -118,7 +119,7 @@ def test_parameters_of_neighbouring_seeds_and_epochs_are_uncorrelated() -> None:
     near = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0)]
     params = [sample_rotate_shift(10_000, 15, 2, make_generator(*pair)) for pair in near]
     columns = torch.stack(
-        [column for angles, shifts in params for column in (angles, *shifts.float().T)]
+        [column for angles, shifts, _ in params for column in (angles, *shifts.float().T)]
     )
     unrelated = torch.eye(len(columns))
     assert torch.allclose(columns.corrcoef(), unrelated, rtol=0, atol=0.05)
@@ -179,3 +180,22 @@ def test_warp_with_all_ranges_zero_is_the_identity(images: Tensor) -> None:
     none = Augmentation(0, 0, 0, 0, 0, "bicubic")
     assert none.sample(IMAGES, make_generator(0, 0)) is None
     assert warp(images, sample_warp(IMAGES, none, make_generator(0, 0))).equal(images)
+
+
+@pytest.mark.parametrize("sampling", ["nearest", "bicubic"])
+def test_a_flip_mirrors_the_image_before_all_else(images: Tensor, sampling: Any) -> None:
+    plain = Augmentation(15, 2, sampling=sampling).sample(IMAGES, make_generator(0, 0))
+    flipped = Augmentation(15, 2, sampling=sampling, flip=0.5).sample(IMAGES, make_generator(0, 0))
+    assert plain is not None
+    assert flipped is not None
+    mirrored = (flipped.apply(images) != plain.apply(images)).flatten(1).any(dim=1)
+    assert 0.35 < mirrored.float().mean() < 0.65, "the other parameters are drawn as without it"
+    expected = torch.where(mirrored[:, None, None], images.flip(-1), images)
+    assert (flipped.apply(images) != plain.apply(expected)).float().mean() < 0.001
+
+
+def test_a_certain_flip_alone_mirrors_every_image(images: Tensor) -> None:
+    params = Augmentation(0, 0, flip=1).sample(IMAGES, make_generator(0, 0))
+    assert params is not None
+    assert params.apply(images).equal(images.flip(-1))
+    assert Augmentation(0, 0).sample(IMAGES, make_generator(0, 0)) is None

@@ -11,7 +11,7 @@ import pytest
 from support.program import PROJECT, TRAIN
 from tiny_mnist.runs.folder import RunFolder
 
-EXTRAS = "cv2,onnxruntime,onnx,safetensors,gradio,optuna,sklearn"
+EXTRAS = "cv2,onnxruntime,onnx,safetensors,gradio,optuna,sklearn,wandb,mlflow"
 
 
 def run_without_extras(
@@ -38,6 +38,8 @@ def test_training_needs_no_extra(tmp_path: Path, mnist_root: Path) -> None:
         ("export", ("tiny_mnist.cli:app", "export", "RUN")),
         ("demo", ("tiny_mnist.cli:app", "demo")),
         ("sweep", (str(TRAIN), "-m", "hydra/sweeper=optuna", "optim.max_lr=interval(0.1,1)")),
+        ("wandb", (str(TRAIN), "logger=wandb")),
+        ("mlflow", (str(TRAIN), "logger=mlflow")),
     ],
 )
 def test_a_missing_extra_is_named_in_one_line(

@@ -19,12 +19,13 @@ from typer.testing import CliRunner
 
 from support.program import PROJECT
 from tiny_mnist.cli import app
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data import FASHION_MNIST, MNIST, DatasetInfo, LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation import metrics as evaluation
 from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.label_errors import LABEL_ERRORS
-from tiny_mnist.evaluation.report import page
+from tiny_mnist.evaluation.predict import predict
+from tiny_mnist.evaluation.report import closing_lines, page
 from tiny_mnist.runs import RunFolder
 
 
@@ -97,14 +98,37 @@ def test_outputs_that_are_not_finite_are_refused_before_the_corruptions(bad: flo
     assert network.calls == 1
 
 
-def test_the_number_of_classes_is_that_of_the_network() -> None:
+def test_classes_and_their_names_are_those_of_the_data() -> None:
     network = Constant(torch.tensor([0.5, 0.2, 0.3]).log())
     images = torch.zeros(6, 28, 28, dtype=torch.uint8)
-    measured = evaluation.evaluate(network, images, torch.arange(6) % 3)
+    info = DatasetInfo("Things", ("Sock", "Hat", "Glove <1>"), 0.5, 0.5)
+    measured = evaluation.evaluate(network, images, torch.arange(6) % 3, info=info)
     assert measured.confusion == [[2, 0, 0]] * 3
-    assert [row.digit for row in measured.classes] == [0, 1, 2]
-    with pytest.raises(UserError, match="the network has 3 classes, and the labels go up to 5"):
+    assert [(row.label, row.name) for row in measured.classes] == [*enumerate(info.class_names)]
+    html = page(measured, images, {"run": "x"})
+    assert "test images of Things" in html
+    assert "is Glove &lt;1&gt;, <em>read Sock</em>" in html
+    with pytest.raises(UserError, match="the network has 3 classes, and the images 10"):
         evaluation.evaluate(network, images, torch.arange(6))
+
+
+def test_label_errors_of_mnist_stay_out_of_other_reports() -> None:
+    network = Constant(torch.full((10,), 0.1).log())
+    images, labels = torch.zeros(20, 28, 28, dtype=torch.uint8), torch.arange(20) % 10
+    info = MNIST.info._replace(name="Others")
+    other, own = (evaluation.evaluate(network, images, labels, info=i) for i in (info, MNIST.info))
+    for measured, known in ((other, False), (own, True)):
+        assert ("label errors" in page(measured, images, {"run": "x"})) == known
+        assert ("whose label" in " ".join(closing_lines(measured))) == known
+        assert ("label_error" in json.dumps(measured.to_json())) == known
+
+
+def test_images_are_normalised_with_the_constants_of_their_dataset() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    images = torch.full((1, 28, 28), 255, dtype=torch.uint8)
+    info = FASHION_MNIST.info
+    expected = network(torch.full((1, 1, 28, 28), (1 - info.mean) / info.std))
+    assert torch.allclose(predict(network, images, info), expected, atol=1e-5)
 
 
 def test_mistakes_are_complete_and_sorted_by_confidence(answers: tuple[Tensor, Tensor]) -> None:
@@ -121,7 +145,9 @@ def test_there_are_fifteen_known_label_errors() -> None:
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_a_corruption_is_repeatable_and_grows_with_its_strength(kind: str, mnist: Mnist) -> None:
+def test_a_corruption_is_repeatable_and_grows_with_its_strength(
+    kind: str, mnist: LabelledImages
+) -> None:
     images = mnist.test_images[:200]
     before = images.clone()
     versions = [corrupt(images, kind, level) for level in range(3)]
@@ -138,7 +164,7 @@ def centre(images: Tensor) -> Tensor:
     return torch.stack([(weights.sum(dim=d) @ pixel) / total for d in (1, 2)], dim=1)
 
 
-def test_a_shift_has_its_length_in_a_random_direction(mnist: Mnist) -> None:
+def test_a_shift_has_its_length_in_a_random_direction(mnist: LabelledImages) -> None:
     dot = torch.zeros(50, 28, 28, dtype=torch.uint8)
     dot[:, 13:15, 13:15] = 255
     moved = centre(corrupt(dot, "shift", 1)) - centre(dot)
@@ -171,7 +197,7 @@ def test_the_numbers_agree_with_the_run_and_each_other(
     assert (int(confusion.sum()), int(confusion.trace())) == (10_000, accuracy["correct"])
     assert len(record["mistakes"]) == 10_000 - accuracy["correct"]
     for row in record["classes"]:
-        right = int(confusion[row["digit"], row["digit"]])
+        right = int(confusion[row["label"], row["label"]])
         assert row["recall"] == pytest.approx(100 * right / row["images"], abs=1e-3)
     assert record["accuracy_without_label_errors"]["images"] == 9985
     assert record["provenance"]["weights_sha256"] == summary["weights_sha256"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from support.program import PROJECT
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.export import c
 from tiny_mnist.export.export import FORMATS, Comparison, export
 from tiny_mnist.export.safetensors_format import load_tiny_cnn
@@ -32,11 +32,11 @@ needs_board = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def network_c(mnist: Mnist, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def network_c(mnist: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The C file of the shipped network."""
     path = tmp_path_factory.mktemp("c") / "tiny-mnist.c"
     network = load_tiny_cnn(pretrained.WEIGHTS)
-    small = Mnist(*mnist[:2], mnist.test_images[:300], mnist.test_labels[:300])
+    small = LabelledImages(*mnist[:2], mnist.test_images[:300], mnist.test_labels[:300])
     result = export(network, path, small, {"run": "a */ name\nof two lines"}, FORMATS["c"])
     assert isinstance(result, Comparison) or not shutil.which("cc")
     return path
@@ -52,12 +52,26 @@ def run(command: list[str | Path], folder: Path) -> str:
     return done.stdout
 
 
-def build_board(sources: list[Path], folder: Path) -> Path:
+def build_board(sources: list[Path], folder: Path, *options: str) -> Path:
     """Compile a program for the board."""
     program = folder / "board.elf"
-    board = [EXAMPLES / "startup.c", "-T", EXAMPLES / "board.ld", "-o", program]
+    board = [EXAMPLES / "startup.c", "-T", EXAMPLES / "board.ld", "-o", program, *options]
     run([CROSS_COMPILER, *BOARD_FLAGS, "-Wall", "-Wextra", "-Werror", *sources, *board], folder)
     return program
+
+
+def read_linker_map(path: Path, object_file: Path) -> dict[str, int]:
+    """Bytes of one object file in the linked program: .text, .rodata, .data and .bss."""
+    linked = path.read_text().partition("Linker script and memory map")[2]
+    placed = re.findall(
+        rf"^ \.(text|rodata|data|bss)\S*\s+0x\w+\s+0x(\w+) {re.escape(str(object_file))}$",
+        linked,
+        re.MULTILINE,
+    )
+    sizes = dict.fromkeys(("text", "rodata", "data", "bss"), 0)
+    for section, size in placed:
+        sizes[section] += int(size, 16)
+    return sizes
 
 
 def write_images(path: Path, images: Tensor) -> None:
@@ -79,7 +93,7 @@ def test_constants_and_buffers_are_within_their_limits(network_c: Path) -> None:
 
 @needs_compiler
 def test_sanitizers_stop_a_program_that_reads_outside_its_image(
-    network_c: Path, tmp_path: Path, mnist: Mnist
+    network_c: Path, tmp_path: Path, mnist: LabelledImages
 ) -> None:
     wrong = network_c.read_text().replace("  28, 1, 8, 3, 1,", "  29, 1, 8, 3, 1,")
     path = tmp_path / "wrong.c"
@@ -93,7 +107,7 @@ def test_sanitizers_stop_a_program_that_reads_outside_its_image(
 
 @needs_compiler
 def test_example_for_the_host_prints_the_digits(
-    network_c: Path, mnist: Mnist, tmp_path: Path
+    network_c: Path, mnist: LabelledImages, tmp_path: Path
 ) -> None:
     write_images(tmp_path / "images.raw", mnist.test_images[:50])
     run(["cc", *c.WARNINGS, "-o", "digits", EXAMPLES / "main.c", network_c], tmp_path)
@@ -108,7 +122,7 @@ def test_example_for_the_host_prints_the_digits(
 @needs_compiler
 @needs_board
 def test_cortex_m3_gives_the_same_logits_as_the_host(
-    network_c: Path, mnist: Mnist, tmp_path: Path
+    network_c: Path, mnist: LabelledImages, tmp_path: Path
 ) -> None:
     write_images(tmp_path / "images.raw", mnist.test_images[:200])
     run(["cc", *c.WARNINGS, "-o", "digits", EXAMPLES / "main.c", network_c], tmp_path)
@@ -123,19 +137,14 @@ def test_cortex_m3_gives_the_same_logits_as_the_host(
 @pytest.mark.slow
 @needs_board
 def test_cortex_m3_needs_little_memory_and_time(
-    network_c: Path, mnist: Mnist, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    network_c: Path, mnist: LabelledImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     object_file = tmp_path / "network.o"
     run([CROSS_COMPILER, *BOARD_FLAGS[:4], "-c", "-o", object_file, network_c], tmp_path)
-    sizes = run(["arm-none-eabi-size", "-A", object_file], tmp_path)
-    sections: dict[str, int] = {}
-    for line in sizes.splitlines():
-        name, *numbers = line.split() or [""]
-        if name.startswith((".text", ".rodata", ".data", ".bss")):
-            kind = name.split(".")[1]
-            sections[kind] = sections.get(kind, 0) + int(numbers[0])
+    program = build_board([EXAMPLES / "main.c", object_file], tmp_path, "-Wl,-Map=board.map")
+    sections = read_linker_map(tmp_path / "board.map", object_file)
     assert sections["rodata"] <= 12_000
-    assert sections["bss"] + sections.get("data", 0) <= 10_000
+    assert sections["bss"] + sections["data"] <= 10_000
 
     write_images(tmp_path / "images.raw", mnist.test_images[:1])
     counter = Path(__file__).with_name("count_instructions.c")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from tiny_mnist.cli import app
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.metrics import predict
 from tiny_mnist.export.export import FORMATS, Comparison, Unchecked, export
@@ -26,14 +26,14 @@ from tiny_mnist.models.tiny_cnn import TinyCNN
 from tiny_mnist.runs import RunFolder, load_network
 
 
-def few(mnist: Mnist, images: int = 1000) -> Mnist:
+def few(mnist: LabelledImages, images: int = 1000) -> LabelledImages:
     """A thousand images for calibration, and some for the test."""
-    train, test = (mnist[:2], mnist[2:])
-    return Mnist(*(part[:1000] for part in train), *(part[:images] for part in test))
+    train, test = (mnist[:2], mnist[2:4])
+    return LabelledImages(*(part[:1000] for part in train), *(part[:images] for part in test))
 
 
 def checked(
-    network: nn.Module, path: Path, mnist: Mnist, name: str, **provenance: str | int
+    network: nn.Module, path: Path, mnist: LabelledImages, name: str, **provenance: str | int
 ) -> Comparison:
     """Export and expect that the file was compared."""
     result = export(network, path, mnist, dict(provenance), FORMATS[name])
@@ -58,7 +58,7 @@ class SkipNetwork(nn.Module):
 
 
 def test_onnx_file_is_small_described_and_exact(
-    small_run: RunFolder, mnist: Mnist, tmp_path: Path
+    small_run: RunFolder, mnist: LabelledImages, tmp_path: Path
 ) -> None:
     path = tmp_path / "out.onnx"
     done = CliRunner().invoke(app, ["export", str(small_run.path), "--out", str(path)])
@@ -85,7 +85,9 @@ def test_onnx_file_is_small_described_and_exact(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_int8_file_of_the_shipped_network_reads_as_well(mnist: Mnist, tmp_path: Path) -> None:
+def test_int8_file_of_the_shipped_network_reads_as_well(
+    mnist: LabelledImages, tmp_path: Path
+) -> None:
     path = tmp_path / "int8.onnx"
     network = load_tiny_cnn(pretrained.WEIGHTS)
     check = checked(network, path, few(mnist), "onnx-int8", seed=0)
@@ -98,7 +100,7 @@ def test_int8_file_of_the_shipped_network_reads_as_well(mnist: Mnist, tmp_path: 
 
 
 def test_int8_file_gives_the_same_result_with_and_without_vnni(
-    mnist: Mnist, tmp_path: Path
+    mnist: LabelledImages, tmp_path: Path
 ) -> None:
     path = tmp_path / "int8.onnx"
     checked(load_tiny_cnn(pretrained.WEIGHTS), path, few(mnist), "onnx-int8")
@@ -118,7 +120,7 @@ def test_user_is_warned_when_fewer_than_999_of_1000_images_are_read_alike() -> N
 
 
 def test_safetensors_hold_the_weights_and_say_that_normalisation_is_not_inside(
-    small_run: RunFolder, mnist: Mnist, tmp_path: Path
+    small_run: RunFolder, mnist: LabelledImages, tmp_path: Path
 ) -> None:
     path = tmp_path / "out.safetensors"
     original = load_network(small_run)
@@ -139,14 +141,16 @@ def test_safetensors_hold_the_weights_and_say_that_normalisation_is_not_inside(
 
 @pytest.mark.parametrize("name", ["onnx", "safetensors", "c"])
 @pytest.mark.parametrize("width", [1, 3])
-def test_other_widths_are_exported(mnist: Mnist, tmp_path: Path, name: str, width: int) -> None:
+def test_other_widths_are_exported(
+    mnist: LabelledImages, tmp_path: Path, name: str, width: int
+) -> None:
     torch.manual_seed(width)
     network = TinyCNN(width).eval()
     check = export(network, tmp_path / "file", few(mnist, 200), {}, FORMATS[name])
     assert isinstance(check, Unchecked) or check.agreement >= 99
 
 
-def test_onnx_takes_networks_that_are_no_sequence(mnist: Mnist, tmp_path: Path) -> None:
+def test_onnx_takes_networks_that_are_no_sequence(mnist: LabelledImages, tmp_path: Path) -> None:
     check = checked(SkipNetwork().eval(), tmp_path / "out.onnx", few(mnist, 200), "onnx")
     assert check.agreement == 100
 
@@ -165,7 +169,7 @@ def test_onnx_takes_networks_that_are_no_sequence(mnist: Mnist, tmp_path: Path) 
     ],
 )
 def test_unsupported_layer_is_named_in_one_line(
-    mnist: Mnist, tmp_path: Path, name: str, network: nn.Module, named: str
+    mnist: LabelledImages, tmp_path: Path, name: str, network: nn.Module, named: str
 ) -> None:
     with pytest.raises(UserError) as error:
         export(network.eval(), tmp_path / "file", few(mnist, 10), {}, FORMATS[name])
@@ -176,7 +180,7 @@ def test_unsupported_layer_is_named_in_one_line(
 @pytest.mark.parametrize("name", ["onnx", "safetensors", "html", "c"])
 @pytest.mark.parametrize("wrong", [1e-3, float("nan")])
 def test_mismatch_is_an_error_and_keeps_the_existing_file(
-    mnist: Mnist, tmp_path: Path, name: str, wrong: float
+    mnist: LabelledImages, tmp_path: Path, name: str, wrong: float
 ) -> None:
     def damage(read: Callable[[Path, Tensor], Tensor]) -> Callable[[Path, Tensor], Tensor]:
         def read_damaged(path: Path, images: Tensor) -> Tensor:
@@ -185,7 +189,7 @@ def test_mismatch_is_an_error_and_keeps_the_existing_file(
 
         return read_damaged
 
-    def encode(network: nn.Module, mnist: Mnist, metadata: dict[str, str]) -> ExportedFile:
+    def encode(network: nn.Module, mnist: LabelledImages, metadata: dict[str, str]) -> ExportedFile:
         encoded = FORMATS[name].encode(network, mnist, metadata)
         return replace(encoded, read_back=damage(encoded.read_back))
 
@@ -212,7 +216,7 @@ def test_without_onnx_one_line_says_what_to_install(
     ("name", "missing"), [("c", "there is no C compiler"), ("html", "there is no Chromium")]
 )
 def test_without_compiler_or_browser_the_file_is_written_and_the_missing_check_named(
-    mnist: Mnist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, missing: str
+    mnist: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, missing: str
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     network = load_tiny_cnn(pretrained.WEIGHTS)
@@ -224,7 +228,7 @@ def test_without_compiler_or_browser_the_file_is_written_and_the_missing_check_n
     assert path.stat().st_size > 10_000
 
 
-def test_compiler_error_is_an_error(mnist: Mnist, tmp_path: Path) -> None:
+def test_compiler_error_is_an_error(mnist: LabelledImages, tmp_path: Path) -> None:
     from tiny_mnist.export.c import run_c
 
     path = tmp_path / "bad.c"

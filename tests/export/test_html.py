@@ -14,7 +14,7 @@ from PIL import Image
 
 from support.program import PROJECT
 from support.strokes import STROKES, draw
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.export import html
 from tiny_mnist.export.export import FORMATS, Comparison, export
@@ -67,10 +67,10 @@ def expect_digit(page: Any, digit: str) -> None:
 
 
 @needs_browser
-def test_exported_page_is_checked_in_the_browser(mnist: Mnist, tmp_path: Path) -> None:
+def test_exported_page_is_checked_in_the_browser(mnist: LabelledImages, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = TinyCNN(width=3).eval()
-    small = Mnist(*mnist[:2], mnist.test_images[:50], mnist.test_labels[:50])
+    small = LabelledImages(*mnist[:2], mnist.test_images[:50], mnist.test_labels[:50])
     result = export(network, tmp_path / "page.html", small, {}, FORMATS["html"])
     assert isinstance(result, Comparison)
     assert result.agreement == 100
@@ -78,7 +78,7 @@ def test_exported_page_is_checked_in_the_browser(mnist: Mnist, tmp_path: Path) -
 
 
 @needs_browser
-def test_page_whose_script_fails_is_an_error(mnist: Mnist, tmp_path: Path) -> None:
+def test_page_whose_script_fails_is_an_error(mnist: LabelledImages, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     text = html.render(fold(load_tiny_cnn(pretrained.WEIGHTS)), 9594, {})
     path.write_text(text.replace("const logits =", "const logits = missing ??"))
@@ -131,7 +131,7 @@ def test_page_can_be_drawn_on_with_the_keyboard(page: Any) -> None:
 
 @pytest.mark.slow
 def test_page_opens_pastes_and_reads_images_of_mnist(
-    page: Any, mnist: Mnist, tmp_path: Path
+    page: Any, mnist: LabelledImages, tmp_path: Path
 ) -> None:
     for index in range(5):
         path = tmp_path / f"{index}.png"

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.models import TinyCNN
 from tiny_mnist.models.cpu_layout import fits_onednn, use_onednn_layout
 from tiny_mnist.system.memory import tune_malloc
 
 
-def results(mnist: Mnist, memory_format: torch.memory_format) -> list[Tensor]:
+def results(mnist: LabelledImages, memory_format: torch.memory_format) -> list[Tensor]:
     """Log-probabilities and all gradients of one training step.
 
     In double precision: in single, rounding decides which of the equal pixels of a black background
@@ -27,7 +27,7 @@ def results(mnist: Mnist, memory_format: torch.memory_format) -> list[Tensor]:
     return [log_probs.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
 
 
-def test_channels_last_computes_the_same_step(mnist: Mnist) -> None:
+def test_channels_last_computes_the_same_step(mnist: LabelledImages) -> None:
     plain, fast = (results(mnist, f) for f in (torch.contiguous_format, torch.channels_last))
     assert len(plain) == 27  # two for each of 6 convolutions, 6 norms and the linear layer, and one
     torch.testing.assert_close(fast, plain, rtol=1e-8, atol=1e-10)
@@ -113,7 +113,7 @@ def test_the_fused_optimizer_makes_the_same_updates() -> None:
     torch.testing.assert_close(updated(fused=True), updated(fused=False))
 
 
-def test_kept_memory_changes_no_bit(mnist: Mnist) -> None:
+def test_kept_memory_changes_no_bit(mnist: LabelledImages) -> None:
     before = results(mnist, torch.channels_last)
     tune_malloc()
     after = results(mnist, torch.channels_last)

@@ -63,6 +63,13 @@ def make_plan(
     return sweeper, Plan(config, loader, list(arguments), params or {})
 
 
+def wait_until(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def held_out(jobs: list[list[str]]) -> bool:
     return all("data.val_size=5000" in job for job in jobs)
 
@@ -78,6 +85,8 @@ def held_out(jobs: list[list[str]]) -> bool:
         (["optim.max_lr=0.3,0.75", "experiment=original"], True),
         (["experiment=holdout,original"], True),
         (["optim.max_lr=0.3,0.3"], False),
+        (["data.fold=0,1,2", "data.folds=3"], False),
+        (["data.fold=0,1,2", "data.folds=3", "optim.max_lr=0.3,0.75"], False),
     ],
 )
 def test_images_are_held_out_where_jobs_differ_and_do_not_all_hold_some_out(
@@ -117,6 +126,15 @@ def test_what_cannot_succeed_is_refused_before_a_folder_is_made(
         make_jobs(*(each for each in overrides if each not in own), hydra=own)
     assert message in str(caught.value)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_slurm_without_its_commands_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="the extra sweep")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="sbatch and srun, not found"):
+        make_jobs("seed=0,1", hydra=("hydra/launcher=slurm",))
 
 
 def test_a_sweep_inside_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,25 +349,50 @@ def test_a_sweep_ends_in_a_table_loses_none_and_goes_on(command: Command, tmp_pa
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_sweep_in_a_table_of_what_is_finished(
-    mnist_root: Path, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_signal_ends_a_sweep_in_a_table_of_what_is_finished(
+    mnist_root: Path, tmp_path: Path, launcher: str, number: signal.Signals
 ) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra sweep")
     arguments = (*JOB, "trainer.max_epochs=1,500", "hydra.sweep.dir=mine")
     with subprocess.Popen(
-        [sys.executable, str(PROJECT / "train.py"), "-m", *arguments],
+        [sys.executable, PROJECT / "train.py", "-m", *arguments, f"hydra/launcher={launcher}"],
         cwd=tmp_path, env={**os.environ, "MNIST_ROOT": str(mnist_root)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
-        deadline = time.monotonic() + WAIT
-        while not [*tmp_path.glob("mine/1_*/metrics.csv")] and time.monotonic() < deadline:
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        wait_until(lambda: [*tmp_path.glob("mine/1_*/metrics.csv")])
+        wait_until(lambda: [*tmp_path.glob("mine/0_*/summary.json")])
+        process.send_signal(number)  # to the parent alone, as `kill` does
         said, errors = process.communicate(timeout=WAIT)
-    assert process.returncode == 130, errors
-    assert errors == "interrupted by SIGINT\n"
+    assert process.returncode == 128 + number, errors
+    assert errors == f"interrupted by {number.name}\n"
     assert "1 of 2 jobs finished" in said
+    assert "python train.py resume=mine" in said
     assert (tmp_path / "mine" / "sweep.csv").exists()
-    assert RunFolder(next(tmp_path.glob("mine/1_*"))).last_checkpoint.exists()
+    left = RunFolder(next(tmp_path.glob("mine/1_*")))
+    assert left.last_checkpoint.exists()
+    assert not left.is_locked, "no process trains on"
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_reader_has_gone_can_be_resumed(mnist_root: Path, tmp_path: Path) -> None:
+    """`python train.py -m … | head -1`."""
+    arguments = (*JOB, "trainer.max_epochs=1,500", "hydra.sweep.dir=mine")
+    with subprocess.Popen(
+        [sys.executable, PROJECT / "train.py", "-m", *arguments],
+        cwd=tmp_path, env={**os.environ, "MNIST_ROOT": str(mnist_root)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        errors = process.stderr.read()
+        process.wait(timeout=WAIT)
+    assert process.returncode == 128 + signal.SIGPIPE, errors
+    assert errors == "interrupted by SIGPIPE\n"
+    assert (tmp_path / "mine" / "multirun.yaml").exists()
 
 
 @pytest.mark.slow

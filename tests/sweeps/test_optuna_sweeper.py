@@ -13,19 +13,7 @@ from support.program import PROJECT, SMALL, WAIT, Command
 
 optuna = pytest.importorskip("optuna", reason="the extra sweep")
 
-from hydra.core.override_parser.overrides_parser import OverridesParser  # noqa: E402
-from optuna.distributions import (  # noqa: E402
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-
-from tiny_mnist.errors import UserError  # noqa: E402
-from tiny_mnist.sweeps.optuna_study import (  # noqa: E402
-    check_params,
-    corner_jobs,
-    make_distribution,
-)
+from omegaconf import OmegaConf  # noqa: E402
 
 JOB = (
     *SMALL, "data.val_size=500", "trainer.limit_test_batches=1",
@@ -34,43 +22,17 @@ JOB = (
 SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweep.dir=mine")
 
 
+def add_override(folder: Path, override: str) -> None:
+    """Change the sweep as if the settings of its further trials had come out worse."""
+    path = folder / "multirun.yaml"
+    sweep = OmegaConf.load(path)
+    sweep.hydra.overrides.task.append(override)
+    OmegaConf.save(sweep, path)
+
+
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "sweep.csv").open() as file:
         return list(csv.DictReader(file))
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a=tag(log,interval(0.1,2))", FloatDistribution(0.1, 2, log=True)),
-        ("a=interval(5,20.0)", FloatDistribution(5, 20)),
-        ("a=int(interval(0,4))", IntDistribution(0, 4)),
-        ("a=range(32,129,32)", IntDistribution(32, 128, step=32)),
-        ("a=adagrad,adamw", CategoricalDistribution(["adagrad", "adamw"])),
-        ("a=choice(x,y)", CategoricalDistribution(["x", "y"])),
-    ],
-)
-def test_hydras_grammar_says_what_is_searched(text: str, expected: object) -> None:
-    assert make_distribution(text, OverridesParser.create().parse_override(text)) == expected
-
-
-def test_a_range_that_cannot_be_searched_is_refused() -> None:
-    text = "a=tag(log,interval(0,1.0))"
-    with pytest.raises(UserError, match="cannot be searched"):
-        make_distribution(text, OverridesParser.create().parse_override(text))
-
-
-def test_trials_at_the_ends_of_all_ranges_are_composed_first() -> None:
-    space = {"a": FloatDistribution(0.1, 2), "b": CategoricalDistribution(["x", "y", "z"])}
-    assert corner_jobs(space) == [{"a": 0.1, "b": "x"}, {"a": 2, "b": "y"}, {"a": 2, "b": "z"}]
-
-
-def test_parameters_of_a_stranger_are_checked() -> None:
-    space = {"a": FloatDistribution(0.1, 2), "b": CategoricalDistribution(["x", "y"])}
-    check_params({"a": 0.5, "b": "x"}, space)
-    for hostile in ({"a": 3.0}, {"b": "../x"}, {"model._target_": "os.abort"}):
-        with pytest.raises(ValueError, match=r"range|searched|not in"):
-            check_params(hostile, space)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +41,7 @@ def test_parameters_of_a_stranger_are_checked() -> None:
         (["trainer=cpu"], "nothing to search for"),
         (["optim.max_lr=interval(0.1,1.0)", "optim.max_rl=1"], "there is no setting optim.max_rl"),
         (["optim.max_lr=interval(0.1,1.0)", "data.val_size=0"], "needs held-out images"),
+        (["data.fold=0,1", "data.folds=2"], "data.fold is no setting to search"),
         (["optim.max_lr=interval(0.1,1.0)", "trainer=ddp"], "without trainer=ddp"),
         (["optim.max_lr=interval(-1,1.0)"], "optim.max_lr=-1"),
         (["optim.max_lr=interval(0.1,1.0)", "hydra.sweeper.n_trials=0"], "n_trials should be"),
@@ -92,16 +55,6 @@ def test_what_cannot_be_searched_leaves_nothing(
     (line,) = done.stderr.splitlines()
     assert message in line
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_a_damaged_study_is_one_line(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "study.db").write_text("not a database, but a text of some length " * 9)
-    done = command(*SEARCH, *JOB)
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert "study.db cannot be used as a study" in line
 
 
 @pytest.mark.slow
@@ -142,3 +95,51 @@ def test_a_search_is_resumed_where_it_was_left_and_ends_in_a_table(
     done = command(*SEARCH, "optim.max_lr=interval(0.1,1.0)")
     assert done.returncode == 1
     assert "holds a sweep of" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_hopeless_trial_is_pruned(command: Command, tmp_path: Path) -> None:
+    """After five trials that learn, one that cannot is pruned."""
+    good = (*SMALL, "data.val_size=500", "trainer.limit_test_batches=1", "trainer.max_epochs=3")
+    pruner = ("hydra.sweeper.pruner.n_warmup_steps=0",)
+    rotation = "data.rotation=interval(5.0,15.0)"
+    done = command(*SEARCH, *good, *pruner, rotation, "hydra.sweeper.n_trials=5")
+    assert done.returncode == 0, done.stderr
+    again = ("resume=mine", "hydra/sweeper=optuna", *pruner)
+    add_override(tmp_path / "mine", "optim.max_lr=1e-6")
+    done = command(*again, "hydra.sweeper.n_trials=6")
+    assert done.returncode == 0, done.stderr
+    assert rows(tmp_path / "mine")[5]["state"] == "pruned"
+    assert "pruned at" in next(tmp_path.glob("mine/5_*/pruned.txt")).read_text()
+
+
+@pytest.mark.slow
+def test_a_failed_trial_stops_no_other(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from lightning.pytorch import Callback\n"
+        "class FailSecond(Callback):\n"
+        "    def on_fit_start(self, trainer, module):\n"
+        "        if '/1_' in trainer.default_root_dir: raise ValueError('on purpose')\n"
+    )
+    fail = "+callbacks.fail._target_=mine.FailSecond"
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = command(*SEARCH, *JOB, fail, "hydra.sweeper.n_trials=3", PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    assert [row["state"] for row in rows(tmp_path / "mine")] == ["complete", "fail", "complete"]
+    assert next(tmp_path.glob("mine/1_*/failure.txt")).exists()
+    assert "1 fail" in done.stdout
+
+
+@pytest.mark.slow
+def test_what_ends_all_trials_ends_the_search_and_fails_none(
+    command: Command, tmp_path: Path
+) -> None:
+    one = "hydra.sweeper.n_trials=1"
+    done = command(*SEARCH, *JOB, one, MNIST_ROOT="/proc/nowhere")
+    assert done.returncode == 1
+    assert "/proc/nowhere" in done.stderr.splitlines()[-1]
+    assert "resume=mine" in done.stdout
+    assert [row["state"] for row in rows(tmp_path / "mine")] == ["running"]
+    done = command("resume=mine", "hydra/sweeper=optuna", one)
+    assert done.returncode == 0, done.stderr
+    assert [row["state"] for row in rows(tmp_path / "mine")] == ["complete"]

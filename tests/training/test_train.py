@@ -14,7 +14,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from support.program import SMALL
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.evaluation.metrics import score
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.runs import RunFolder, load_network, weights_sha256
@@ -58,7 +58,7 @@ def test_the_summary_describes_the_run(small_run: RunFolder) -> None:
 
 
 def test_the_checkpoint_is_plain_data_that_rebuilds_the_network(
-    small_run: RunFolder, mnist: Mnist
+    small_run: RunFolder, mnist: LabelledImages
 ) -> None:
     checkpoint = torch.load(small_run.last_checkpoint, weights_only=True)
     assert checkpoint["hyper_parameters"]["model"]["width"] == 8

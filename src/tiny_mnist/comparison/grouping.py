@@ -1,4 +1,4 @@
-"""Finished runs, read from their summaries and grouped over their seeds."""
+"""Finished runs, read from their summaries and grouped over their seeds and folds."""
 
 import json
 import math
@@ -6,19 +6,44 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 from tiny_mnist.errors import UserError, one_line
 
 Summary = dict[str, Any]
 """The content of a summary.json, its configuration by keys as on the command line."""
+
+
+class Fold(NamedTuple):
+    """The part of the training images that a run holds out in a cross-validation."""
+
+    number: int
+    """From 0."""
+    of: int
+    seed: int
+    """Determines which images are in which fold."""
+
+
+class Repeat(NamedTuple):
+    """What tells the runs of one configuration apart; equal ones of two of them make a pair."""
+
+    seed: int
+    fold: Fold | None = None
+    """None without cross-validation."""
+
+
 GROUP_EXCLUDES = (
-    "seed",  # tells the runs of one group apart
+    "seed", "data.fold",  # tell the runs of one group apart
     "data.root", "checkpoint_every",
     "trainer.profiler", "trainer.log_every_n_steps", "trainer.detect_anomaly",
-    "callbacks", "logger", "resume", "trust",
+    "callbacks.epoch_line", "callbacks.progress_bar", "callbacks.pruning",  # others may change it
+    "logger", "resume", "trust",
 )  # fmt: skip
-"""Keys, with all below them, that do not change the result of a run, and the seed."""
+"""Keys, with all below them, that do not change the result of a run, and seed and fold."""
+LATER_SETTINGS: dict[str, Any] = {"data.flip": 0, "data.fold_seed": 0}
+"""Settings that older runs do not have, with the values that make the same run."""
+ANY_IMAGES = "IdxDataModule"
+"""The class whose `data.root` is not where the images are, but what they are."""
 COUNT_OR_FRACTION = ("trainer.limit_", "trainer.overfit_batches", "trainer.val_check_interval")
 """Keys whose integers are numbers of batches, while 1.0 means all of them."""
 MAX_BYTES = 1 << 20  # of a summary, which has a few thousand
@@ -57,7 +82,7 @@ def read_run(path: Path) -> Summary:
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
         raise ValueError("not a regular file of a summary's size")
     summary = json.loads(path.read_text())
-    config = dict(flat(summary["config"]))
+    config = LATER_SETTINGS | dict(flat(summary["config"]))
     seed = config["seed"]
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError("seed is not a number from 0 to 2**32 - 1")
@@ -69,8 +94,26 @@ def read_run(path: Path) -> Summary:
         "val_accuracy": None if val is None else number(summary, "val_accuracy", 100.0),
         "val_images": number({"val_images": held_out}, "val_images", 1e12),
         "seed": seed,
+        "repeat": Repeat(seed, read_fold(config)),
         "config": config,
     }
+
+
+def read_fold(config: dict[str, Any]) -> Fold | None:
+    """The fold that a run held out.
+
+    Raises:
+        ValueError: it is not one of its folds.
+    """
+    values = [config.get(f"data.{key}") for key in ("fold", "folds", "fold_seed")]
+    number, of, seed = (0 if value is None else value for value in values)
+    if not all(isinstance(value, int) for value in (number, of, seed)):
+        raise ValueError("data.fold, data.folds or data.fold_seed is not a number")
+    if not of:
+        return None
+    if not 0 <= number < of <= 2**32:
+        raise ValueError(f"data.fold={number} is not one of {of}")
+    return Fold(number, of, seed)
 
 
 def number(summary: dict[str, Any], key: str, largest: float) -> float:
@@ -98,16 +141,16 @@ def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs that differ in the seed alone.
+    """Runs that differ in seed and fold alone.
 
     Args:
         settings: those that set it apart from the others in the table; None where it has none.
-        runs: by seed.
+        runs: by seed and fold.
         named_by: the settings that its name consists of; one for several that change together.
     """
 
     settings: dict[str, Any]
-    runs: dict[int, Summary]
+    runs: dict[Repeat, Summary]
     named_by: tuple[str, ...] = ()
 
     @property
@@ -117,9 +160,27 @@ class RunGroup:
         told = [f"{key}={format_value(v)}" for key, v in chosen.items() if v is not None]
         return " ".join(told) or ("(defaults)" if self.settings else "all the same")
 
-    def scores(self, split: str) -> dict[int, float]:
-        """Final accuracy in percent by seed, on the "val" or "test" images."""
-        return {seed: summary[f"{split}_accuracy"] for seed, summary in sorted(self.runs.items())}
+    @property
+    def seeds(self) -> list[int]:
+        """Ascending."""
+        return sorted({repeat.seed for repeat in self.runs})
+
+    @property
+    def folds(self) -> list[int]:
+        """Ascending; empty without cross-validation."""
+        return sorted({repeat.fold.number for repeat in self.runs if repeat.fold})
+
+    @property
+    def images(self) -> tuple[Any, ...]:
+        """What the runs were trained on: their accuracies are compared with no others."""
+        first = next(iter(self.runs.values()))["config"]
+        return first.get("data"), first.get("data.root") if is_any_images(first) else None
+
+    def scores(self, split: str) -> dict[Repeat, float]:
+        """Final accuracy in percent by seed and fold, on the "val" or "test" images."""
+        return {
+            repeat: summary[f"{split}_accuracy"] for repeat, summary in sorted(self.runs.items())
+        }
 
     def mean(self, split: str) -> float:
         """Mean final accuracy in percent."""
@@ -127,12 +188,14 @@ class RunGroup:
 
 
 def group_by_settings(runs: dict[Path, Summary]) -> list[RunGroup]:
-    """Runs grouped over their seeds; of two of one configuration and seed, the later name counts.
+    """Runs grouped over seeds and folds; of two that are equal in all, the later name counts.
 
     Interpolations are compared unresolved, so `${seed}` does not split a group.
     """
     configs = [summary["config"] for summary in runs.values()]
     keys = [key for key in dict.fromkeys(k for each in configs for k in each) if is_compared(key)]
+    if any(map(is_any_images, configs)):
+        keys.append("data.root")
     varied = [key for key in keys if len({identity(key, each.get(key)) for each in configs}) > 1]
     groups: dict[tuple[Any, ...], list[Summary]] = {}
     for summary in runs.values():
@@ -141,7 +204,7 @@ def group_by_settings(runs: dict[Path, Summary]) -> list[RunGroup]:
     settings = [{key: found[0]["config"].get(key) for key in varied} for found in groups.values()]
     named_by = tuple(changing_together(settings)) if settings else ()
     return [
-        RunGroup(each, {summary["seed"]: summary for summary in found}, named_by)
+        RunGroup(each, {summary["repeat"]: summary for summary in found}, named_by)
         for each, found in zip(settings, groups.values(), strict=True)
     ]
 
@@ -149,6 +212,11 @@ def group_by_settings(runs: dict[Path, Summary]) -> list[RunGroup]:
 def is_compared(key: str) -> bool:
     """Whether runs that differ in this setting are different configurations."""
     return not any(key == each or key.startswith(f"{each}.") for each in GROUP_EXCLUDES)
+
+
+def is_any_images(config: dict[str, Any]) -> bool:
+    """Whether a configuration is of images that only their folder names."""
+    return config.get("data") == ANY_IMAGES
 
 
 def identity(key: str, value: Any) -> Any:

@@ -2,12 +2,13 @@
 
 import math
 from statistics import mean
+from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tiny_mnist.comparison.grouping import RunGroup, changing_together, format_value
+from tiny_mnist.comparison.grouping import Repeat, RunGroup, changing_together, format_value
 
 PANELS = 3  # settings of a sweep in a row
 TICKS = 36  # characters below one of them
@@ -17,12 +18,15 @@ SEEDS, LEGEND = colormaps["tab10"], 10
 def plot_sweep(configurations: list[RunGroup], split: str) -> Figure:
     """Final accuracy against each setting that differs: a point a run, a line through the means.
 
-    Seeds are told apart by colour. Points above one another on a panel may differ in the settings
-    of the other panels; settings that change together share one.
+    Where none differs, the fold or the seed is the axis. Seeds are told apart by colour. Points
+    above one another on a panel may differ in the settings of the other panels; settings that
+    change together share one.
     """
-    alike = changing_together([each.settings for each in configurations]) or {"seed": []}
+    alike = changing_together([each.settings for each in configurations])
+    if not alike:
+        alike = {"data.fold" if configurations[0].folds else "seed": []}
     keys = list(alike)
-    seeds = sorted({seed for each in configurations for seed in each.runs})
+    seeds = sorted({seed for each in configurations for seed in each.seeds})
     columns = min(len(keys), PANELS)
     rows = math.ceil(len(keys) / columns)
     figure = Figure(figsize=(max(4.2 * columns, 5.5), 3.8 * rows), layout="constrained")
@@ -31,9 +35,9 @@ def plot_sweep(configurations: list[RunGroup], split: str) -> Figure:
         axes.axis("off")
     for axes, key in zip(grid, keys, strict=False):
         points = [
-            (seed if key == "seed" else each.settings[key], seed, score)
+            (value_of(key, repeat, each), repeat.seed, score)
             for each in configurations
-            for seed, score in each.scores(split).items()
+            for repeat, score in each.scores(split).items()
         ]
         values = list(dict.fromkeys(value for value, _, _ in points))
         numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
@@ -62,3 +66,12 @@ def plot_sweep(configurations: list[RunGroup], split: str) -> Figure:
         fontsize=8,
     )
     return figure
+
+
+def value_of(key: str, repeat: Repeat, group: RunGroup) -> Any:
+    """Where the point of a run stands on the axis of a setting."""
+    if key == "seed":
+        return repeat.seed
+    if key == "data.fold":
+        return repeat.fold and repeat.fold.number
+    return group.settings[key]

@@ -1,10 +1,9 @@
-"""Several runs as one table: grouped over seeds, ranked, and with the noise weighed."""
+"""Several runs as one table: grouped over seeds and folds, ranked, and the noise weighed."""
 
 import csv
 import io
 import itertools
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal
@@ -14,19 +13,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from tiny_mnist.comparison.grouping import RunGroup, Summary, group_by_settings
-from tiny_mnist.comparison.statistics import (
-    holm,
-    permutation_test,
-    sign_flip_test,
-    smallest_permutation_p,
-)
+from tiny_mnist.comparison.pairing import compare_scores
+from tiny_mnist.comparison.statistics import holm
 from tiny_mnist.errors import UserError
 from tiny_mnist.system.atomic_files import atomic_write
 
 LEVEL = 0.05
 """Differences that noise explains less often than this are called differences."""
 WIDE = 100  # columns of a terminal that shows all columns of the table
-PAIRED_SHARE = 0.8  # of all seeds of two groups, those that both have
 NAMED = 4  # configurations in a sentence
 
 
@@ -61,17 +55,23 @@ class Ranking:
         self.configurations = group_by_settings(runs)
         self.configurations.sort(key=lambda each: each.mean(self.split), reverse=True)
         self.left_out = len(runs) - sum(len(each.runs) for each in self.configurations)
-        scores = [each.scores(self.split) for each in self.configurations]
+        numbered = list(enumerate(self.configurations))
         pairs = {
-            (one, other): found
-            for one, other in itertools.combinations(range(len(scores)), 2)
-            if (found := compare_scores(scores[one], scores[other]))
+            (at, other_at): found
+            for (at, one), (other_at, other) in itertools.combinations(numbered, 2)
+            if one.images == other.images
+            and (found := compare_scores(one.scores(self.split), other.scores(self.split)))
         }
         self.pairs = len(pairs)
         corrected = dict(zip(pairs, holm([each.p for each in pairs.values()]), strict=True))
-        of_first = [(0, other) for other in range(1, len(scores))]
+        of_first = [(0, other) for other in range(1, len(numbered))]
         self.compared = [pairs.get(pair) for pair in of_first]
         self.p = [corrected.get(pair) for pair in of_first]
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether any run is one fold of a cross-validation."""
+        return any(each.folds for each in self.configurations)
 
     @property
     def first(self) -> RunGroup:
@@ -85,7 +85,8 @@ class Ranking:
                 "rank": rank,
                 **each.settings,
                 "runs": len(each.runs),
-                "seeds": " ".join(map(str, sorted(each.runs))),
+                "seeds": " ".join(map(str, each.seeds)),
+                **({"folds": " ".join(map(str, each.folds))} if self.has_folds else {}),
                 "ranked_on": self.split,
                 **spread_columns("accuracy", list(each.scores(self.split).values())),
                 "test_accuracy_mean": each.mean("test"),
@@ -156,7 +157,27 @@ class Ranking:
                 "the last epoch: left out."
             )
         if self.left_out:
-            notes.append(f"{self.left_out} run(s) that repeat a seed are counted once.")
+            repeated = "seed and fold" if self.has_folds else "a seed"
+            notes.append(f"{self.left_out} run(s) that repeat {repeated} are counted once.")
+        return [*notes, *self.cross_validation()]
+
+    def cross_validation(self) -> list[str]:
+        """What a mean is over, and which configurations lack folds."""
+        notes = []
+        sizes = {
+            (len(each.folds), len(each.seeds), len(each.runs))
+            for each in self.configurations
+            if each.folds
+        }
+        for folds, seeds, runs in sorted(sizes):
+            over = f"{folds} folds and {seeds} seeds" if seeds > 1 else f"{folds} folds"
+            notes.append(f"Mean ± standard deviation over {over} ({runs} runs).")
+        for each in self.configurations:
+            present = {repeat.fold for repeat in each.runs if repeat.fold}
+            missing = set(range(max((fold.of for fold in present), default=0))) - {*each.folds}
+            if missing:
+                lacking = " ".join(map(str, sorted(missing)))
+                notes.append(f"Not all images are held out: {each.name} lacks fold {lacking}.")
         return notes
 
     def verdict(self) -> list[str]:
@@ -164,8 +185,14 @@ class Ranking:
         if len(self.configurations) == 1:
             return []
         tests = sorted({found.test for found in self.compared if found is not None})
+        if not tests and self.has_folds:
+            return ["No two configurations have several folds in common: nothing to compare."]
+        if not tests and len({each.images for each in self.configurations}) > 1:
+            return ["Runs on different images are not compared."]
         if not tests:
             return ["One run each: nothing tells a difference from noise. Take more seeds."]
+        surest = min(filter(None, self.compared), key=lambda found: found.smallest)
+        unit = surest.unit
         tested = [
             (other.name, found.difference, p)
             for other, found, p in zip(self.configurations[1:], self.compared, self.p, strict=True)
@@ -187,17 +214,17 @@ class Ranking:
             )
         if better:
             notes.append(
-                f"On the seeds that both have, these are better than the first (p ≤ {LEVEL}): "
+                f"On the {unit} that both have, these are better than the first (p ≤ {LEVEL}): "
                 f"{listed(better)}."
             )
         if equal:
             notes.append(f"Cannot be told from the first (p > {LEVEL}): {listed(equal)}.")
-        smallest = self.pairs * min(found.smallest for found in self.compared if found is not None)
+        smallest = self.pairs * surest.smallest
         if smallest > LEVEL:
             needed = math.ceil(math.log2(2 * self.pairs / LEVEL))
             notes.append(
-                f"So few seeds cannot show a difference: p cannot fall below {min(1, smallest):.3g}"
-                f"; {needed} seeds each can."
+                f"So few {unit} cannot show a difference: p cannot fall below "
+                f"{min(1, smallest):.3g}; {needed} {unit} each can."
             )
         return notes
 
@@ -210,45 +237,6 @@ class Ranking:
         table.writerows(rows)
         with atomic_write(path) as file:
             file.write(text.getvalue().encode())
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How likely noise alone makes two groups of runs differ as much.
-
-    Args:
-        test: its name.
-        difference: mean of the one less mean of the other, over the runs that are compared.
-        p: two-sided, not corrected.
-        smallest: the smallest p that so many runs can give.
-    """
-
-    test: str
-    difference: float
-    p: float
-    smallest: float
-
-
-def compare_scores(one: dict[int, float], other: dict[int, float]) -> Comparison | None:
-    """Compare accuracies by seed; None when there is but one run on a side.
-
-    In pairs of one seed where at least 80 % of all seeds are common to both: a pair shares initial
-    weights and order, but runs without a partner have no part in the test. Where more would be
-    left out, an unpaired test of all runs says more.
-    """
-    common = sorted(one.keys() & other.keys())
-    if len(common) > 1 and len(common) >= PAIRED_SHARE * len(one.keys() | other.keys()):
-        test = "exact sign-flip test, paired by seed,"
-        differences = [one[seed] - other[seed] for seed in common]
-        return Comparison(
-            test, mean(differences), sign_flip_test(differences), 2 / 2 ** len(common)
-        )
-    if min(len(one), len(other)) < 2:
-        return None
-    values = list(one.values()), list(other.values())
-    difference = mean(values[0]) - mean(values[1])
-    smallest = smallest_permutation_p(len(one), len(other))
-    return Comparison("permutation test", difference, permutation_test(*values), smallest)
 
 
 def spread_columns(name: str, values: list[float]) -> dict[str, float | None]:

@@ -5,13 +5,9 @@ model, the data, optimizer and schedule, callbacks and loggers; its arguments, a
 Lightning's Trainer takes beyond the ones named here, are passed on.
 """
 
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -20,88 +16,23 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from tiny_mnist.config.data_sections import IdxData, MNISTData
+from tiny_mnist.config.sections import (
+    AnyClass,
+    Batches,
+    Devices,
+    Factor,
+    Fraction,
+    OpenSection,
+    PartialClass,
+    Positive,
+    Section,
+    SomeBatches,
+)
 from tiny_mnist.errors import UserError
-
-TRAINING_IMAGES = 60_000
 
 RESUMABLE_KEYS = ("trainer.max_epochs", "trainer.accelerator", "data.root", "checkpoint_every")
 """What may change when a run is resumed: how long and where it goes on, not what it is."""
-
-
-def check_finite(value: Any) -> Any:
-    """Refuse NaN and infinity anywhere in a setting that this project does not know."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("must be a finite number")
-    if isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            check_finite(part)
-    return value
-
-
-def check_batches(value: Any) -> int | float:
-    """A number of batches, or a part of all of them."""
-    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if not whole and not (isinstance(value, float) and 0 <= value <= 1):
-        raise ValueError("should be a number of batches, or a part of all between 0.0 and 1.0")
-    number: int | float = value
-    return number
-
-
-def check_some_batches(value: Any) -> int | float:
-    """The same, but not none."""
-    if value == 0 and not isinstance(value, bool):
-        raise ValueError("should be greater than 0")
-    return check_batches(value)
-
-
-def check_devices(value: Any) -> Any:
-    """A number of devices, at least one; -1 for all; their indices; or a word such as "auto"."""
-    number = isinstance(value, int) and not isinstance(value, bool) and (value > 0 or value == -1)
-    indices = isinstance(value, list) and value and all(type(index) is int for index in value)
-    if not (number or indices or (isinstance(value, str) and value)):
-        raise ValueError("should be a number of devices, a list of their indices, or auto")
-    return value
-
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, le=1e6)]
-Factor = Annotated[float, Field(ge=1e-6, le=1e9)]
-"""Bounded so that no learning rate overflows."""
-Batches = Annotated[Any, AfterValidator(check_batches)]
-SomeBatches = Annotated[Any, AfterValidator(check_some_batches)]
-Devices = Annotated[Any, AfterValidator(check_devices)]
-
-
-class Section(BaseModel):
-    """A group whose keys are all known."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-
-class OpenSection(BaseModel):
-    """A group whose further keys are passed on to a class, which checks them itself."""
-
-    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
-    __pydantic_extra__: dict[str, Annotated[Any, AfterValidator(check_finite)]]
-
-    @model_validator(mode="after")
-    def is_instantiated_at_once(self) -> "OpenSection":
-        """Hydra would otherwise return a function where an object is needed."""
-        if "_partial_" in self.__pydantic_extra__:
-            raise ValueError("_partial_ is for optimizers and schedules only")
-        return self
-
-
-class AnyClass(OpenSection):
-    """A class that Hydra instantiates, with its arguments."""
-
-    target: str = Field(alias="_target_", pattern=r"^\w+(\.\w+)+$")
-
-
-class PartialClass(AnyClass):
-    """A class that is instantiated later, with arguments that only the run knows."""
-
-    partial: Literal[True] = Field(alias="_partial_")
 
 
 class TinyCNN(Section):
@@ -109,46 +40,6 @@ class TinyCNN(Section):
 
     target: str = Field(alias="_target_")
     width: int = Field(ge=1, le=512)
-
-
-class MNISTData(Section):
-    """MNIST and its augmentation."""
-
-    target: str = Field(alias="_target_")
-    root: str | None
-    batch_size: int = Field(ge=2, le=TRAINING_IMAGES)
-    train_size: int | None = Field(ge=2, le=TRAINING_IMAGES)
-    val_size: int = Field(ge=0, lt=TRAINING_IMAGES)
-    val_seed: int = Field(ge=0, lt=2**32)
-    rotation: float = Field(ge=0, le=180)
-    translation: float = Field(ge=0, le=27)
-    scale: float = Field(default=0, ge=0, le=1)
-    shear: float = Field(default=0, ge=0, le=60)
-    elastic: float = Field(default=0, ge=0, le=27)
-    sampling: Literal["nearest", "bicubic"] = "nearest"
-    seed: int = Field(ge=0, lt=2**32)
-
-    @model_validator(mode="after")
-    def images_suffice(self) -> "MNISTData":
-        """There must be images to train on."""
-        left = TRAINING_IMAGES - self.val_size
-        used = self.train_size or left
-        if used > left:
-            raise ValueError(f"train_size={used} exceeds the {left} images that are not held out")
-        return self
-
-    @model_validator(mode="after")
-    def sampling_suffices(self) -> "MNISTData":
-        """Nearest-neighbour sampling does rotation and shifts by whole pixels only."""
-        if self.sampling == "nearest" and (self.scale or self.shear or self.elastic):
-            raise ValueError("scale, shear and elastic need sampling=bicubic")
-        return self
-
-    @property
-    def smallest_batch(self) -> int:
-        """Images in the last batch of an epoch, or in every batch if they come out even."""
-        used = self.train_size or TRAINING_IMAGES - self.val_size
-        return used % self.batch_size or min(self.batch_size, used)
 
 
 class OneCycleLR(PartialClass):
@@ -160,18 +51,19 @@ class OneCycleLR(PartialClass):
     pct_start: Fraction
 
 
-KNOWN_CLASSES = frozenset(
-    {
-        "tiny_mnist.models.tiny_cnn.TinyCNN",
-        "tiny_mnist.data.MNISTDataModule",
-        "torch.optim.lr_scheduler.OneCycleLR",
-    }
-)
+KNOWN_CLASSES = {
+    "tiny_mnist.models.tiny_cnn.TinyCNN": "known",
+    "tiny_mnist.data.MNISTDataModule": "known",
+    "tiny_mnist.data.FashionMNISTDataModule": "known",
+    "tiny_mnist.data.IdxDataModule": "idx",
+    "torch.optim.lr_scheduler.OneCycleLR": "known",
+}
 
 
 def strictness(node: Any) -> str:
     """Which member of a union checks a node: that of the known class, or that of any class."""
-    return "known" if isinstance(node, dict) and node.get("_target_") in KNOWN_CLASSES else "any"
+    target = node.get("_target_") if isinstance(node, dict) else None
+    return KNOWN_CLASSES.get(target, "any") if isinstance(target, str) else "any"
 
 
 class Optimizer(PartialClass):
@@ -184,7 +76,10 @@ Model = Annotated[
     Annotated[TinyCNN, Tag("known")] | Annotated[AnyClass, Tag("any")], Discriminator(strictness)
 ]
 Data = Annotated[
-    Annotated[MNISTData, Tag("known")] | Annotated[AnyClass, Tag("any")], Discriminator(strictness)
+    Annotated[MNISTData, Tag("known")]
+    | Annotated[IdxData, Tag("idx")]
+    | Annotated[AnyClass, Tag("any")],
+    Discriminator(strictness),
 ]
 Scheduler = Annotated[
     Annotated[OneCycleLR, Tag("known")] | Annotated[PartialClass, Tag("any")],
@@ -260,26 +155,27 @@ class Config(Section):
     optim: Optim
     data: Data
     trainer: Trainer
-    callbacks: dict[str, AnyClass | None] = {}
-    logger: dict[str, AnyClass | None] = {}
+    callbacks: dict[str, AnyClass | None] = Field(default={})
+    logger: dict[str, AnyClass | None] = Field(default={})
 
     @model_validator(mode="after")
     def held_out_images_are_used(self) -> "Config":
         """Otherwise a sweep would have the test images alone to rank by."""
         data = self.data
-        if isinstance(data, MNISTData) and data.val_size and not self.trainer.limit_val_batches:
-            raise ValueError(
-                f"trainer.limit_val_batches=0 leaves no use for data.val_size={data.val_size}"
-            )
+        if not isinstance(data, IdxData) or self.trainer.limit_val_batches:
+            return self
+        if data.val_size or data.folds:
+            held_out = f"val_size={data.val_size}" if data.val_size else f"folds={data.folds}"
+            raise ValueError(f"trainer.limit_val_batches=0 leaves no use for data.{held_out}")
         return self
 
     @model_validator(mode="after")
     def batches_suffice(self) -> "Config":
         """Every process gets its part of a batch, for batch normalisation two images at least."""
-        if not isinstance(self.data, MNISTData):
+        if not isinstance(self.data, IdxData):
             return self
         smallest, processes = self.data.smallest_batch, self.trainer.processes
-        if smallest // processes < 2:
+        if smallest is not None and smallest // processes < 2:
             raise ValueError(
                 f"data.batch_size={self.data.batch_size} leaves {count(smallest, 'image')} for the "
                 f"last batch; batch normalisation needs 2 in {count(processes, 'process', 'es')}"

@@ -15,9 +15,13 @@ from tiny_mnist.errors import UserError
 
 OWN_CLASSES = frozenset(
     {
+        "tiny_mnist.data.FashionMNISTDataModule",
+        "tiny_mnist.data.IdxDataModule",
         "tiny_mnist.data.MNISTDataModule",
+        "tiny_mnist.models.mlp.MLP",
         "tiny_mnist.models.tiny_cnn.TinyCNN",
         "tiny_mnist.sweeps.pruning.PruningCallback",
+        "tiny_mnist.training.callbacks.early_stopping.EarlyStopping",
         "tiny_mnist.training.callbacks.epoch_line.EpochLine",
         "tiny_mnist.training.callbacks.progress_bar.ProgressBar",
         "tiny_mnist.training.callbacks.tensorboard.CurveLogger",

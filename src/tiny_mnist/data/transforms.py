@@ -11,35 +11,45 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional as F
+
+from tiny_mnist.data.datasets import MNIST
 
 SIDE = 28  # height and width of an image in pixels
 CENTRE = (SIDE - 1) / 2
 OUTSIDE = 1e4  # pixels from the centre: outside the image after any rotation
 KNOTS = 7  # height and width of the grid of elastic displacements; 4.5 pixels between knots
-MEAN, STD = 0.1307, 0.3081  # of MNIST's training pixels on the 0–1 scale
+MEAN, STD = MNIST.info.mean, MNIST.info.std
 
 
 class RotateShiftParams(NamedTuple):
-    """Rotation of each image about its centre, then a shift."""
+    """Rotation of each image about its centre, then a shift; some are mirrored before."""
 
     angles: Float32[Tensor, " batch"]
     """Counter-clockwise, in radians."""
     shifts: Int64[Tensor, "batch 2"]
     """Pixels to the right and down."""
+    signs: Float32[Tensor, " batch"] | None = None
+    """-1 where left and right change places, else 1; None for no image."""
 
     def select(self, indices: Int64[Tensor, " selected"] | slice) -> "RotateShiftParams":
         """The parameters of some of the images."""
-        return RotateShiftParams(self.angles[indices], self.shifts[indices])
+        signs = None if self.signs is None else self.signs[indices]
+        return RotateShiftParams(self.angles[indices], self.shifts[indices], signs)
 
     def to(self, device: torch.device) -> "RotateShiftParams":
         """A copy on another device."""
-        return RotateShiftParams(self.angles.to(device), self.shifts.to(device))
+        signs = None if self.signs is None else self.signs.to(device)
+        return RotateShiftParams(self.angles.to(device), self.shifts.to(device), signs)
+
+    def flip(self, flipped: Bool[Tensor, " batch"]) -> "RotateShiftParams":
+        """The same for images of which some are mirrored before."""
+        return self._replace(signs=torch.where(flipped, -1.0, 1.0))
 
     def apply(self, images: UInt8[Tensor, "batch 28 28"]) -> UInt8[Tensor, "batch 28 28"]:
-        """The rotated and shifted images."""
+        """The mirrored, rotated and shifted images."""
         return rotate_and_shift(images, self)
 
 
@@ -62,6 +72,12 @@ class WarpParams(NamedTuple):
         """A copy on another device."""
         return WarpParams(self.maps.to(device), self.displacements.to(device))
 
+    def flip(self, flipped: Bool[Tensor, " batch"]) -> "WarpParams":
+        """The same for images of which some are mirrored before."""
+        signs = torch.ones(len(flipped), 2, 1)
+        signs[flipped, 0] = -1
+        return WarpParams(self.maps * signs, self.displacements * signs[..., None])
+
     def apply(self, images: UInt8[Tensor, "batch 28 28"]) -> UInt8[Tensor, "batch 28 28"]:
         """The warped images."""
         return warp(images, self)
@@ -79,6 +95,7 @@ class Augmentation:
         elastic: standard deviation of the elastic displacements in pixels.
         sampling: "nearest" for rotations and shifts by whole pixels, which ignores `scale`, `shear`
             and `elastic`; "bicubic" for warps.
+        flip: probability that left and right change places.
     """
 
     rotation: float | int = 15
@@ -87,16 +104,24 @@ class Augmentation:
     shear: float | int = 0
     elastic: float | int = 0
     sampling: Literal["nearest", "bicubic"] = "nearest"
+    flip: float | int = 0
 
     def sample(
         self, count: int, generator: torch.Generator
     ) -> RotateShiftParams | WarpParams | None:
         """Parameters of one epoch for `count` images; None if all ranges are 0."""
-        if not any((self.rotation, self.translation, self.scale, self.shear, self.elastic)):
+        if not any(
+            (self.rotation, self.translation, self.scale, self.shear, self.elastic, self.flip)
+        ):
             return None
+        params: RotateShiftParams | WarpParams
         if self.sampling == "nearest":
-            return sample_rotate_shift(count, self.rotation, self.translation, generator)
-        return sample_warp(count, self, generator)
+            params = sample_rotate_shift(count, self.rotation, self.translation, generator)
+        else:
+            params = sample_warp(count, self, generator)
+        if not self.flip:  # draws no number
+            return params
+        return params.flip(torch.rand(count, generator=generator) < self.flip)
 
 
 def make_generator(seed: int, purpose: int) -> torch.Generator:
@@ -130,9 +155,9 @@ def sample_rotate_shift(
 def rotate_and_shift(
     images: UInt8[Tensor, "batch 28 28"], params: RotateShiftParams
 ) -> UInt8[Tensor, "batch 28 28"]:
-    """Rotate, then shift, both with nearest-neighbour sampling and black fill.
+    """Mirror some images, rotate, then shift, with nearest-neighbour sampling and black fill.
 
-    Both are one look-up, because a shift by whole pixels needs no interpolation: the coordinates of
+    All are one look-up, because a shift by whole pixels needs no interpolation: the coordinates of
     each output pixel are mapped back through the shift to the rotated image, and through the
     rotation to the input image. A pixel outside either image is black.
     """
@@ -141,7 +166,10 @@ def rotate_and_shift(
     y = from_centre(pixel - params.shifts[:, 1:])[:, :, None]
     cos, sin = params.angles.cos()[:, None, None], params.angles.sin()[:, None, None]
     # A black border, one pixel wide, stands for everything outside the image.
-    column = (cos * x - sin * y).add_(CENTRE).round_().clamp_(-1, SIDE)
+    across = cos * x - sin * y
+    if params.signs is not None:
+        across *= params.signs[:, None, None]
+    column = across.add_(CENTRE).round_().clamp_(-1, SIDE)
     row = (sin * x + cos * y).add_(CENTRE).round_().clamp_(-1, SIDE)
     padded = F.pad(images, (1, 1, 1, 1)).flatten(1)
     source = row.add_(1).mul_(SIDE + 2).add_(column).add_(1)

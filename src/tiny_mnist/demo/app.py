@@ -32,7 +32,7 @@ from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.image_io import decode
 from tiny_mnist.inference.predictor import module_network, predict_images
 from tiny_mnist.models.tiny_cnn import TinyCNN, parameter_count
-from tiny_mnist.runs import load_network
+from tiny_mnist.runs import check_reads_digits, load_network
 
 if TYPE_CHECKING:
     import gradio
@@ -62,8 +62,11 @@ def serve(
         trust: whether the run may name classes outside this project.
 
     Raises:
-        UserError: there is no such run, or the address is not available.
+        UserError: there is no such run, its network does not read digits, or the address is not
+            available.
     """
+    if run:
+        check_reads_digits(run)
     network = load_network(run, trust) if run else load_shipped_network()
     with tempfile.TemporaryDirectory(prefix="tiny-mnist-demo-") as folder:
         configure_environment(host, folder)

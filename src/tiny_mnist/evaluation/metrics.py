@@ -1,6 +1,6 @@
 """Metrics of a trained network on labelled images, clean and corrupted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 from statistics import NormalDist, mean
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.functional import classification
 
+from tiny_mnist.data.datasets import MNIST, DatasetInfo
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.label_errors import LABEL_ERRORS
@@ -44,7 +45,8 @@ class Accuracy:
 class ClassMetrics:
     """Precision, recall and F1 of one class, in percent."""
 
-    digit: int
+    label: int
+    name: str
     images: int
     precision: float
     recall: float
@@ -74,22 +76,25 @@ class Mistake:
     read: int
     confidence: float
     true_confidence: float
-    known_label_error: bool
+    known_label_error: bool | None
+    """None where no label errors of the dataset are known."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """All metrics of a network on the test images; in percent, except for the loss."""
 
+    dataset: str
     accuracy: Accuracy
-    accuracy_without_label_errors: Accuracy
+    accuracy_without_label_errors: Accuracy | None
+    """None where no label errors of the dataset are known."""
     loss: float
     """Mean negative log-likelihood, in nats."""
     calibration_error: float
     """Expected calibration error over the bins of `reliability`."""
     classes: list[ClassMetrics]
     confusion: list[list[int]]
-    """Number of images of each true digit (row) predicted as each digit (column)."""
+    """Number of images of each true class (row) predicted as each class (column)."""
     reliability: list[Bin]
     mistakes: list[Mistake]
     """By decreasing confidence."""
@@ -102,8 +107,18 @@ class Evaluation:
         return mean(value for kind in self.corruptions.values() for value in kind.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for `evaluation.json`."""
-        return asdict(self) | {"corrupted_accuracy": self.corrupted_accuracy}
+        """Plain values for `evaluation.json`, without what the dataset does not have."""
+        values = asdict(self) | {"corrupted_accuracy": self.corrupted_accuracy}
+        if self.accuracy_without_label_errors is None:
+            del values["accuracy_without_label_errors"]
+            for mistake in values["mistakes"]:
+                del mistake["known_label_error"]
+        return values
+
+    @property
+    def class_names(self) -> list[str]:
+        """By label."""
+        return [row.name for row in self.classes]
 
 
 def evaluate(
@@ -111,58 +126,59 @@ def evaluate(
     images: UInt8[Tensor, "n 28 28"],
     labels: Int64[Tensor, " n"],
     on_pass: Callable[[str], None] = lambda name: None,
+    info: DatasetInfo = MNIST.info,
 ) -> Evaluation:
     """Measure a network on the test images, clean and with every corruption.
 
     Args:
         network: maps normalised images to log-probabilities.
-        images: the test images in MNIST's order.
-        labels: their digits.
+        images: the test images in the dataset's order.
+        labels: their classes.
         on_pass: called with a name before each of the `PASSES` passes over the images.
+        info: of the dataset.
 
     Raises:
-        UserError: the network's outputs are not finite, or have fewer classes than the labels.
+        UserError: the network's outputs are not finite, or have other classes than the dataset.
     """
     on_pass("test images")
-    log_probs = predict(network, images)
-    check_log_probs(log_probs, labels)
+    log_probs = predict(network, images, info)
+    check_log_probs(log_probs, info.num_classes)
     bins = reliability(log_probs.exp(), labels)
     corruptions: dict[str, dict[float, float]] = {}
     for kind, corruption in CORRUPTIONS.items():
         corruptions[kind] = {}
         for level, strength in enumerate(corruption.strengths):
             on_pass(f"{kind} {strength:g}")
-            corrupted = predict(network, corrupt(images, kind, level))
+            corrupted = predict(network, corrupt(images, kind, level), info)
             corruptions[kind][strength] = score(corrupted, labels)[1]
-    sound = torch.ones(len(labels), dtype=torch.bool)
-    sound[[index for index in LABEL_ERRORS if index < len(labels)]] = False
+    label_errors = {*LABEL_ERRORS} if info == MNIST.info else None
     return Evaluation(
+        dataset=info.name,
         accuracy=accuracy(log_probs, labels),
-        accuracy_without_label_errors=accuracy(log_probs[sound], labels[sound]),
+        accuracy_without_label_errors=accuracy_without(label_errors, log_probs, labels),
         loss=score(log_probs, labels)[0],
         calibration_error=calibration_error(bins),
-        classes=class_metrics(log_probs, labels),
+        classes=class_metrics(log_probs, labels, info.class_names),
         confusion=classification.multiclass_confusion_matrix(
             log_probs, labels, num_classes=log_probs.shape[1]
         ).tolist(),
         reliability=bins,
-        mistakes=mistakes(log_probs.exp(), labels, {*LABEL_ERRORS}),
+        mistakes=mistakes(log_probs.exp(), labels, label_errors),
         corruptions=corruptions,
     )
 
 
-def check_log_probs(log_probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> None:
+def check_log_probs(log_probs: Float[Tensor, "n classes"], num_classes: int) -> None:
     """Check outputs of a network once, before minutes are spent on corrupted images.
 
     Raises:
-        UserError: they are not finite, or there are fewer classes than in the labels.
+        UserError: they are not finite, or not one for each class.
     """
     if not log_probs.isfinite().all():
         raise UserError("the network outputs NaN or infinite values: its training diverged")
-    if int(labels.max()) >= log_probs.shape[1]:
+    if log_probs.shape[1] != num_classes:
         raise UserError(
-            f"the network has {log_probs.shape[1]} classes, and the labels go up to "
-            f"{int(labels.max())}"
+            f"the network has {log_probs.shape[1]} classes, and the images {num_classes}"
         )
 
 
@@ -170,6 +186,17 @@ def accuracy(log_probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"])
     """Accuracy with its interval."""
     correct, images = int((log_probs.argmax(dim=1) == labels).sum()), len(labels)
     return Accuracy(images, correct, 100 * correct / images, wilson_interval(correct, images))
+
+
+def accuracy_without(
+    excluded: set[int] | None, log_probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]
+) -> Accuracy | None:
+    """Accuracy without the images of some indices; None where none are known."""
+    if excluded is None:
+        return None
+    kept = torch.ones(len(labels), dtype=torch.bool)
+    kept[[index for index in excluded if index < len(labels)]] = False
+    return accuracy(log_probs[kept], labels[kept])
 
 
 def wilson_interval(correct: int, images: int, level: float = 0.95) -> tuple[float, float]:
@@ -187,7 +214,7 @@ def wilson_interval(correct: int, images: int, level: float = 0.95) -> tuple[flo
 
 
 def class_metrics(
-    log_probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]
+    log_probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"], names: Sequence[str]
 ) -> list[ClassMetrics]:
     """Precision, recall and F1 of every class."""
     classes = log_probs.shape[1]
@@ -200,8 +227,8 @@ def class_metrics(
         )
     ]
     counts = labels.bincount(minlength=classes).tolist()
-    rows = zip(counts, *columns, strict=True)
-    return [ClassMetrics(digit, *row) for digit, row in enumerate(rows)]
+    rows = zip(names, counts, *columns, strict=True)
+    return [ClassMetrics(label, *row) for label, row in enumerate(rows)]
 
 
 def reliability(probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> list[Bin]:
@@ -230,14 +257,15 @@ def calibration_error(bins: list[Bin]) -> float:
 
 
 def mistakes(
-    probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"], label_errors: set[int]
+    probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"], label_errors: set[int] | None
 ) -> list[Mistake]:
     """All misclassified images by decreasing confidence.
 
     Args:
         probs: predicted probabilities.
-        labels: the true digits.
-        label_errors: indices of the images whose label is known to be wrong or disputed.
+        labels: the true classes.
+        label_errors: indices of the images whose label is known to be wrong or disputed; None
+            where nothing is known.
     """
     confidence, predicted = probs.max(dim=1)
     (wrong,) = (predicted != labels).nonzero(as_tuple=True)
@@ -249,7 +277,7 @@ def mistakes(
             int(predicted[index]),
             100 * float(confidence[index]),
             100 * float(probs[index, labels[index]]),
-            index in label_errors,
+            None if label_errors is None else index in label_errors,
         )
         for index in wrong.tolist()
     ]

@@ -1,5 +1,6 @@
 """Figures of predictions, confusion and reliability, for run folders and the report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +10,27 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from tiny_mnist.data.transforms import SIDE
 from tiny_mnist.evaluation.metrics import Bin, wilson_interval
 from tiny_mnist.system.atomic_files import atomic_write
 
 TRAIN, EVALUATION = "tab:blue", "tab:orange"
 DPI = 150
+SHORT = 3  # characters of a class name, of which two stand on one line
 COLUMNS, SAMPLE_ROWS, MISTAKE_ROWS = 10, 2, 2  # of images in `predictions`
+CELL_WIDTH, CELL_HEIGHT = (
+    33,
+    46,
+)  # of an image and the text above it in `predictions`, in its pixels
 
 
 def predictions(
     images: UInt8[Tensor, "n 28 28"],
     labels: Int64[Tensor, " n"],
     log_probs: Float[Tensor, "n classes"],
+    names: Sequence[str],
 ) -> Figure:
-    """The first test images with true and predicted digit, then the most confident mistakes."""
+    """The first test images with true and predicted class, then the most confident mistakes."""
     confidence, predicted = log_probs.exp().max(dim=1)
     wrong = predicted != labels
     samples = torch.arange(len(images))[: COLUMNS * SAMPLE_ROWS]
@@ -30,36 +38,48 @@ def predictions(
     total = len(mistakes)
     mistakes = mistakes[confidence[mistakes].argsort(descending=True)][: COLUMNS * MISTAKE_ROWS]
 
-    figure = Figure(figsize=(12, 7.4), layout="constrained")
-    places = figure.add_gridspec(2, 1)
-    above, below = figure.add_subfigure(places[0]), figure.add_subfigure(places[1])
-    above.suptitle("The first test images", fontweight="bold")
-    below.suptitle(
+    figure = Figure(figsize=(12, 7.4))
+    # Two axes at fixed places: a pair of axes for each image would take a second to lay out.
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.97, hspace=0.06)
+    above, below = figure.subplots(2, 1)
+    above.set_title("The first test images", fontweight="bold")
+    below.set_title(
         f"The most confident of {total:,} mistakes on {len(images):,} test images"
         if total
         else f"No mistake on {len(images):,} test images",
         fontweight="bold",
     )
+    between = " " if max(map(len, names)) <= SHORT else "\n"
     parts = ((above, samples, SAMPLE_ROWS), (below, mistakes, MISTAKE_ROWS))
-    for part, chosen, rows in parts:
-        grid = part.subplots(rows, COLUMNS)
-        for axes in grid.flat:
-            axes.axis("off")
-        for axes, index in zip(grid.flat, chosen.tolist(), strict=False):
-            axes.imshow(images[index].cpu().numpy(), cmap="gray_r", vmin=0, vmax=255)
-            text = f"true {int(labels[index])}, read {int(predicted[index])}"
-            axes.set_title(
-                f"{text}\n{100 * float(confidence[index]):.1f} %",
-                fontsize=9,
+    for axes, chosen, rows in parts:
+        for place, index in enumerate(chosen.tolist()):
+            left, top = CELL_WIDTH * (place % COLUMNS), CELL_HEIGHT * (place // COLUMNS)
+            axes.imshow(
+                images[index].cpu().numpy(), cmap="gray_r", vmin=0, vmax=255,
+                extent=(left, left + SIDE, top + SIDE, top),
+            )  # fmt: skip
+            true, read = names[int(labels[index])], names[int(predicted[index])]
+            axes.text(
+                left + SIDE / 2, top - 1,
+                f"true {true},{between}read {read}\n{100 * float(confidence[index]):.1f} %",
+                fontsize=9, ha="center", va="bottom",
                 color="tab:red" if wrong[index] else "black",
-            )
+            )  # fmt: skip
+        axes.set(
+            xlim=(SIDE - CELL_WIDTH, CELL_WIDTH * COLUMNS), ylim=(CELL_HEIGHT * rows - 16, -12)
+        )
+        axes.axis("off")
     return figure
 
 
-def confusion_matrix(counts: Int64[Tensor, "classes classes"]) -> Figure:
-    """Number of images of each true digit (row) read as each digit (column); mistakes coloured."""
+def confusion_matrix(counts: Int64[Tensor, "classes classes"], names: Sequence[str]) -> Figure:
+    """Number of images of each true class (row) read as each class (column); mistakes coloured."""
     correct, total, classes = int(counts.trace()), int(counts.sum()), range(len(counts))
-    figure = Figure(figsize=(6.4, 6), layout="constrained")
+    side = max(6, 0.42 * len(names))
+    long_names = max(map(len, names)) > SHORT
+    figure = Figure(figsize=(side + 0.4, side), layout="constrained" if long_names else None)
+    if not long_names:  # a layout that is computed takes a second
+        figure.subplots_adjust(left=0.08, right=0.99, bottom=0.08, top=0.94)
     axes = figure.subplots()
     mistakes = counts.clone().fill_diagonal_(0)
     axes.imshow(mistakes.cpu().numpy(), cmap="Reds", vmin=0, vmax=max(int(mistakes.max()), 1))
@@ -76,8 +96,12 @@ def confusion_matrix(counts: Int64[Tensor, "classes classes"]) -> Figure:
             )  # fmt: skip
     axes.set(
         title=f"{correct:,} of {total:,} test images read right",
-        xlabel="read as", ylabel="true digit", xticks=classes, yticks=classes,
+        xlabel="read as", ylabel="true class", xticks=classes, yticks=classes, yticklabels=names,
     )  # fmt: skip
+    if long_names:
+        axes.set_xticklabels(names, rotation=30, ha="right")
+    else:
+        axes.set_xticklabels(names)
     return figure
 
 

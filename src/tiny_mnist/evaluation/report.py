@@ -21,7 +21,7 @@ from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.metrics import Accuracy, Evaluation
 from tiny_mnist.system.atomic_files import atomic_write
 
-EXAMPLE = 4  # index of the test image that shows each corruption
+EXAMPLE = 4  # index of the test image that shows each corruption, if there are so many
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,15 @@ def page(
         autoescape=True,
         undefined=StrictUndefined,
     )
-    example = images[EXAMPLE : EXAMPLE + 1]
+    names = evaluation.class_names
+    example = images[: EXAMPLE + 1][-1:]
     return environment.get_template("report.html").render(
         title="Evaluation",
         run=provenance["run"],
         evaluation=evaluation,
         interval=interval,
-        confusion=svg(plots.confusion_matrix(tensor(evaluation.confusion))),
+        names=names,
+        confusion=svg(plots.confusion_matrix(tensor(evaluation.confusion), names)),
         reliability=svg(plots.reliability(evaluation.reliability)),
         corruptions=[
             {
@@ -125,16 +127,19 @@ def data_url(kind: str, write: Callable[[io.BytesIO], object]) -> str:
 
 
 def closing_lines(evaluation: Evaluation) -> list[str]:
-    """Lines for the terminal: accuracy, accuracy without label errors, loss and calibration."""
+    """Lines for the terminal: accuracy, that without label errors, loss and calibration."""
     whole, sound = evaluation.accuracy, evaluation.accuracy_without_label_errors
-    return [
+    lines = [
         f"{whole.percent:.2f} % of the {whole.images:,} test images read right, "
-        f"95 % interval {interval(whole)}; {len(evaluation.mistakes):,} wrong",
-        f"{sound.percent:.2f} % without the {whole.images - sound.images} images whose label is "
-        f"known to be wrong or undecidable, interval {interval(sound)}",
-        f"loss {evaluation.loss:.6f}, expected calibration error "
-        f"{evaluation.calibration_error:.2f} %",
+        f"95 % interval {interval(whole)}; {len(evaluation.mistakes):,} wrong"
     ]
+    if sound:
+        lines.append(
+            f"{sound.percent:.2f} % without the {whole.images - sound.images} images whose label "
+            f"is known to be wrong or undecidable, interval {interval(sound)}"
+        )
+    calibration = f"expected calibration error {evaluation.calibration_error:.2f} %"
+    return [*lines, f"loss {evaluation.loss:.6f}, {calibration}"]
 
 
 def corruption_table(evaluation: Evaluation) -> Table:

@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor, nn
 
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.export.folding import FoldedNetwork, fold
 from tiny_mnist.export.format import CheckUnavailableError, ExportedFile, Tolerance
@@ -56,21 +56,21 @@ class QuantizedConv:
         return ((self.side - self.kernel + 1) // self.pool) ** 2 * self.filters
 
 
-def encode(network: nn.Module, mnist: Mnist, metadata: dict[str, str]) -> ExportedFile:
+def encode(network: nn.Module, data: LabelledImages, metadata: dict[str, str]) -> ExportedFile:
     """One C file, checked against the ONNX int8 file.
 
     Raises:
         UnsupportedLayerError: the network has another layer than those of `fold`.
     """
     folded = fold(network)
-    model = quantize(to_onnx(network, {}), INPUT, mnist.train_images)
+    model = quantize(to_onnx(network, {}), INPUT, data.train_images)
     content, logit_scale = render(folded, model, metadata)
 
     def read_back(path: Path, images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 10"]:
         logits = run_c(path, images, "-O2", *SANITIZERS).double()
         return (logits * logit_scale).log_softmax(dim=1).float()
 
-    reference = predict_onnx(model.SerializeToString(), mnist.test_images)
+    reference = predict_onnx(model.SerializeToString(), data.test_images)
     return ExportedFile(content.encode(), read_back, TOLERANCE, reference, "the ONNX int8 file")
 
 

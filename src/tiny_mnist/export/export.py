@@ -7,20 +7,21 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.datasets import MNIST
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.metrics import score
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.export import c, html, onnx_format, safetensors_format
-from tiny_mnist.export.format import INPUT_TEXT, CheckUnavailableError, ExportedFile, Format
+from tiny_mnist.export.format import CheckUnavailableError, ExportedFile, Format, describe_input
 from tiny_mnist.system.atomic_files import atomic_write
 
 FORMATS = {
     "onnx": Format("tiny-mnist.onnx", onnx_format.encode),
     "onnx-int8": Format("tiny-mnist-int8.onnx", onnx_format.encode_int8),
     "safetensors": Format("tiny-mnist.safetensors", safetensors_format.encode),
-    "html": Format("tiny-mnist.html", html.encode),
-    "c": Format("tiny-mnist.c", c.encode),
+    "html": Format("tiny-mnist.html", html.encode, mnist_only=True),
+    "c": Format("tiny-mnist.c", c.encode, mnist_only=True),
 }
 READ_ALIKE = 99.9  # percent; below it the user is warned
 
@@ -32,7 +33,7 @@ class Comparison:
     largest_difference: float
     """Of a log-probability."""
     agreement: float
-    """Percent of the images that both read as the same digit."""
+    """Percent of the images that both read as the same class."""
     accuracy: float
     """Percent of the images that the file reads right."""
     torch_accuracy: float
@@ -69,7 +70,7 @@ class Unchecked:
 def export(
     network: nn.Module,
     path: Path,
-    mnist: Mnist,
+    data: LabelledImages,
     provenance: dict[str, str | int | float],
     file_format: Format,
 ) -> Comparison | Unchecked:
@@ -78,31 +79,36 @@ def export(
     Args:
         network: in evaluation mode.
         path: the file; an existing one is replaced only by one that has passed.
-        mnist: test images to compare on; training images to calibrate eight bits with.
+        data: test images to compare on; training images to calibrate eight bits with.
         provenance: goes into the metadata of the file.
         file_format: one of `FORMATS`.
 
     Raises:
-        UserError: a package is not installed, the format does not support a layer of the network,
-            or the file gives other results than the network.
+        UserError: a package is not installed, the format does not support the data or a layer of
+            the network, or the file gives other results than the network.
         OSError: the file cannot be written.
     """
-    expected = predict(network, mnist.test_images)
+    if file_format.mnist_only and data.info != MNIST.info:
+        raise UserError(
+            f"{file_format.file_name} is about handwritten digits, and the run was trained on "
+            f"{data.info.name}: --format onnx and safetensors take any data"
+        )
+    expected = predict(network, data.test_images, data.info)
     metadata = {
         **{key: str(value) for key, value in provenance.items()},
         # Of the float network; the accuracy of an eight-bit file is in its comparison.
-        "test_accuracy": f"{score(expected, mnist.test_labels)[1]:.2f} %",
-        "description": INPUT_TEXT,
+        "test_accuracy": f"{score(expected, data.test_labels)[1]:.2f} %",
+        "description": describe_input(data.info),
     }
-    encoded = file_format.encode(network, mnist, metadata)
+    encoded = file_format.encode(network, data, metadata)
     with atomic_write(path) as file:
         file.write(encoded.content)
         file.flush()
         try:
-            outputs = encoded.read_back(Path(file.name), mnist.test_images)
+            outputs = encoded.read_back(Path(file.name), data.test_images)
         except CheckUnavailableError as error:
             return Unchecked(str(error))
-        comparison = compare(outputs, expected, mnist.test_labels, encoded)
+        comparison = compare(outputs, expected, data.test_labels, encoded)
         if not within_tolerance(comparison, encoded):
             raise UserError(
                 f"{path} is not written: its results differ from those of "
@@ -114,8 +120,8 @@ def export(
 
 
 def compare(
-    outputs: Float[Tensor, "n 10"],
-    expected: Float[Tensor, "n 10"],
+    outputs: Float[Tensor, "n classes"],
+    expected: Float[Tensor, "n classes"],
     labels: Int64[Tensor, " n"],
     encoded: ExportedFile,
 ) -> Comparison:

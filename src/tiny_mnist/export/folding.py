@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn, zeros
 from torch.nn.utils import fuse_conv_bn_eval
 
-from tiny_mnist.data.transforms import MEAN, SIDE, STD
+from tiny_mnist.data.datasets import MNIST, DatasetInfo
+from tiny_mnist.data.transforms import SIDE
 from tiny_mnist.errors import UserError
 
 
@@ -43,8 +44,8 @@ class FoldedNetwork:
     """Convolutions, then a linear layer and a log-softmax; takes grey values of 0 to 255."""
 
     convs: tuple[ConvLayer, ...]
-    weight: Float[Tensor, "10 features"]
-    bias: Float[Tensor, "10"]
+    weight: Float[Tensor, "classes features"]
+    bias: Float[Tensor, " classes"]
 
     @property
     def sides(self) -> list[int]:
@@ -54,17 +55,18 @@ class FoldedNetwork:
             sides.append(conv.output_side(sides[-1]))
         return sides
 
-    def channels_last_weight(self) -> Float[Tensor, "10 features"]:
+    def channels_last_weight(self) -> Float[Tensor, "classes features"]:
         """The weights of the linear layer for an input [row, column, channel]."""
         side = self.sides[-1]
-        return self.weight.reshape(10, -1, side, side).permute(0, 2, 3, 1).flatten(1)
+        return self.weight.reshape(len(self.weight), -1, side, side).permute(0, 2, 3, 1).flatten(1)
 
 
-def fold(network: nn.Module) -> FoldedNetwork:
+def fold(network: nn.Module, info: DatasetInfo = MNIST.info) -> FoldedNetwork:
     """Fold a sequence of convolutions, batch norms, ReLUs, max pools and one linear layer.
 
     Args:
         network: in evaluation mode.
+        info: of the dataset that it was trained on; says how images are normalised.
 
     Raises:
         UnsupportedLayerError: the network has anything else.
@@ -91,7 +93,7 @@ def fold(network: nn.Module) -> FoldedNetwork:
                 convs[-1] = replace(convs[-1], pool=pool_side(layer))
             case nn.ReLU() if convs and linear is None:
                 activated = True
-            case nn.Linear(out_features=10) if linear is None and activated:
+            case nn.Linear() if linear is None and activated:
                 linear = layer
             case nn.LogSoftmax() if linear is not None:
                 pass
@@ -106,11 +108,11 @@ def fold(network: nn.Module) -> FoldedNetwork:
     weight, bias = first.weight.detach(), first.bias.detach()
     convs[0] = replace(
         first,
-        weight=weight / (255 * STD),
-        bias=bias - weight.sum(dim=(1, 2, 3)) * (MEAN / STD),
+        weight=weight / (255 * info.std),
+        bias=bias - weight.sum(dim=(1, 2, 3)) * (info.mean / info.std),
     )
     convs = [replace(c, weight=c.weight.detach().cpu(), bias=c.bias.detach().cpu()) for c in convs]
-    linear_bias = zeros(10) if linear.bias is None else linear.bias.detach().cpu()
+    linear_bias = zeros(linear.out_features) if linear.bias is None else linear.bias.detach().cpu()
     return FoldedNetwork(tuple(convs), linear.weight.detach().cpu(), linear_bias)
 
 

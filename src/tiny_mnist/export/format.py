@@ -8,13 +8,28 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.datasets import DIGITS, DatasetInfo
+from tiny_mnist.data.idx import LabelledImages
 
-INPUT_TEXT = (
-    "images: uint8 [batch, 28, 28], grey 0 (paper) to 255 (ink), light digit on dark as in MNIST; "
-    "normalisation is inside. log_probs: float32 [batch, 10], natural logarithms of the "
-    "probabilities of the digits 0-9."
-)
+
+def describe_input(info: DatasetInfo) -> str:
+    """What a file takes and gives, for its metadata."""
+    return (
+        f"images: uint8 [batch, 28, 28], grey 0 to 255, light {subject(info)} on dark as in "
+        f"{info.name}; normalisation is inside. log_probs: float32 [batch, {info.num_classes}], "
+        f"natural logarithms of the probabilities of {outputs(info)}."
+    )
+
+
+def subject(info: DatasetInfo) -> str:
+    """What an image shows."""
+    return "digit" if info.class_names == DIGITS else "object"
+
+
+def outputs(info: DatasetInfo) -> str:
+    """What the outputs of a network are about."""
+    names = ", ".join(info.class_names)
+    return "the digits 0-9" if info.class_names == DIGITS else f"the classes {names}"
 
 
 class CheckUnavailableError(Exception):
@@ -28,7 +43,7 @@ class Tolerance:
     log_probs: float = inf
     """Largest difference of a log-probability."""
     agreement: float = 0.0
-    """Percent of the test images that must be read as the same digit."""
+    """Percent of the test images that must be read as the same class."""
     accuracy: float = inf
     """Percentage points between the test accuracies of the file and of PyTorch."""
 
@@ -39,11 +54,11 @@ class ExportedFile:
 
     content: bytes
     read_back: Callable[[Path, Tensor], Tensor]
-    """Log-probabilities [n, 10] of the written file for raw images [n, 28, 28]; may raise
+    """Log-probabilities [n, classes] of the written file for raw images [n, 28, 28]; may raise
     `CheckUnavailableError`."""
     tolerance: Tolerance
-    reference: Float[Tensor, "n 10"] | None = None
-    """Log-probabilities that the file's digits are compared with; None: PyTorch's."""
+    reference: Float[Tensor, "n classes"] | None = None
+    """Log-probabilities that the file's answers are compared with; None: PyTorch's."""
     reference_name: str = "PyTorch"
 
 
@@ -52,5 +67,7 @@ class Format:
     """A file format by its default file name and its encoder."""
 
     file_name: str
-    encode: Callable[[nn.Module, Mnist, dict[str, str]], ExportedFile]
-    """Takes the network in evaluation mode, MNIST, and the metadata of the file."""
+    encode: Callable[[nn.Module, LabelledImages, dict[str, str]], ExportedFile]
+    """Takes the network in evaluation mode, all images, and the metadata of the file."""
+    mnist_only: bool = False
+    """Whether the file is about MNIST's ten digits, and no other classes."""

@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from torch import Tensor, nn
 
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.export.folding import FoldedNetwork, fold
 from tiny_mnist.export.format import CheckUnavailableError, ExportedFile, Tolerance
@@ -46,7 +46,7 @@ CHECK = """
 """
 
 
-def encode(network: nn.Module, mnist: Mnist, metadata: dict[str, str]) -> ExportedFile:
+def encode(network: nn.Module, data: LabelledImages, metadata: dict[str, str]) -> ExportedFile:
     """One self-contained page.
 
     Raises:

@@ -15,12 +15,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.datasets import MNIST, DatasetInfo
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.data.loaders import EVALUATION_BATCH
 from tiny_mnist.data.transforms import SIDE, normalize
 from tiny_mnist.errors import require
 from tiny_mnist.export.folding import FoldedNetwork, UnsupportedLayerError, fold
-from tiny_mnist.export.format import INPUT_TEXT, ExportedFile, Tolerance
+from tiny_mnist.export.format import ExportedFile, Tolerance, describe_input
 from tiny_mnist.export.quantization import quantize
 
 if TYPE_CHECKING:
@@ -32,19 +33,21 @@ FLOAT_TOLERANCE = Tolerance(log_probs=1e-4)
 INT8_TOLERANCE = Tolerance(agreement=99.5)
 
 
-def encode(network: nn.Module, mnist: Mnist, metadata: dict[str, str]) -> ExportedFile:
+def encode(network: nn.Module, data: LabelledImages, metadata: dict[str, str]) -> ExportedFile:
     """The network in 32-bit floating point."""
-    content = to_onnx(network, metadata).SerializeToString()
+    content = to_onnx(network, metadata, data.info).SerializeToString()
     return ExportedFile(content, predict_onnx, FLOAT_TOLERANCE)
 
 
-def encode_int8(network: nn.Module, mnist: Mnist, metadata: dict[str, str]) -> ExportedFile:
+def encode_int8(network: nn.Module, data: LabelledImages, metadata: dict[str, str]) -> ExportedFile:
     """The network with eight-bit convolutions, calibrated on training images."""
-    model = quantize(to_onnx(network, metadata), INPUT, mnist.train_images)
+    model = quantize(to_onnx(network, metadata, data.info), INPUT, data.train_images)
     return ExportedFile(model.SerializeToString(), predict_onnx, INT8_TOLERANCE)
 
 
-def predict_onnx(model: Path | bytes, images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 10"]:
+def predict_onnx(
+    model: Path | bytes, images: UInt8[Tensor, "n 28 28"]
+) -> Float[Tensor, "n classes"]:
     """Log-probabilities of an exported ONNX file or its bytes, by ONNX Runtime on the CPU."""
     import onnxruntime
 
@@ -55,7 +58,9 @@ def predict_onnx(model: Path | bytes, images: UInt8[Tensor, "n 28 28"]) -> Float
     return torch.from_numpy(np.concatenate(parts))
 
 
-def to_onnx(network: nn.Module, metadata: dict[str, str]) -> "onnx.ModelProto":
+def to_onnx(
+    network: nn.Module, metadata: dict[str, str], info: DatasetInfo = MNIST.info
+) -> "onnx.ModelProto":
     """The network as an ONNX model.
 
     Raises:
@@ -65,11 +70,11 @@ def to_onnx(network: nn.Module, metadata: dict[str, str]) -> "onnx.ModelProto":
     import onnx
 
     try:
-        model = build_model(fold(network))
+        model = build_model(fold(network, info))
     except UnsupportedLayerError:
-        model = trace_model(network)
+        model = trace_model(network, info)
     model.producer_name, model.producer_version = "tiny-mnist", version("tiny-mnist")
-    model.doc_string = INPUT_TEXT
+    model.doc_string = describe_input(info)
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -106,7 +111,9 @@ def build_model(network: FoldedNetwork) -> "onnx.ModelProto":
     add("LogSoftmax", [last], {}, axis=1)
     nodes[-1].output[0] = OUTPUT
     images = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["batch", SIDE, SIDE])
-    log_probs = helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", 10])
+    log_probs = helper.make_tensor_value_info(
+        OUTPUT, TensorProto.FLOAT, ["batch", len(network.bias)]
+    )
     graph = helper.make_graph(nodes, "tiny_mnist", [images], [log_probs], initializers)
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
@@ -118,19 +125,20 @@ class RawImageNetwork(nn.Module):
 
     Args:
         network: takes normalised images [n, 1, 28, 28].
+        info: of the dataset; says how images are normalised.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, info: DatasetInfo) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.info = network, info
 
-    def forward(self, images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 10"]:
+    def forward(self, images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n classes"]:
         """Log-probabilities for raw images."""
-        log_probs: Tensor = self.network(normalize(images))
+        log_probs: Tensor = self.network(normalize(images, self.info.mean, self.info.std))
         return log_probs
 
 
-def trace_model(network: nn.Module) -> "onnx.ModelProto":
+def trace_model(network: nn.Module, info: DatasetInfo) -> "onnx.ModelProto":
     """Any network as the ONNX graph that PyTorch's tracing exporter makes of it."""
     import onnx
 
@@ -139,7 +147,7 @@ def trace_model(network: nn.Module) -> "onnx.ModelProto":
         warnings.simplefilter("ignore")  # the other exporter would need the package onnxscript
         path = Path(folder) / "traced.onnx"
         torch.onnx.export(
-            RawImageNetwork(network).eval(),
+            RawImageNetwork(network, info).eval(),
             (torch.zeros(1, SIDE, SIDE, dtype=torch.uint8, device=device),),
             path,
             input_names=[INPUT],

@@ -145,10 +145,11 @@ def run_network(run: Path, trust: bool = False) -> Network:
     """The network of a run folder, in PyTorch.
 
     Raises:
-        UserError: the folder holds no finished run.
+        UserError: the folder holds no finished run, or one that was not trained on digits.
     """
-    from tiny_mnist.runs import load_network
+    from tiny_mnist.runs import check_reads_digits, load_network
 
+    check_reads_digits(run)
     return module_network(load_network(run, trust))
 
 

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -24,18 +25,24 @@ from tiny_mnist.launch.stop import (
 from tiny_mnist.launch.suggestions import suggest
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps import job
+from tiny_mnist.sweeps.plan import is_sequential
 from tiny_mnist.system.memory import tune_malloc
 from tiny_mnist.system.processes import is_rank_zero
+from tiny_mnist.system.signals import Interrupted
 from tiny_mnist.system.threads import configure_openmp
 
 __all__ = ["run", "run_job"]
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], configs: Path | None = None) -> None:
     """Run a Hydra main; an error that the user can fix ends it with one line and status 1.
 
     `HYDRA_FULL_ERROR=1` gives the traceback instead, as everywhere in Hydra. An interrupted program
     ends with status 128 plus the number of the signal.
+
+    Args:
+        main: as decorated by Hydra.
+        configs: the folder of its configurations; None for `configs` beside the program.
     """
     use_lenient_streams()
     configure_openmp()
@@ -49,14 +56,16 @@ def run(main: Callable[[], None]) -> None:
     threading.excepthook = ignore_disk_errors_in_thread
     handle_broken_pipe()
     try:
+        # Classes of the user's own are found in the current folder, after all that is installed.
+        sys.path.append(str(Path.cwd()))
         with explaining_interrupts():
             main()
     except KeyboardInterrupt:  # before there is anything to save
         sys.exit(130)
     except Exception as error:
         program = getattr(main, "__wrapped__", main)
-        configs = Path(program.__code__.co_filename).resolve().parent / "configs"
-        stop(error, message=suggest(error, configs))
+        beside = Path(program.__code__.co_filename).resolve().parent / "configs"
+        stop(error, message=suggest(error, configs or beside))
 
 
 def run_job(config: DictConfig) -> float:
@@ -76,8 +85,12 @@ def run_job(config: DictConfig) -> float:
     folder = Path(hydra.runtime.output_dir)
     if hydra.mode == RunMode.MULTIRUN:
         tune_malloc()  # in a process that a launcher may have started
-        with explaining_interrupts():
+        try:
             return job.run_job(train, config, folder)
+        except Interrupted as interrupted:
+            if is_sequential(cast(DictConfig, HydraConfig.instance().cfg)):
+                raise
+            sys.exit(interrupted.status)  # in a process of its own: the sweep prints the message
     with explaining_interrupts(folder):
         if config.resume is not None:
             return resume_run(train, config, folder)

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from omegaconf.errors import OmegaConfBaseException
 
-from tiny_mnist.errors import UserError, display_path, format_error
+from tiny_mnist.errors import UserError, display_path, format_error, program_name
 from tiny_mnist.sweeps.job import resume_override
 from tiny_mnist.system.processes import is_rank_zero
 from tiny_mnist.system.signals import Interrupted
@@ -54,7 +54,7 @@ def resuming_hint(folder: Path) -> str:
     """The end of a message about a run that ended early."""
     if not (folder / ".hydra" / "config.yaml").exists():
         return ""
-    return f"; go on with: python train.py {shlex.quote(resume_override(display_path(folder)))}"
+    return f"; go on with: {program_name()} {shlex.quote(resume_override(display_path(folder)))}"
 
 
 def stop(error: Exception, folder: Path | None = None, message: str | None = None) -> NoReturn:

@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
+from tiny_mnist.errors import program_name
 from tiny_mnist.sweeps.job import resume_override
 
 TRANSLATIONS = {
@@ -49,7 +50,7 @@ def suggest(error: BaseException, configs: Path) -> str | None:
             if name in TRANSLATIONS:
                 return f"there is no setting {key}: {TRANSLATIONS[name]}"
         close = get_close_matches(key, known_keys(configs), n=1)
-        hint = f"did you mean {close[0]}?" if close else "python train.py --help lists all"
+        hint = f"did you mean {close[0]}?" if close else f"{program_name()} --help lists all"
         return f"there is no setting {key}; {hint}"
     if missing := re.search(r"Could not find '([^']+)'(.*)", text, re.DOTALL):
         group, _, option = missing[1].rpartition("/")

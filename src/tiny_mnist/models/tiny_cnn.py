@@ -7,14 +7,15 @@ from torch import Tensor, nn
 
 
 class TinyCNN(nn.Sequential):
-    """Digit classifier from normalised images to log-probabilities.
+    """Classifier from normalised images to log-probabilities.
 
     Args:
         width: channels of the first convolution, at least 1; all others have twice as many.
             The original's 8 gives 9,594 parameters.
+        num_classes: outputs; the data say how many.
     """
 
-    def __init__(self, width: int = 8) -> None:
+    def __init__(self, width: int = 8, num_classes: int = 10) -> None:
         wide = 2 * width
         super().__init__(
             OrderedDict(
@@ -32,14 +33,14 @@ class TinyCNN(nn.Sequential):
                 ),
                 head=nn.Sequential(
                     nn.Flatten(),
-                    nn.Linear(wide, 10),
+                    nn.Linear(wide, num_classes),
                     nn.LogSoftmax(dim=1),
                 ),
             )
         )
 
-    def forward(self, input: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 10"]:
-        """Log-probabilities of the ten digits for normalised images."""
+    def forward(self, input: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch classes"]:
+        """Log-probabilities of the classes for normalised images."""
         features: Tensor = input
         for block in self:
             features = block(features)

@@ -7,6 +7,7 @@ from tiny_mnist.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from tiny_mnist.runs.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+    from tiny_mnist.runs.images import check_reads_digits, load_images
     from tiny_mnist.runs.metadata import commit, device_name, provenance, weights_sha256
     from tiny_mnist.runs.network import load_network
     from tiny_mnist.runs.recovery import latest_valid_checkpoint, roll_back
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 __all__ = [
     "AtomicCheckpointIO",
     "RunFolder",
+    "check_reads_digits",
     "commit",
     "device_name",
     "latest_valid_checkpoint",
+    "load_images",
     "load_network",
     "provenance",
     "read_checkpoint",
@@ -27,6 +30,8 @@ __all__ = [
 _MODULES = {
     "AtomicCheckpointIO": "checkpoint_io",
     "read_checkpoint": "checkpoint_io",
+    "check_reads_digits": "images",
+    "load_images": "images",
     "commit": "metadata",
     "device_name": "metadata",
     "provenance": "metadata",

@@ -62,6 +62,7 @@ class RunFolder:
         self.log = self.path / "train.log"
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
+        self.logger_ids = self.path / "loggers.json"
         self.curves = self.path / "curves.png"
         self.predictions = self.path / "predictions_visualization.png"
         self.confusion = self.path / "confusion_matrix.png"
@@ -72,7 +73,7 @@ class RunFolder:
         return [
             self.configuration, self.last_checkpoint, self.previous_checkpoint, self.log,
             self.metrics, self.summary, self.curves, self.predictions, self.confusion,
-            self.path / FAILURE, self.path / PRUNED,
+            self.logger_ids, self.path / FAILURE, self.path / PRUNED,
         ]  # fmt: skip
 
     @property

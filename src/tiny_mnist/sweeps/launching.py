@@ -13,7 +13,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.sweeps.plan import is_sequential
 from tiny_mnist.sweeps.progress import SweepProgress
@@ -31,14 +31,15 @@ def make_launcher(
         task: what runs a job.
         jobs: at once at most; joblib divides the cores by its number of processes.
     """
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=task, config=config
+    )
     if OmegaConf.select(config, "hydra.launcher.n_jobs") == -1:
         from joblib import cpu_count
 
-        with open_dict(config.hydra):
-            config.hydra.launcher.n_jobs = min(jobs, cpu_count())
-    return Plugins.instance().instantiate_launcher(
-        hydra_context=context, task_function=task, config=config
-    )
+        # Not in the configuration, which Hydra 1.4 compares with that of each job.
+        launcher.joblib["n_jobs"] = min(jobs, cpu_count())  # type: ignore[attr-defined]
+    return launcher
 
 
 @contextmanager

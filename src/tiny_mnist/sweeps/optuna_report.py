@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tiny_mnist.errors import display_path
+from tiny_mnist.errors import display_path, program_name
 from tiny_mnist.sweeps.optuna_study import check_params, complete
 from tiny_mnist.sweeps.plan import Job, Plan
 from tiny_mnist.system.atomic_files import atomic_write
@@ -67,7 +67,7 @@ def report(
         )
         fixed = [text for text in constant if not text.startswith(("data.val_size=", "seed="))]
         chosen = [f"{key}={value}" for key, value in done[0].params.items()]
-        again = shlex.join(["python", "train.py", "-m", *fixed, *chosen, "seed=1,2,3,4,5"])
+        again = shlex.join([*program_name().split(), "-m", *fixed, *chosen, "seed=1,2,3,4,5"])
         console.print(f"  {again}")
         draw(plan, study, space, len(done))
     console.print(f"Sweep folder: {display_path(plan.folder)}")

@@ -21,7 +21,7 @@ from tiny_mnist.runs.folder import FAILURE, PRUNED
 from tiny_mnist.sweeps.grid_sweeper import check_components_of
 from tiny_mnist.sweeps.job import job_folder
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
-from tiny_mnist.sweeps.plan import HELD_OUT, HELD_OUT_NOTE, MULTIRUN, Job, Plan
+from tiny_mnist.sweeps.plan import HELD_OUT, HELD_OUT_NOTE, MULTIRUN, Job, Plan, holds_out
 
 if TYPE_CHECKING:
     import optuna
@@ -94,19 +94,21 @@ class OptunaSweeper(Sweeper):
         from tiny_mnist.sweeps.optuna_study import corner_jobs, overrides_of, search_space
 
         self.space, self.constant = search_space(plan)
+        if "data.fold" in self.space:
+            raise UserError(
+                "data.fold is no setting to search: name one, and sweep all folds of what is found"
+            )
         plan.prepare_jobs()
         print(f"Sweep folder: {display_path(plan.folder)} ({self.n_trials} trials)", flush=True)
         corners = [overrides_of(each) for each in corner_jobs(self.space)]
         configs = [plan.compose([*self.constant, *corner]) for corner in corners]
-        if "data.val_size" not in plan.keys and not all(
-            OmegaConf.select(each, "data.val_size") for each in configs
-        ):
+        if "data.val_size" not in plan.keys and not all(map(holds_out, configs)):
             print(HELD_OUT_NOTE)
             plan.overrides.append(f"data.val_size={HELD_OUT}")
             self.constant.append(plan.overrides[-1])
             configs = [plan.compose([*self.constant, *corner]) for corner in corners]
         for config in configs:
-            if OmegaConf.select(config, "data.val_size") == 0:
+            if OmegaConf.select(config, "data.val_size") == 0 and not holds_out(config):
                 raise UserError("a search needs held-out images: data.val_size must not be 0")
             if config.trainer.get("strategy") == "ddp":
                 raise UserError("a search trains each trial in one process, without trainer=ddp")

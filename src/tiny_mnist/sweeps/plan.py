@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from tiny_mnist.config.loading import load_config, resolve_config
 from tiny_mnist.config.schema import validate
-from tiny_mnist.errors import UserError, display_path
+from tiny_mnist.errors import UserError, display_path, program_name
 from tiny_mnist.sweeps.job import LAUNCH_KEYS, check_source, quoted, resume_override, run_settings
 from tiny_mnist.system.atomic_files import atomic_write
 from tiny_mnist.system.processes import env_world_size
@@ -73,7 +73,7 @@ class Plan:
         """Fix, for all jobs, what Hydra would work out anew for each: folder, mode and names."""
         fixed = [key for key, swept in self.swept().items() if not swept]
         names = ",".join(f"'{key}'" for key in dict.fromkeys([*fixed, "data.val_size", "trust"]))
-        with open_dict(self.config.hydra):
+        with read_write(self.config.hydra):
             self.config.hydra.overrides.hydra = [
                 *self.config.hydra.overrides.hydra,
                 f"hydra.sweep.dir={quoted(self.folder)}",
@@ -122,7 +122,7 @@ class Plan:
         if self.resumed:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open_dict(self.config.hydra):
+        with read_write(self.config.hydra):
             self.config.hydra.overrides.task = self.overrides
         with atomic_write(path) as file:
             file.write(OmegaConf.to_yaml(self.config).encode())
@@ -137,12 +137,14 @@ class Plan:
         ]  # fmt: skip
         trust = ["trust=true"] if self.trust else []
         return shlex.join(
-            ["python", "train.py", resume_override(display_path(self.folder)), *kept, *trust]
+            [*program_name().split(), resume_override(display_path(self.folder)), *kept, *trust]
         )
 
 
 def hold_out(plan: Plan, configs: Iterable[DictConfig]) -> bool:
     """Whether the jobs choose something, and would do so on the test images.
+
+    Folds are no choice: each is another part of the same images.
 
     Args:
         plan: of the sweep; a `data.val_size` of the user's own is respected.
@@ -152,13 +154,18 @@ def hold_out(plan: Plan, configs: Iterable[DictConfig]) -> bool:
         return False
     compared, all_hold_out = set(), True
     for config in configs:
-        if (size := OmegaConf.select(config, "data.val_size")) is None:
+        if OmegaConf.select(config, "data.val_size") is None:
             return False  # images of the user's own, which cannot be held out so
-        all_hold_out = all_hold_out and bool(size)
+        all_hold_out = all_hold_out and holds_out(config)
         names = [str(name) for name in config if name != "seed"]
         # Interpolations are compared unresolved, so `${seed}` makes no difference.
         compared.add(OmegaConf.to_yaml(OmegaConf.masked_copy(config, names)))
     return len(compared) > 1 and not all_hold_out
+
+
+def holds_out(config: DictConfig) -> bool:
+    """Whether a run holds training images out: some of them, or one fold."""
+    return any(OmegaConf.select(config, f"data.{key}") for key in ("val_size", "folds"))
 
 
 def is_sequential(config: DictConfig) -> bool:

@@ -1,6 +1,9 @@
-"""Settings of the memory allocator."""
+"""Settings of the memory allocator, and how much memory there is."""
 
 import ctypes
+import os
+from contextlib import suppress
+from pathlib import Path
 
 # From glibc's malloc.h; see mallopt(3).
 M_TRIM_THRESHOLD = -1
@@ -19,3 +22,36 @@ def tune_malloc() -> None:
         return
     mallopt(M_MMAP_THRESHOLD, 32 << 20)  # bytes; the largest value that glibc accepts
     mallopt(M_TRIM_THRESHOLD, 1 << 30)
+
+
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """Bytes of memory that this process may use: the machine's, or its container's if that is less.
+
+    Args:
+        root: of the file system, in which Linux shows control groups; see cgroups(7).
+
+    Returns:
+        None where the system does not say.
+    """
+    limits = []
+    with suppress(AttributeError, ValueError, OSError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for group in memory_groups(root):
+        for name in ("memory.max", "memory.limit_in_bytes"):  # versions 2 and 1 of cgroups
+            with suppress(ValueError, OSError):  # "max", or no such file
+                limits.append(int((group / name).read_text()))
+    return min(limits, default=None)
+
+
+def memory_groups(root: Path) -> list[Path]:
+    """Folders of this process's control group for memory, and of all groups that contain it."""
+    groups = []
+    with suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            top = root / "sys/fs/cgroup" / ("memory" if controllers else "")
+            group = top / path.strip("/")
+            groups += [group, *group.parents[: len(group.parts) - len(top.parts)]]
+    return groups

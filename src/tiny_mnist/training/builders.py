@@ -1,6 +1,5 @@
 """Build the parts of a run from its resolved configuration."""
 
-import inspect
 import logging
 import os
 import warnings
@@ -11,15 +10,13 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.loggers import Logger
 from torch import nn
 
 from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.models.cpu_layout import use_onednn_layout
 from tiny_mnist.runs.checkpoint_io import AtomicCheckpointIO
-from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.system.processes import env_world_size
 from tiny_mnist.training.callbacks.learning_rate import LearningRates
 from tiny_mnist.training.callbacks.metrics_csv import MetricsCsv
@@ -81,17 +78,6 @@ def build_callbacks(config: Mapping[str, Any], terminal: bool) -> list[pl.Callba
         if node
     ]
     return [callback for callback in built if wanted or not isinstance(callback, ProgressBar)]
-
-
-def build_loggers(config: Mapping[str, Any], run: RunFolder) -> list[Logger]:
-    """The loggers of the group `logger`, which write into the run folder unless told otherwise."""
-    loggers = []
-    for name, node in (config.get("logger") or {}).items():
-        if node:
-            takes = inspect.signature(get_class(node["_target_"])).parameters
-            here = {"save_dir": str(run.path)} if "save_dir" in takes else {}
-            loggers.append(build(here | dict(node), f"logger.{name}"))
-    return loggers
 
 
 def build(node: Mapping[str, Any], key: str) -> Any:
@@ -164,6 +150,9 @@ def quieten_lightning() -> None:
         lightning.propagate = True
     # Tips to install other products.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(is_no_advert)
+    # That MLflow's tables and experiment are created.
+    for name in ("mlflow.store.db.utils", "alembic", "lightning.pytorch.loggers.mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     # On a machine with Slurm, that a run on this machine alone was not started through it.
     warnings.filterwarnings("ignore", message="The `srun` command is available on your system")
     # Lightning 2.6 builds a tree node in a way that PyTorch 2.15 has deprecated.

@@ -1,21 +1,25 @@
 """Checks that need PyTorch: whether what a configuration names can be built, and fits."""
 
 import inspect
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import get_class
+from hydra.utils import get_class, get_object
 from torch import Tensor, nn
 
-from tiny_mnist.errors import UserError, one_line
+from tiny_mnist.errors import UserError, one_line, require
+from tiny_mnist.system.memory import memory_limit
 from tiny_mnist.training.lit_module import components, make_scheduler
 
+LOGGER_EXTRAS = {pl.loggers.WandbLogger: "wandb", pl.loggers.MLFlowLogger: "mlflow"}
+"""The extras of this package that Lightning's loggers need."""
 IMAGE_SHAPE = (1, 28, 28)
 """Channels, height and width of images, unless the data module has another `image_shape`."""
+
+ANY_NUMBER = 10  # of classes
 
 
 def check_classes(config: Mapping[str, Any]) -> None:
@@ -32,19 +36,64 @@ def check_classes(config: Mapping[str, Any]) -> None:
     for group in ("callbacks", "logger"):
         for name, node in (config.get(group) or {}).items():
             if node:
-                find_class(f"{group}.{name}", node["_target_"])
+                found = find_class(f"{group}.{name}", node["_target_"])
+                for logger, extra in LOGGER_EXTRAS.items():
+                    if issubclass(found, logger):
+                        require(extra, f"logger.{name}")
 
 
-def find_class(key: str, target: str) -> None:
-    """Check that a class can be imported.
+def find_class(key: str, target: str) -> type:
+    """The class of a dotted path.
 
     Raises:
-        UserError: it cannot; names the key that asks for it.
+        UserError: it cannot be imported; names the key that asks for it.
     """
     try:
-        get_class(target)
+        return get_class(target)
     except Exception as error:  # whatever the user's module raises
         raise UserError(f"{key}._target_={target}: {one_line(error)}") from error
+
+
+def fill_num_classes(config: Mapping[str, Any], num_classes: int | None) -> dict[str, Any]:
+    """A resolved configuration whose network has as many outputs as the data have classes.
+
+    `model.num_classes` is added where the class of the network takes it and has another default.
+
+    Args:
+        config: the configuration; it is not changed.
+        num_classes: of the data; None if they do not say.
+    """
+    model = config["model"]
+    try:
+        parameters = inspect.signature(get_object(model["_target_"])).parameters
+    except Exception:  # whatever the user's module raises; instantiating it names the reason
+        return dict(config)
+    known = model.get("num_classes") is not None or num_classes is None
+    if known or "num_classes" not in parameters or parameters["num_classes"].default == num_classes:
+        return dict(config)
+    return {**config, "model": {**model, "num_classes": num_classes}}
+
+
+def check_num_classes(
+    network: nn.Module, num_classes: int | None, image_shape: tuple[int, ...] = IMAGE_SHAPE
+) -> None:
+    """Check that a network has one output for each class of the data.
+
+    Args:
+        network: takes images of that shape.
+        num_classes: of the data; None if they do not say.
+        image_shape: channels, height and width.
+
+    Raises:
+        UserError: it has more or fewer.
+    """
+    output = run_on_zeros(network, image_shape)
+    if num_classes is None or output is None or output.shape[-1] == num_classes:
+        return
+    raise UserError(
+        f"the network has {output.shape[-1]} outputs, and the data have {num_classes} classes: a "
+        "class with an argument num_classes is given their number"
+    )
 
 
 def check_optim(config: Mapping[str, Any]) -> None:
@@ -54,7 +103,8 @@ def check_optim(config: Mapping[str, Any]) -> None:
         UserError: they refuse a setting, or the optimizer cannot train this network.
     """
     try:
-        parts = components(config)
+        # How many classes there are is not known before the data are read, and does not matter.
+        parts = components(fill_num_classes(config, ANY_NUMBER))
     except InstantiationException as error:
         raise UserError(instantiation_failure(error)) from error
     for parameter in parts["network"].parameters():
@@ -69,6 +119,26 @@ def check_optim(config: Mapping[str, Any]) -> None:
         raise UserError(
             f"optim cannot be built: {type(error).__name__}: {one_line(error)}"
         ) from error
+
+
+def check_monitors(callbacks: list[pl.Callback], eval_split: str) -> None:
+    """Check that no callback decides anything by the test images.
+
+    Args:
+        callbacks: those that the user chose.
+        eval_split: what is evaluated after each epoch: "val" or "test".
+
+    Raises:
+        UserError: one monitors a metric of the test images, or of held-out images where none are.
+    """
+    for callback in callbacks:
+        monitor = str(getattr(callback, "monitor", ""))
+        if monitor.startswith("test_") or (monitor.startswith("val_") and eval_split == "test"):
+            raise UserError(
+                f"{type(callback).__name__} with monitor={monitor} needs held-out images, because "
+                "nothing is selected on the test images: say data.val_size=5000, and monitor "
+                "val_loss or val_accuracy"
+            )
 
 
 def instantiation_failure(error: InstantiationException) -> str:
@@ -104,36 +174,28 @@ def check_memory(
     finally:
         for handle in handles:
             handle.remove()
-    needed, there = 2 * images * outputs, physical_memory()  # each output and its gradient
+    needed, there = 2 * images * outputs, memory_limit()  # each output and its gradient
     if there is not None and needed > there:
         raise UserError(
-            f"a step on {images} images needs about {needed >> 30} GiB of memory and this machine "
-            f"has {there >> 30} GiB; choose a smaller data.batch_size or a smaller network"
+            f"a step on {images} images needs about {needed >> 30} GiB of memory and there "
+            f"are {there >> 30} GiB; choose a smaller data.batch_size or a smaller network"
         )
 
 
-def run_on_zeros(network: nn.Module, image_shape: tuple[int, ...] = IMAGE_SHAPE) -> bool:
+def run_on_zeros(network: nn.Module, image_shape: tuple[int, ...] = IMAGE_SHAPE) -> Tensor | None:
     """Run a network on one black image, without gradients, in evaluation mode.
 
     Returns:
-        Whether it takes images of that shape.
+        Its output; None if it does not take images of that shape.
     """
     parameter = next(network.parameters(), torch.zeros(()))
     image = torch.zeros(1, *image_shape, device=parameter.device, dtype=parameter.dtype)
     was_training = network.training
     try:
         with torch.no_grad():
-            network.eval()(image)
+            output: Tensor = network.eval()(image)
     except (IndexError, RuntimeError, TypeError, ValueError):
-        return False
+        return None
     finally:
         network.train(was_training)
-    return True
-
-
-def physical_memory() -> int | None:
-    """Bytes of memory in this machine, where the system says so."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
+    return output

@@ -131,7 +131,7 @@ class LitClassifier(pl.LightningModule):
         values = {f"{split}_{name}": value for name, value in metrics.compute().items()}
         metrics.reset()
         self.results |= values
-        self.log_dict(values, logger=split != "train", sync_dist=True)
+        self.log_dict(values, logger=bool(self.loggers) and split != "train", sync_dist=True)
         return values
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

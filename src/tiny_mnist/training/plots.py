@@ -17,7 +17,8 @@ def curves(rows: list[Row], split: str, rates: Sequence[float]) -> Figure:
         split: what each epoch was evaluated on.
         rates: the learning rate of every step of these epochs.
     """
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(12, 3.6))
+    figure.subplots_adjust(left=0.065, right=0.99, bottom=0.14, top=0.91, wspace=0.2)
     loss, accuracy, rate = figure.subplots(1, 3)
     last = int(rows[-1]["epoch"] or 1)
     for name, colour in (("train", TRAIN), (split, EVALUATION)):

@@ -13,7 +13,7 @@ from rich.console import Console
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from tiny_mnist.config.loading import NOT_OF_THE_RUN
-from tiny_mnist.data import MNISTDataModule
+from tiny_mnist.data import IdxDataModule
 from tiny_mnist.errors import display_path
 from tiny_mnist.evaluation import plots
 from tiny_mnist.evaluation.predict import predict
@@ -33,8 +33,8 @@ TRAINER_HPARAMS = {
     "precision": "32-true", "gradient_clip_val": None, "limit_train_batches": 1.0,
     "accumulate_grad_batches": 1,
 }  # fmt: skip
-# Groups that change nothing of the result.
-RECORDERS = ("callbacks", "logger")
+# Groups and callbacks that change nothing of the result.
+RECORDERS = ("logger", "epoch_line", "progress_bar", "pruning")
 # Classes that need no mention.
 USUAL_CLASSES = ("tiny_mnist.models.tiny_cnn.TinyCNN", "tiny_mnist.data.MNISTDataModule")
 
@@ -71,8 +71,6 @@ def report(
                 )
             result = hparams_result(summary, module.eval_split)
             logger.log_hyperparams(summary["settings"], result, summary["epochs"])
-        else:
-            logger.log_hyperparams(summary["settings"])
         logger.save()
     run.write_summary(summary)
 
@@ -140,12 +138,12 @@ def closing_lines(
     if summary.get("val_accuracy") is not None:
         lines.append(
             f"Validation accuracy: {summary['val_accuracy']:.2f} % on {summary['val_images']:,} "
-            f"{'held-out' if isinstance(data, MNISTDataModule) else 'validation'} images"
+            f"{'held-out' if isinstance(data, IdxDataModule) else 'validation'} images"
         )
     if summary["test_accuracy"] is not None:
         count = summary["test_images"]
         images = f"{count:,} test images"
-        if isinstance(data, MNISTDataModule):
+        if isinstance(data, IdxDataModule):
             images = f"the {images}" if count == 10_000 else f"{count:,} of the test images"
         evaluated = [row["test_accuracy"] is not None for row in records.metrics.rows]
         times = sum(evaluated)
@@ -168,19 +166,19 @@ def closing_lines(
 def draw(
     module: LitClassifier, data: pl.LightningDataModule, records: Records
 ) -> dict[Path, Figure]:
-    """The pictures of a run folder: the curves; for MNIST, also what became of the test images."""
+    """The pictures of a run folder: the curves; of IDX images, also predictions and confusion."""
     metrics = records.metrics
     figures = {
         metrics.run.curves: curves(metrics.rows, module.eval_split, records.learning_rates.rates)
     }
     count = metrics.num_images.get("test", 0)
-    if isinstance(data, MNISTDataModule) and count:
+    if isinstance(data, IdxDataModule) and count:
         # The images of the test accuracy: all of them, unless trainer.limit_… says otherwise.
-        images, labels = data.mnist.test_images[:count], data.mnist.test_labels[:count].cpu()
-        log_probs = predict(module.network, images)
-        counts = multiclass_confusion_matrix(log_probs, labels, num_classes=10)
-        figures[metrics.run.predictions] = plots.predictions(images.cpu(), labels, log_probs)
-        figures[metrics.run.confusion] = plots.confusion_matrix(counts)
+        images, labels = data.images.test_images[:count], data.images.test_labels[:count].cpu()
+        log_probs, names = predict(module.network, images, data.info), data.info.class_names
+        counts = multiclass_confusion_matrix(log_probs, labels, num_classes=len(names))
+        figures[metrics.run.predictions] = plots.predictions(images.cpu(), labels, log_probs, names)
+        figures[metrics.run.confusion] = plots.confusion_matrix(counts, names)
     return figures
 
 

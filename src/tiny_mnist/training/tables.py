@@ -54,10 +54,10 @@ def network_rows(
 
     leaves = [layer for layer in network.modules() if not any(layer.children())]
     handles = [layer.register_forward_hook(add) for layer in leaves]
-    complete = run_on_zeros(network, image_shape)
+    output = run_on_zeros(network, image_shape)
     for handle in handles:
         handle.remove()
-    return rows if complete else [("", type(network).__name__, "", "")]
+    return rows if output is not None else [("", type(network).__name__, "", "")]
 
 
 def layer_text(layer: nn.Module) -> str:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from tiny_mnist.config.loading import differences, resolve_config
 from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
-from tiny_mnist.data import MNISTDataModule
+from tiny_mnist.data import IdxDataModule
 from tiny_mnist.errors import UserError, display_path, one_line
 from tiny_mnist.runs.folder import RunFolder, save_overridden_config
 from tiny_mnist.runs.recovery import latest_valid_checkpoint, roll_back
@@ -24,7 +24,6 @@ from tiny_mnist.training.builders import (
     Records,
     build_callbacks,
     build_data,
-    build_loggers,
     build_module,
     build_trainer,
     choose_layout,
@@ -33,9 +32,18 @@ from tiny_mnist.training.builders import (
 )
 from tiny_mnist.training.callbacks.checkpoint import StepCheckpoint
 from tiny_mnist.training.callbacks.metrics_csv import MetricsCsv
-from tiny_mnist.training.checks import IMAGE_SHAPE, check_classes, check_memory, check_optim
+from tiny_mnist.training.checks import (
+    IMAGE_SHAPE,
+    check_classes,
+    check_memory,
+    check_monitors,
+    check_num_classes,
+    check_optim,
+    fill_num_classes,
+)
 from tiny_mnist.training.environment import match_environment
 from tiny_mnist.training.lit_module import LitClassifier
+from tiny_mnist.training.loggers import open_loggers
 from tiny_mnist.training.summary import report
 from tiny_mnist.training.tables import make_console, network_table
 
@@ -62,58 +70,63 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     settings = resolve_config(config)
     validate(settings)
     check_classes(settings)
-    check_optim(settings)
 
     # Build
     quieten_lightning()
     pl.seed_everything(settings["seed"], verbose=False)
     run, console, signals = RunFolder(folder), make_console(), DeferredInterrupt()
     data = build_data(settings)
+    num_classes = getattr(data, "num_classes", None)
+    settings = fill_num_classes(settings, num_classes)
+    check_optim(settings)
     module = build_module(settings, eval_split_of(data))
+    check_num_classes(module.network, num_classes, image_shape_of(data))
     records = Records(MetricsCsv(run, module.eval_split))
+    callbacks = build_callbacks(settings, console.is_terminal)
+    check_monitors(callbacks, module.eval_split)
     checkpoints = StepCheckpoint(run, settings.get("checkpoint_every"), signals)
     trainer = build_trainer(
         settings,
         default_root_dir=run.path,
-        logger=build_loggers(settings, run),
-        callbacks=[
-            *records.callbacks, *build_callbacks(settings, console.is_terminal), checkpoints,
-        ],
-    )  # fmt: skip
+        logger=False,  # opened last
+        callbacks=[*records.callbacks, *callbacks, checkpoints],
+    )
     check_batch_fits(module, data, trainer)
     choose_layout(module.network, trainer)
     atexit.register(destroy_process_group)
 
     with signals, run.open() if trainer.is_global_zero else nullcontext():
-        if isinstance(data, MNISTDataModule):
+        if isinstance(data, IdxDataModule):
             data.trainer = trainer
             data.setup("fit")  # before anything is changed: the files may be absent
         checkpoint = find_checkpoint(run, trainer, settings, console) if resume else None
         if resume and trainer.is_global_zero:
             save_overridden_config(run, config)
 
-        # Fit
         if trainer.is_global_zero:
             console.print(network_table(module.network, image_shape_of(data)), "", sep="\n")
-        try:
-            trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            if checkpoints.started or not checkpoint:
-                raise
-            raise UserError(
-                f"{checkpoint} does not fit this run: {one_line(error)[:200]}"
-            ) from error
+        with open_loggers(settings, run, trainer, resume):
+            # Fit
+            try:
+                trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                if checkpoints.started or not checkpoint:
+                    raise
+                raise UserError(
+                    f"{checkpoint} does not fit this run: {one_line(error)[:200]}"
+                ) from error
 
-        # Evaluate what the last epoch did not
-        seen = records.metrics.num_images
-        if module.eval_split == "val" and "val" not in seen and has_images(data, "val", trainer):
-            trainer.validate(module, datamodule=data, verbose=False)
-        if "test" not in seen and has_images(data, "test", trainer):
-            trainer.test(module, datamodule=data, verbose=False)
+            # Evaluate what the last epoch did not
+            seen = records.metrics.num_images
+            held_out = module.eval_split == "val" and has_images(data, "val", trainer)
+            if held_out and "val" not in seen:
+                trainer.validate(module, datamodule=data, verbose=False)
+            if "test" not in seen and has_images(data, "test", trainer):
+                trainer.test(module, datamodule=data, verbose=False)
 
-        # Report
-        if trainer.is_global_zero:
-            report(console, trainer, module, data, records, config)
+            # Report
+            if trainer.is_global_zero:
+                report(console, trainer, module, data, records, config)
     score = records.metrics.rows[-1].get(f"{module.eval_split}_accuracy")
     return math.nan if score is None else score
 

@@ -1,5 +1,6 @@
 """The progress bar of a run."""
 
+from time import perf_counter
 from typing import Any
 
 import lightning.pytorch as pl
@@ -19,15 +20,16 @@ from tiny_mnist.training.metrics import LossAndAccuracy
 from tiny_mnist.training.tables import CONSOLE
 
 REFRESH_HZ = 4
-METRICS_EVERY = 25  # steps between two readings of the running metrics: each waits for the device
+UPDATE_SECONDS = 1.0  # between two readings of the running metrics: each waits for the device
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's Rich bar with running loss and accuracy, read every `METRICS_EVERY` steps."""
+    """Lightning's Rich bar with running loss and accuracy, moved every `UPDATE_SECONDS`."""
 
     def __init__(self) -> None:
         theme = RichProgressBarTheme(metrics_format=".4f")
         super().__init__(REFRESH_HZ, leave=False, theme=theme, console_kwargs=CONSOLE)
+        self.moved = 0.0
 
     def _init_progress(self, trainer: pl.Trainer) -> None:
         super()._init_progress(trainer)
@@ -65,8 +67,10 @@ class ProgressBar(RichProgressBar):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Move the bar every few steps only: moving it takes as long as the optimizer."""
-        if batch_idx % METRICS_EVERY == 0 or trainer.is_last_batch:
+        """Move the bar once a second only: moving it takes a good part of a step."""
+        now = perf_counter()
+        if now - self.moved >= UPDATE_SECONDS or trainer.is_last_batch:
+            self.moved = now
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def get_metrics(

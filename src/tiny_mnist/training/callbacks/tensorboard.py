@@ -32,6 +32,11 @@ class CurveLogger(TensorBoardLogger):
         self.writers: dict[str, SummaryWriter] = {}
         self.pending: dict[str, float] = {}
 
+    @property
+    def log_dir(self) -> str:
+        """The run folder as it is; Lightning would expand `~` and `$NAME` in its name."""
+        return str(self.save_dir)
+
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Draw an epoch once the metrics of its training images are there; log others as usual."""

@@ -1,6 +1,6 @@
-"""The seed's way: torchvision transforms per sample, in DataLoader workers, a plain loop.
+"""The original's way: torchvision transforms per sample in DataLoader workers, and a plain loop.
 
-Imports nothing of this project, so that time and memory are the seed's alone.
+It imports nothing of this project, so that time and memory are the original's alone.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def unit(channels_in: int, channels_out: int, kernel: int) -> list[nn.Module]:
 
 
 def network() -> nn.Sequential:
-    """The seed's 9,594 parameters in the seed's layer order: pooling after the ReLU."""
+    """The original's network of 9,594 parameters; pooling follows the ReLU."""
     return nn.Sequential(
         *unit(1, 8, 3), *unit(8, 16, 3), nn.MaxPool2d(2),
         *unit(16, 16, 3), *unit(16, 16, 3), nn.MaxPool2d(2),
@@ -42,7 +42,7 @@ def loaders(job: Job) -> tuple["DataLoader[Batch]", "DataLoader[Batch]"]:
         transforms.RandomRotation(15),
         transforms.RandomAffine(0, translate=(2 / 28, 2 / 28)),
     ]
-    # The seed does not say whether it moves PIL images or, after ToTensor, tensors of 0 to 1.
+    # The original does not say whether it transforms PIL images or tensors.
     steps = [plain[0], *moved, plain[1]] if job.tensors else [*moved, *plain]
     train = datasets.MNIST(job.mnist, train=True, transform=transforms.Compose(steps))
     test = datasets.MNIST(job.mnist, train=False, transform=transforms.Compose(plain))
@@ -53,7 +53,7 @@ def loaders(job: Job) -> tuple["DataLoader[Batch]", "DataLoader[Batch]"]:
 
 
 def measure(job: Job) -> Result:
-    """Train `job.steps` steps; evaluate on all test images if the job says so."""
+    """Train `job.steps` steps; evaluate on all test images if the job asks for it."""
     torch.manual_seed(0)
     train, test = loaders(job)
     model = network().train()
@@ -83,7 +83,7 @@ def measure(job: Job) -> Result:
 
 @torch.no_grad()
 def seconds_of_evaluation(model: nn.Module, test: "DataLoader[Batch]") -> float:
-    """Time of one look at all test images, starting the workers included, as every epoch does."""
+    """Seconds of one evaluation on all test images, including the start of the workers."""
     model.eval()
     loss, correct = 0.0, 0
     started = perf_counter()

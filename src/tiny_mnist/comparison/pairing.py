@@ -1,0 +1,66 @@
+"""Two groups of runs beside each other: which of their runs make pairs, and by which test."""
+
+from dataclasses import dataclass
+from statistics import mean
+
+from tiny_mnist.comparison.grouping import Fold, Repeat
+from tiny_mnist.comparison.statistics import (
+    permutation_test,
+    sign_flip_test,
+    smallest_permutation_p,
+)
+
+PAIRED_SHARE = 0.8  # of all seeds and folds of two groups, those that both have
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How likely noise alone makes two groups of runs differ as much.
+
+    Args:
+        test: its name.
+        difference: mean of the one less mean of the other, over the runs that are compared.
+        p: two-sided, not corrected.
+        smallest: the smallest p that so many runs can give.
+        unit: what there must be more of to give a smaller one.
+    """
+
+    test: str
+    difference: float
+    p: float
+    smallest: float
+    unit: str = "seeds"
+
+
+def compare_scores(one: dict[Repeat, float], other: dict[Repeat, float]) -> Comparison | None:
+    """Compare accuracies by seed and fold; None when there is but one run on a side.
+
+    In pairs of one seed and fold where at least 80 % of all are common to both: a pair shares
+    initial weights, order and images, but runs without a partner have no part in the test. Where
+    more would be left out, an unpaired test of all runs says more; but folds are compared with the
+    same folds only, for some hold easier images than others.
+
+    The seeds of a fold are evaluated on the same images, so their differences are not independent:
+    the mean over the seeds of each fold is what is tested.
+    """
+    common = sorted(one.keys() & other.keys())
+    every = one.keys() | other.keys()
+    if len(common) > 1 and len(common) >= PAIRED_SHARE * len(every):
+        by_fold: dict[Fold | None, list[float]] = {}
+        for repeat in common:
+            by_fold.setdefault(repeat.fold, []).append(one[repeat] - other[repeat])
+        if len(by_fold) > 1:
+            differences, unit = [mean(found) for found in by_fold.values()], "folds"
+        else:
+            differences, unit = [one[repeat] - other[repeat] for repeat in common], "seeds"
+        pair = "seed and fold" if unit == "folds" else "seed"
+        test = f"exact sign-flip test, paired by {pair},"
+        return Comparison(
+            test, mean(differences), sign_flip_test(differences), 2 / 2 ** len(differences), unit
+        )
+    if any(repeat.fold for repeat in every) or min(len(one), len(other)) < 2:
+        return None
+    values = list(one.values()), list(other.values())
+    difference = mean(values[0]) - mean(values[1])
+    smallest = smallest_permutation_p(len(one), len(other))
+    return Comparison("permutation test", difference, permutation_test(*values), smallest)

@@ -1,0 +1,105 @@
+"""The options of the group `callbacks`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from support.outcomes import outcome
+from support.program import SMALL
+from tiny_mnist.comparison.grouping import find_runs, group_by_settings
+from tiny_mnist.data.download import Mnist
+from tiny_mnist.errors import UserError
+from tiny_mnist.evaluation.metrics import score
+from tiny_mnist.evaluation.predict import predict
+from tiny_mnist.runs import RunFolder, load_network, weights_sha256
+from tiny_mnist.training.train import train
+
+Compose = Callable[..., DictConfig]
+STOPPING = (
+    "callbacks=early_stopping", "callbacks.early_stopping.patience=1", "trainer.max_epochs=9",
+    "data.val_size=500", "callbacks.early_stopping.min_delta=10",
+)  # fmt: skip
+"""No loss falls by 10 after the first epoch, so that the second one is the last."""
+
+
+def begin(config: DictConfig, folder: Path) -> RunFolder:
+    run = RunFolder(folder)
+    run.configuration.parent.mkdir(parents=True)
+    OmegaConf.save(config, run.configuration)
+    train(config, folder)
+    return run
+
+
+@pytest.fixture(scope="module")
+def averaged(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished run of the moving average, with a checkpoint within its last epoch."""
+    config = compose("callbacks=ema", *SMALL, "checkpoint_every=7")
+    return begin(config, tmp_path_factory.mktemp("ema"))
+
+
+def test_the_moving_average_is_what_is_evaluated_and_kept(
+    averaged: RunFolder, small_run: RunFolder, mnist: Mnist
+) -> None:
+    summary, usual = averaged.read_summary(), small_run.read_summary()
+    assert summary["weights_sha256"] != usual["weights_sha256"]
+    assert summary["train_loss"] == usual["train_loss"], "the training itself is the same"
+    network = load_network(averaged)
+    assert weights_sha256(network) == summary["weights_sha256"]
+    loss, accuracy = score(predict(network, mnist.test_images), mnist.test_labels)
+    assert accuracy == pytest.approx(summary["test_accuracy"], abs=0.011)  # layout and rounding
+    assert loss == pytest.approx(summary["test_loss"], rel=1e-4)
+    assert summary["settings"]["decay"] == 0.99
+
+
+def test_a_run_with_the_moving_average_resumes_to_the_same_bits(
+    averaged: RunFolder, compose: Compose
+) -> None:
+    whole = outcome(averaged)
+    averaged.last_checkpoint.unlink()  # there is one more, from within the last epoch
+    averaged.summary.unlink()
+    config = compose("callbacks=ema", *SMALL, "checkpoint_every=7")
+    train(config, averaged.path, resume=True)
+    resumed = outcome(averaged)
+    for result in (whole, resumed):
+        result.pop("images")
+    assert resumed == whole
+
+
+def test_runs_with_and_without_the_moving_average_are_not_averaged(
+    averaged: RunFolder, small_run: RunFolder
+) -> None:
+    groups = group_by_settings(find_runs([averaged.path, small_run.path]))
+    assert sorted(len(group.runs) for group in groups) == [1, 1]
+    assert any("callbacks.ema" in group.name for group in groups)
+
+
+def test_early_stopping_ends_the_run_and_resumes_to_the_same_end(
+    compose: Compose, tmp_path: Path
+) -> None:
+    config = compose(*SMALL, *STOPPING)
+    run = begin(config, tmp_path)
+    whole = outcome(run)
+    assert whole["summary"]["epochs"] == 2
+    assert len(run.read_metrics()) == 2
+    run.summary.unlink()  # as if it had been killed after its last epoch
+    train(config, tmp_path, resume=True)
+    resumed = outcome(run)
+    assert resumed["summary"] == whole["summary"]
+    assert resumed["metrics"] == whole["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.val_size=0"], "needs held-out images"),
+        (["callbacks.early_stopping.monitor=test_loss"], "nothing is selected on the test images"),
+        (["callbacks.early_stopping.monitor=val_los"], "monitor=val_los is not measured, but"),
+    ],
+)
+def test_early_stopping_on_anything_but_held_out_images_is_refused(
+    compose: Compose, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        train(compose(*SMALL, *STOPPING, *overrides), tmp_path)

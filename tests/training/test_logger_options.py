@@ -1,0 +1,154 @@
+"""Each logger gets the metrics of metrics.csv under the same names; resumed runs go on in it."""
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from support.program import SMALL, Command
+from tiny_mnist.runs import RunFolder
+from tiny_mnist.sweeps.job import resume_override
+from tiny_mnist.training.train import train
+
+Compose = Callable[..., DictConfig]
+Points = dict[str, list[tuple[int, float]]]
+"""Step and value of each point that was logged, by the name of the metric."""
+EPOCHS, STEPS = 2, 20
+
+
+def expected(run: RunFolder) -> Points:
+    """What every logger must have, from metrics.csv: epochs end with steps 10 and 20."""
+    rows = run.read_metrics()
+    names = [name for name in rows[0] if name not in ("epoch", "learning_rate")]
+    return {
+        name: [(int(r["epoch"] or 0) * 10, float(r[name] or 0)) for r in rows] for name in names
+    }
+
+
+def check(found: Points, run: RunFolder) -> None:
+    """Compare what a logger was given with metrics.csv."""
+    for name, points in expected(run).items():
+        values = [value for _, value in found[name]]
+        assert values == pytest.approx([value for _, value in points], rel=1e-5), name
+        steps = [step for step, _ in found[name]]
+        assert len(set(steps)) == EPOCHS
+        assert steps == sorted(steps)
+    assert [step for step, _ in sorted(found["learning_rate"])] == list(range(STEPS))
+    assert found["learning_rate"][0][1] == pytest.approx(0.1)
+
+
+def read_csv(path: Path) -> Points:
+    found: Points = defaultdict(list)
+    with path.open() as file:
+        for row in csv.DictReader(file):
+            for name, cell in row.items():
+                if cell and name not in ("step", "epoch"):
+                    found[name].append((int(row["step"]), float(cell)))
+    return found
+
+
+def read_wandb(folder: Path) -> Points:
+    """The history in the transaction logs of W&B's offline runs below a run folder, in order."""
+    from wandb.proto import wandb_internal_pb2
+    from wandb.sdk.internal.datastore import DataStore
+
+    found: Points = defaultdict(list)
+    for path in sorted(folder.glob("wandb/offline-run-*/run-*.wandb")):
+        store = DataStore()
+        store.open_for_scan(str(path))
+        while (content := store.scan_data()) is not None:
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(content)
+            items = {
+                ".".join(item.nested_key) or item.key: json.loads(item.value_json)
+                for item in record.history.item
+            }
+            for name, value in items.items():
+                if not name.startswith(("_", "trainer/", "epoch")):
+                    found[name].append((items["trainer/global_step"], value))
+    return found
+
+
+def read_mlflow(run_id: str, store: Path) -> Points:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{store}")
+    names = client.get_run(run_id).data.metrics
+    return {
+        name: [(point.step, point.value) for point in client.get_metric_history(run_id, name)]
+        for name in names
+    }
+
+
+def test_csv(compose: Compose, tmp_path: Path) -> None:
+    train(compose(*SMALL, "logger=csv"), tmp_path)
+    check(read_csv(tmp_path / "csv" / "metrics.csv"), RunFolder(tmp_path))
+    assert "max_lr: 0.75" in (tmp_path / "csv" / "hparams.yaml").read_text()
+    assert not (tmp_path / "loggers.json").exists()
+
+
+def test_no_logger_leaves_metrics_csv_alone(compose: Compose, tmp_path: Path) -> None:
+    train(compose(*SMALL, "logger=none"), tmp_path)
+    assert len(RunFolder(tmp_path).read_metrics()) == EPOCHS
+    assert not list(tmp_path.rglob("events.*"))
+
+
+@pytest.mark.slow
+def test_jobs_are_runs_of_their_own_in_each_of_many_loggers_and_go_on_when_resumed(
+    command: Command, tmp_path: Path
+) -> None:
+    pytest.importorskip("wandb")
+    pytest.importorskip("mlflow")
+    settings = {"WANDB_CONFIG_DIR": str(tmp_path / "settings")}
+    store = tmp_path / "mlflow.db"
+
+    def execute(*arguments: str) -> str:
+        done = command(*arguments, **settings)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    many = ("logger=many", "logger.wandb.offline=true")
+    execute("-m", *SMALL, "seed=0,1", *many, "data.val_size=0", "hydra.sweep.dir=sweep")
+    jobs = sorted(path.parent for path in (tmp_path / "sweep").glob("*/loggers.json"))
+    ids = [json.loads((job / "loggers.json").read_text()) for job in jobs]
+    assert len(ids) == 2
+    assert ids[0]["wandb"] != ids[1]["wandb"], "W&B would go on with the run of the job before"
+    for job, each in zip(jobs, ids, strict=True):
+        run = RunFolder(job)
+        check(read_csv(job / "csv" / "metrics.csv"), run)
+        check(read_wandb(job), run)
+        check(read_mlflow(each["mlflow"], store), run)
+        assert list(job.glob("train/events.*"))
+
+    from mlflow import MlflowClient
+
+    found = MlflowClient(f"sqlite:///{store}").get_run(ids[0]["mlflow"])
+    assert (found.info.status, found.info.run_name) == ("FINISHED", jobs[0].name)
+    assert found.data.params["optimizer"] == "Adagrad"
+
+    longer = resume_override(jobs[0].relative_to(tmp_path))
+    execute(longer, "trainer.max_epochs=3")
+    assert json.loads((jobs[0] / "loggers.json").read_text()) == ids[0]
+    logs = sorted(jobs[0].glob("wandb/offline-run-*/run-*.wandb"))
+    assert [path.name for path in logs] == [f"run-{ids[0]['wandb']}.wandb"] * 2
+    assert len(read_wandb(jobs[0])["train_loss"]) == 3
+    assert len(read_mlflow(ids[0]["mlflow"], store)["train_loss"]) == 3
+
+    store.rename(tmp_path / "elsewhere.db")
+    assert "logger.mlflow begins a new run" in execute(longer, "trainer.max_epochs=4")
+    assert json.loads((jobs[0] / "loggers.json").read_text())["mlflow"] != ids[0]["mlflow"]
+
+
+@pytest.mark.slow
+def test_wandb_without_an_account_is_refused_in_one_line(command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc"), "WANDB_MODE": "online"}
+    done = command(*SMALL, "logger=wandb", "hydra.run.dir=run", WANDB_API_KEY="", **home)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: wandb: ")
+    assert not (tmp_path / "run" / "metrics.csv").exists()
