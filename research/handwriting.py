@@ -28,6 +28,7 @@ from research.pictures.strokes import Mask
 from tiny_mnist.inference.image_io import LoadedImage, to_rgb
 from tiny_mnist.inference.output import draw_cell, save_sheet
 from tiny_mnist.inference.predictor import (
+    UNSURE,
     ImagePrediction,
     predict_images,
     pretrained_network,
@@ -156,6 +157,24 @@ def reliability(results: list[Result]) -> Table:
     return table
 
 
+def operating_points(results: list[Result]) -> Table:
+    """What part of the right and of the wrong answers would be unsure at several thresholds."""
+    table = Table("threshold", "right, unsure, %", "wrong, unsure, %", "non-digits, unsure, %")
+    groups: dict[str, list[float]] = {"right": [], "wrong": [], "none": []}
+    for result in results:
+        if digits := result.prediction.digits:
+            correct = result.prediction.text == result.item.expected
+            name = "none" if result.item.kind in NOTHING else "right" if correct else "wrong"
+            groups[name].append(min(digit.reliability for digit in digits))
+    for threshold in sorted({0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, UNSURE}):
+        parts = [
+            100 * float(np.mean(np.array(group or [1]) < threshold)) for group in groups.values()
+        ]
+        name = f"{threshold:.2f}{' (used)' if threshold == UNSURE else ''}"
+        table.add_row(name, *(f"{part:.1f}" for part in parts))
+    return table
+
+
 def main() -> None:
     """Render, read and count."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -183,6 +202,7 @@ def main() -> None:
     console = Console(width=130)
     console.print(summary(results))
     console.print(reliability(results))
+    console.print(operating_points(results))
     if options.failures and failures:
         save_sheet(failures, options.failures)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BATCH = 16  # pictures in memory at the same time
 UNSURE = 0.1  # reliability of a digit below which the picture's status is "unsure"
+VERIFIER_WEIGHT = 0.5  # of its log-probabilities beside those of the network
 
 Network = Callable[[UInt8[ndarray, "n 28 28"]], Float32[ndarray, "n 10"]]
 """From images as in MNIST, light on black, to log-probabilities."""
@@ -37,7 +38,7 @@ class DigitPrediction(NamedTuple):
     image: UInt8[ndarray, "28 28"]
     """What the network saw."""
     probabilities: Float32[ndarray, "10"]
-    """Of the digits 0 to 9, by the network."""
+    """Of the digits 0 to 9, by the network and the one that verifies it."""
     row: int = 0
     """Row of the number, from the top, starting at 0."""
     reliability: float = 1.0
@@ -183,9 +184,12 @@ def predict_images(sources: Iterable[Source], network: Network) -> Iterator[Imag
 
 
 def predicted(digit: Digit, probabilities: Float32[ndarray, "10"]) -> DigitPrediction:
-    """A digit with the network's probabilities, and how far the two networks agree on it."""
-    reliability = float(np.exp(digit.verifier[:10]) @ probabilities)
-    return DigitPrediction(digit.box, digit.image, probabilities, digit.row, reliability)
+    """A digit with both networks' probabilities, and how far they agree on it."""
+    scores = np.log(probabilities + 1e-9) + VERIFIER_WEIGHT * digit.verifier[:10]
+    combined = np.exp(scores - scores.max())
+    combined = np.asarray(combined / combined.sum(), np.float32)
+    reliability = float(np.exp(digit.verifier[:10]) @ combined)
+    return DigitPrediction(digit.box, digit.image, combined, digit.row, reliability)
 
 
 def detect_in(source: Source) -> tuple[LoadedImage | None, list[Digit], str]:
