@@ -73,12 +73,12 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
 
     # Build
     quieten_lightning()
-    pl.seed_everything(settings["seed"], verbose=False)
     run, console, signals = RunFolder(folder), make_console(), DeferredInterrupt()
     data = build_data(settings)
     num_classes = getattr(data, "num_classes", None)
     settings = fill_num_classes(settings, num_classes)
     check_optim(settings)
+    pl.seed_everything(settings["seed"], verbose=False)  # after the check, which builds a network
     module = build_module(settings, eval_split_of(data))
     check_num_classes(module.network, num_classes, image_shape_of(data))
     records = Records(MetricsCsv(run, module.eval_split))
