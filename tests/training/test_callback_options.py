@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from support.outcomes import outcome
 from support.program import SMALL
 from tiny_mnist.comparison.grouping import find_runs, group_by_settings
-from tiny_mnist.data.download import Mnist
+from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.metrics import score
 from tiny_mnist.evaluation.predict import predict
@@ -40,7 +40,7 @@ def averaged(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> RunF
 
 
 def test_the_moving_average_is_what_is_evaluated_and_kept(
-    averaged: RunFolder, small_run: RunFolder, mnist: Mnist
+    averaged: RunFolder, small_run: RunFolder, mnist: LabelledImages
 ) -> None:
     summary, usual = averaged.read_summary(), small_run.read_summary()
     assert summary["weights_sha256"] != usual["weights_sha256"]

@@ -17,6 +17,7 @@ from support.program import SMALL
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.evaluation.metrics import score
 from tiny_mnist.evaluation.predict import predict
+from tiny_mnist.models.tiny_cnn import TinyCNN
 from tiny_mnist.runs import RunFolder, load_network, weights_sha256
 from tiny_mnist.training.summary import flatten
 from tiny_mnist.training.train import train
@@ -42,6 +43,16 @@ def test_metrics_have_one_row_an_epoch_in_the_promised_columns(small_run: RunFol
     assert float(rows[0]["learning_rate"]) == pytest.approx(0.1)
     assert float(rows[1]["train_loss"]) < float(rows[0]["train_loss"])
     assert small_run.read_metrics()[1]["test_accuracy"] == float(rows[1]["test_accuracy"])
+
+
+def test_the_initial_weights_depend_on_the_seed_alone(compose: Compose, tmp_path: Path) -> None:
+    """Whatever the program builds before, the network draws the first random numbers."""
+    config = compose(*SMALL, "trainer.max_epochs=1", "optim.max_lr=1e-30", "callbacks=none")
+    train(config, tmp_path / "run")
+    torch.manual_seed(config.seed)
+    fresh, trained = TinyCNN(), load_network(RunFolder(tmp_path / "run"))
+    for expected, weights in zip(fresh.parameters(), trained.parameters(), strict=True):
+        torch.testing.assert_close(weights, expected, rtol=0, atol=1e-6)
 
 
 def test_the_summary_describes_the_run(small_run: RunFolder) -> None:
