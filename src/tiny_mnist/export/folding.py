@@ -93,7 +93,7 @@ def fold(network: nn.Module, info: DatasetInfo = MNIST.info) -> FoldedNetwork:
                 convs[-1] = replace(convs[-1], pool=pool_side(layer))
             case nn.ReLU() if convs and linear is None:
                 activated = True
-            case nn.Linear() if linear is None and activated:
+            case nn.Linear(out_features=info.num_classes) if linear is None and activated:
                 linear = layer
             case nn.LogSoftmax() if linear is not None:
                 pass
