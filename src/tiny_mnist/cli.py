@@ -1,6 +1,7 @@
 """The tiny-mnist command: evaluate, export, compare and use trained networks."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -50,9 +51,22 @@ RunOption = Annotated[
     Path | None,
     typer.Option(metavar="RUN", help="A run folder or latest; default: the shipped network."),
 ]
+
+
+def find_own_modules(trust: bool) -> bool:
+    """Let a trusted run name the modules of the current folder, as `train.py` does."""
+    if trust:
+        sys.path.append(str(Path.cwd()))
+    return trust
+
+
 TrustOption = Annotated[
     bool,
-    typer.Option("--trust", help="Allow the run to name classes outside of this project."),
+    typer.Option(
+        "--trust",
+        callback=find_own_modules,
+        help="Allow the run to name classes outside of this project.",
+    ),
 ]
 RootOption = Annotated[
     Path | None,

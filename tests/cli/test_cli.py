@@ -151,3 +151,13 @@ def test_help_is_printed_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     done = start("evaluate", "--help", cwd=tmp_path, PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"Measure a trained network" in done.stdout
+
+
+def test_trust_makes_the_modules_of_the_current_folder_importable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    for trust in ([], ["--trust"]):
+        assert CliRunner().invoke(app, ["export", "absent", *trust]).exit_code == 1
+        assert (str(tmp_path) in sys.path) == bool(trust)

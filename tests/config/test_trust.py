@@ -1,6 +1,7 @@
 """A configuration that was read from a folder names well-known classes only."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -49,6 +50,22 @@ def test_other_targets_are_refused_by_name(target: str) -> None:
         with pytest.raises(UserError, match="names the class") as refused:
             check_trusted(node, Path("config.yaml"))
         assert target in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("logger", "argument"),
+    [
+        ("MLFlowLogger", {"tracking_uri": "http://elsewhere"}),
+        ("WandbLogger", {"settings": {"base_url": "http://elsewhere"}}),
+        ("CSVLogger", {"save_dir": "/home"}),
+        ("CSVLogger", {"name": "../../elsewhere"}),
+    ],
+)
+def test_a_server_or_folder_of_a_logger_is_refused(logger: str, argument: dict[str, Any]) -> None:
+    """Credentials of the environment would be sent there."""
+    node = {"_target_": f"lightning.pytorch.loggers.{logger}", **argument}
+    with pytest.raises(UserError, match=r"which may name a server or a folder; .* trust=true"):
+        check_trusted({"logger": {"mine": node}}, Path("config.yaml"))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ class Fold(NamedTuple):
 
 
 class Repeat(NamedTuple):
-    """What tells the runs of one configuration apart; equal ones of two of them make a pair."""
+    """Seed and fold of a run. Runs of two configurations with equal values form a pair."""
 
     seed: int
     fold: Fold | None = None

@@ -33,6 +33,14 @@ LIBRARY_CLASSES = re.compile(
     r"torch\.optim\.(lr_scheduler\.)?[A-Z]\w*"
     r"|(lightning\.pytorch|pytorch_lightning)\.(Trainer|(callbacks|loggers)\.[A-Z]\w*)"
 )
+LIBRARY_LOGGER = re.compile(r"(lightning\.pytorch|pytorch_lightning)\.loggers\.\w+")
+LOGGER_KEYS = frozenset(
+    {
+        "experiment_name", "flush_logs_every_n_steps", "group", "name", "offline", "project",
+        "run_name", "synchronous", "version",
+    }
+)  # fmt: skip
+"""Arguments of Lightning's loggers that name no server, and no folder if they are plain words."""
 REFERENCE = re.compile(r"\$\{[\w.]+\}")  # of another key: ${seed}, ${optim.max_lr}
 
 
@@ -45,10 +53,19 @@ def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
 
     Raises:
         UserError: a `_target_` other than the classes of this project, of `torch.optim`, and
-            Lightning's Trainer, callbacks and loggers; or an interpolation other than a reference
-            to another key, such as `${oc.env:HOME}`.
+            Lightning's Trainer, callbacks and loggers; an argument of a logger that may name a
+            server, where credentials would be sent, or a folder; or an interpolation other than a
+            reference to another key, such as `${oc.env:HOME}`.
     """
     plain = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
+    for key, node in nodes(plain):
+        if not LIBRARY_LOGGER.fullmatch(str(node.get("_target_"))):
+            continue
+        if unsafe := [name for name, value in node.items() if not is_safe_for_logger(name, value)]:
+            raise UserError(
+                f"{source} sets {key}.{unsafe[0]}={node[unsafe[0]]}, which may name a server or a "
+                "folder; if you trust that folder, say trust=true (tiny-mnist: --trust)"
+            )
     for key, value in leaves(plain):
         name = key.rpartition(".")[2]
         if name == "_target_" and not is_trusted(value):
@@ -63,11 +80,32 @@ def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
             )
 
 
+def is_safe_for_logger(name: str, value: Any) -> bool:
+    """Whether a stranger's configuration may give one of Lightning's loggers this argument."""
+    if name == "_target_" or value is None:
+        return True
+    is_plain = re.fullmatch(r"[\w. -]*", str(value)) and ".." not in str(value)
+    return bool(name in LOGGER_KEYS and is_plain)
+
+
 def is_trusted(target: Any) -> bool:
     """Whether `instantiate` may call this target in a stranger's configuration."""
     return isinstance(target, str) and bool(
         target in OWN_CLASSES or LIBRARY_CLASSES.fullmatch(target)
     )
+
+
+def nodes(node: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield all mappings with their dotted keys."""
+    if isinstance(node, Mapping):
+        yield key, node
+        children: Any = node.items()
+    elif isinstance(node, list | tuple):
+        children = enumerate(node)
+    else:
+        return
+    for name, value in children:
+        yield from nodes(value, f"{key}.{name}".lstrip("."))
 
 
 def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -145,7 +145,7 @@ def read_idx(path: Path) -> UInt8[ndarray, "..."]:
 def check_labels(
     train: UInt8[ndarray, " train"], test: UInt8[ndarray, " test"], paths: dict[str, Path]
 ) -> int:
-    """Check that the labels of the training images are 0 to n - 1, and others no others.
+    """Check that training labels are exactly 0 to n - 1 and that test labels are among them.
 
     Returns:
         n, the number of classes.

@@ -14,7 +14,7 @@ def check_sizes(count: int, val_size: int, train_size: int | None, folds: int | 
         DataError: there are not.
     """
     left = count - (-(-count // folds) if folds else val_size)
-    if left < 2 or (train_size or 0) > left:
+    if left < 2 or (train_size or 0) > left or (folds or 0) > count:
         raise DataError(
             f"there are {count:,} training images: too few for data.val_size={val_size} "
             f"data.train_size={train_size} data.folds={folds}"

@@ -41,11 +41,11 @@ def load_images(
                 "only those of tiny_mnist.data.IdxDataModule and its subclasses are"
             )
         if root is None and issubclass(target, DownloadedDataModule):
-            saved = Path(node.get("root") or "")
+            saved = Path(node.get("root") or "").expanduser()
             complete = all((saved / file.name).is_file() for file in target.dataset.files)
             root = saved if node.get("root") and complete else None
         elif root is None and node.get("root"):
-            root = Path(node["root"])
+            root = Path(node["root"]).expanduser()
         module: IdxDataModule = instantiate({**node, "root": root and str(root)})
     except (ImportError, InstantiationException, TypeError, ValueError) as error:
         reason = one_line(error.__cause__ or error)[:200]

@@ -65,7 +65,11 @@ def report(
         console.print(
             "The best of many is partly luck. For a figure that can be quoted, with new seeds:"
         )
-        fixed = [text for text in constant if not text.startswith(("data.val_size=", "seed="))]
+        fixed = [
+            text
+            for text in constant
+            if not text.startswith(("data.val_size=", "data.fold", "seed="))
+        ]
         chosen = [f"{key}={value}" for key, value in done[0].params.items()]
         again = shlex.join([*program_name().split(), "-m", *fixed, *chosen, "seed=1,2,3,4,5"])
         console.print(f"  {again}")

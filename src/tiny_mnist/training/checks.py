@@ -85,10 +85,14 @@ def check_num_classes(
         image_shape: channels, height and width.
 
     Raises:
-        UserError: it has more or fewer.
+        UserError: it has more or fewer, or returns something else.
     """
     output = run_on_zeros(network, image_shape)
-    if num_classes is None or output is None or output.shape[-1] == num_classes:
+    if output is None:
+        return
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        raise UserError("the network must return one tensor, log-probabilities [batch, classes]")
+    if num_classes is None or output.shape[-1] == num_classes:
         return
     raise UserError(
         f"the network has {output.shape[-1]} outputs, and the data have {num_classes} classes: a "

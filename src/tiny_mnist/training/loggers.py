@@ -42,15 +42,15 @@ def open_loggers(
     nodes = {name: node for name, node in (config.get("logger") or {}).items() if node}
     loggers = {name: build_logger(name, node, run, saved) for name, node in nodes.items()}
     trainer.loggers = [*loggers.values()]
-    if trainer.is_global_zero:
-        for name, logger in loggers.items():
-            if name not in saved and not isinstance(logger, TensorBoardLogger):  # at the end
-                logger.log_hyperparams(flatten(config))
-        ids = {name: str(logger.version) for name, logger in loggers.items() if has_id(logger)}
-        if ids != saved:
-            with atomic_write(run.logger_ids) as file:
-                file.write(f"{json.dumps(ids, indent=2)}\n".encode())
     try:
+        if trainer.is_global_zero:
+            for name, logger in loggers.items():
+                if name not in saved and not isinstance(logger, TensorBoardLogger):  # at the end
+                    logger.log_hyperparams(flatten(config))
+            ids = {name: str(logger.version) for name, logger in loggers.items() if has_id(logger)}
+            if ids != saved:
+                with atomic_write(run.logger_ids) as file:
+                    file.write(f"{json.dumps(ids, indent=2)}\n".encode())
         yield
     except BaseException:
         finish(trainer, exit_code=1)
@@ -73,27 +73,26 @@ def build_logger(
     Raises:
         UserError: it refuses an argument.
     """
-    here = {
+    defaults = {
         "save_dir": str(run.path),
         "run_name": run.path.name,
         "tracking_uri": os.environ.get("MLFLOW_TRACKING_URI", MLFLOW_STORE),
     }
-    takes = inspect.signature(get_class(node["_target_"])).parameters
-    given = {key: value for key, value in node.items() if value is not None or key not in here}
-    arguments = {key: value for key, value in here.items() if key in takes} | given
-    logger: Logger
+    parameters = inspect.signature(get_class(node["_target_"])).parameters
+    given = {key: value for key, value in node.items() if value is not None or key not in defaults}
+    arguments = {key: value for key, value in defaults.items() if key in parameters} | given
     if name in saved:
-        continued = {key: str(saved[name]) for key in IDENTIFIERS if key in takes}
+        continued = {key: str(saved[name]) for key in IDENTIFIERS if key in parameters}
         try:
-            logger = build(arguments | continued, f"logger.{name}")
+            logger: Logger = build(arguments | continued, f"logger.{name}")
             _ = getattr(logger, "experiment", None)  # looks the run up
             return logger
         except Exception as error:
             if (reason := format_error(error)) is None:
                 raise
             print(f"logger.{name} begins a new run, because {saved.pop(name)} is gone: {reason}")
-    logger = build(arguments, f"logger.{name}")
-    return logger
+    begun: Logger = build(arguments, f"logger.{name}")
+    return begun
 
 
 def has_id(logger: Logger) -> bool:

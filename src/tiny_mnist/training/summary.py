@@ -144,7 +144,11 @@ def closing_lines(
         count = summary["test_images"]
         images = f"{count:,} test images"
         if isinstance(data, IdxDataModule):
-            images = f"the {images}" if count == 10_000 else f"{count:,} of the test images"
+            images = (
+                f"the {images}"
+                if count == len(data.images.test_labels)
+                else f"{count:,} of the test images"
+            )
         evaluated = [row["test_accuracy"] is not None for row in records.metrics.rows]
         times = sum(evaluated)
         seen = "after every epoch" if times == len(evaluated) > 1 else f"{times} times"
