@@ -65,8 +65,9 @@ def predictions(
                 fontsize=9, ha="center", va="bottom",
                 color="tab:red" if wrong[index] else "black",
             )  # fmt: skip
+        top = -12 if between == " " else -19  # of two lines of text, or three
         axes.set(
-            xlim=(SIDE - CELL_WIDTH, CELL_WIDTH * COLUMNS), ylim=(CELL_HEIGHT * rows - 16, -12)
+            xlim=(SIDE - CELL_WIDTH, CELL_WIDTH * COLUMNS), ylim=(CELL_HEIGHT * rows - 16, top)
         )
         axes.axis("off")
     return figure
