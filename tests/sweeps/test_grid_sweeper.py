@@ -360,6 +360,8 @@ def test_a_signal_ends_a_sweep_in_a_table_of_what_is_finished(
         [sys.executable, PROJECT / "train.py", "-m", *arguments, f"hydra/launcher={launcher}"],
         cwd=tmp_path, env={**os.environ, "MNIST_ROOT": str(mnist_root)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # The tests themselves may run under nohup, or in the background of a shell.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509 (sets no more)
     ) as process:  # fmt: skip
         wait_until(lambda: [*tmp_path.glob("mine/1_*/metrics.csv")])
         wait_until(lambda: [*tmp_path.glob("mine/0_*/summary.json")])
