@@ -90,6 +90,19 @@ def test_a_run_killed_in_the_final_test_resumes_with_the_same_result(
     count[CHOSEN] += 1
 
 
+@pytest.mark.parametrize("name", ["hydra.yaml", "overrides.yaml", "config.yaml"])
+def test_a_run_killed_while_its_configuration_is_written_is_begun_again(
+    expected: dict[str, Any], tmp_path: Path, name: str, count: Counter[str]
+) -> None:
+    begin = (*RUN, "hydra.run.dir=run")
+    done = run_program(*begin, folder=tmp_path, fault=kill_at(flush(name)))
+    assert done.status == -9, (done.stdout, done.stderr)
+    done = run_program(*begin, folder=tmp_path)
+    assert (done.status, done.stderr) == (0, "")
+    assert outcome(RunFolder(tmp_path / "run")) == expected
+    count[CHOSEN] += 1
+
+
 @pytest.mark.parametrize("number", range(RANDOM_RUNS))
 def test_a_run_killed_at_random_moments_resumes_with_the_same_result(
     uninterrupted: tuple[dict[str, Any], float], tmp_path: Path, number: int, count: Counter[str]

@@ -59,6 +59,8 @@ class RunFolder:
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.previous_checkpoint = self.checkpoints / "previous.ckpt"
         self.configuration = self.path / ".hydra" / "config.yaml"
+        self.hydra_configuration = self.path / ".hydra" / "hydra.yaml"
+        self.overrides = self.path / ".hydra" / "overrides.yaml"
         self.log = self.path / "train.log"
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
@@ -71,7 +73,8 @@ class RunFolder:
     def written_files(self) -> list[Path]:
         """The files that a run writes, but for TensorBoard's, whose names hold the time."""
         return [
-            self.configuration, self.last_checkpoint, self.previous_checkpoint, self.log,
+            self.configuration, self.hydra_configuration, self.overrides, self.last_checkpoint,
+            self.previous_checkpoint, self.log,
             self.metrics, self.summary, self.curves, self.predictions, self.confusion,
             self.logger_ids, self.path / FAILURE, self.path / PRUNED,
         ]  # fmt: skip

@@ -21,6 +21,7 @@ from tiny_mnist.config.loading import differences, load_config, resolve_config
 from tiny_mnist.config.trust import check_trusted
 from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
+from tiny_mnist.runs.recovery import remove_unfinished_files
 from tiny_mnist.system.atomic_files import atomic_write
 from tiny_mnist.system.signals import PREEMPT_SIGNAL, ChildProcesses, Interrupted
 
@@ -62,17 +63,21 @@ def check_source(config: DictConfig, source: Path, trust: bool) -> None:
 def save_config(run: RunFolder, config: DictConfig) -> None:
     """Write `.hydra/` as Hydra itself would, while the run is locked.
 
+    A run can be resumed once it has `config.yaml`, which is therefore written last.
+
     Args:
         run: the run, which this process has opened.
         config: of the run.
     """
-    files: dict[str, Any] = {"config.yaml": config}
+    files: dict[Path, Any] = {}
     if HydraConfig.initialized():
-        files["hydra.yaml"] = HydraConfig.instance().cfg
-        files["overrides.yaml"] = HydraConfig.get().overrides.task
+        files[run.hydra_configuration] = HydraConfig.instance().cfg
+        files[run.overrides] = HydraConfig.get().overrides.task
+    files[run.configuration] = config
     run.configuration.parent.mkdir(exist_ok=True)
-    for name, content in files.items():
-        with atomic_write(run.configuration.with_name(name)) as file:
+    remove_unfinished_files(run)
+    for path, content in files.items():
+        with atomic_write(path) as file:
             file.write(OmegaConf.to_yaml(content).encode())
 
 
