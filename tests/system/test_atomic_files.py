@@ -47,15 +47,17 @@ def test_missing_folder_is_an_error_and_not_created(tmp_path: Path) -> None:
     assert not path.parent.exists()
 
 
-def test_temporary_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
-    (tmp_path / "below").mkdir()
-    with suppress(OSError), atomic_write(tmp_path / "below" / "file"):
-        (unfinished,) = (tmp_path / "below").iterdir()
-        left = unfinished.with_name(f"{unfinished.name}2{UNFINISHED}")
-        left.touch()
-    (tmp_path / "other").touch()
-    remove_unfinished(tmp_path)
-    assert {path.name for path in tmp_path.rglob("*")} == {"below", "file", "other"}
+def test_temporary_files_of_a_killed_process_are_removed_and_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with suppress(OSError), atomic_write(path):
+        (unfinished,) = tmp_path.iterdir()
+        kept = unfinished.read_bytes()
+    unfinished.write_bytes(kept)  # as a kill would have left it
+    strangers = [f".file.thesis{UNFINISHED}", f".other.0123abcd{UNFINISHED}"]
+    for name in strangers:
+        (tmp_path / name).touch()
+    remove_unfinished([path])
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(["file", *strangers])
 
 
 def test_check_can_write_creates_the_folder_and_leaves_no_file(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Put a run folder back to its newest valid checkpoint, from which training can go on."""
 
 import logging
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from tiny_mnist.errors import UserError
 from tiny_mnist.runs.checkpoint_io import read_checkpoint
 from tiny_mnist.runs.folder import EVENT_PREFIX, EVENT_SUFFIX, RunFolder
 from tiny_mnist.runs.plain_files import truncate_file
-from tiny_mnist.system.atomic_files import UNFINISHED
+from tiny_mnist.system.atomic_files import remove_unfinished
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ def roll_back(run: RunFolder) -> tuple[Path, dict[str, Any]] | None:
         UserError: there are checkpoints, and none can be read; or a file here is a link.
     """
     run.check_no_links()
-    remove_unfinished_files(run)
+    remove_unfinished(run.written_files)
     found = latest_valid_checkpoint(run)
     if found is None:
         run.metrics.unlink(missing_ok=True)
@@ -61,15 +60,6 @@ def latest_valid_checkpoint(run: RunFolder) -> tuple[Path, dict[str, Any]] | Non
     if fault:
         raise fault
     return None
-
-
-def remove_unfinished_files(run: RunFolder) -> None:
-    """Remove the temporary files that a killed process left beside the run's own files."""
-    for path in run.written_files:
-        name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}{re.escape(UNFINISHED)}")
-        for left in path.parent.glob(f"*{UNFINISHED}"):
-            if name.fullmatch(left.name):
-                left.unlink(missing_ok=True)
 
 
 def event_files(run: RunFolder) -> list[Path]:

@@ -21,8 +21,7 @@ from tiny_mnist.config.loading import differences, load_config, resolve_config
 from tiny_mnist.config.trust import check_trusted
 from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
-from tiny_mnist.runs.recovery import remove_unfinished_files
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.atomic_files import atomic_write, remove_unfinished
 from tiny_mnist.system.signals import PREEMPT_SIGNAL, ChildProcesses, Interrupted
 
 log = logging.getLogger(__name__)
@@ -75,7 +74,7 @@ def save_config(run: RunFolder, config: DictConfig) -> None:
         files[run.overrides] = HydraConfig.get().overrides.task
     files[run.configuration] = config
     run.configuration.parent.mkdir(exist_ok=True)
-    remove_unfinished_files(run)
+    remove_unfinished(run.written_files)
     for path, content in files.items():
         with atomic_write(path) as file:
             file.write(OmegaConf.to_yaml(content).encode())

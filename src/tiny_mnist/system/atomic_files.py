@@ -2,8 +2,9 @@
 
 import errno
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -77,7 +78,10 @@ def flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary files of a killed process from a folder and the folders below it."""
-    for path in folder.rglob(f".*{UNFINISHED}"):
-        path.unlink(missing_ok=True)
+def remove_unfinished(paths: Iterable[Path]) -> None:
+    """Remove the temporary files that killed processes left of these files, and no others."""
+    for path in paths:
+        name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}{re.escape(UNFINISHED)}")
+        for left in path.parent.glob(f"*{UNFINISHED}"):
+            if name.fullmatch(left.name):
+                left.unlink(missing_ok=True)
