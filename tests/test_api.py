@@ -13,6 +13,7 @@ import tiny_mnist
 from support.program import PROJECT
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.network import load_network
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +133,11 @@ def test_reads_with_the_network_of_a_run(small_run: RunFolder, seven: np.ndarray
 
     reader = tiny_mnist.load(small_run.path)
     (digit,) = reader.predict(seven).digits
+    image = normalize(torch.from_numpy(digit.image[None]))
     with torch.inference_mode():
-        log_probs = reader.module(normalize(torch.from_numpy(digit.image[None])))
-    assert log_probs.exp()[0].numpy() == pytest.approx(digit.probabilities, abs=1e-5)
+        log_probs, expected = reader.module(image), load_network(small_run)(image)
+    assert torch.equal(log_probs, expected)
+    assert log_probs.exp().sum().item() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_missing_run_is_a_user_error(tmp_path: Path) -> None:

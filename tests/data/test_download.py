@@ -521,13 +521,16 @@ def test_waiting_for_the_lock_of_another_process_is_shown(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("tiny_mnist.data.download.QUIET_SECONDS", 0.1)
+    caplog.set_level("INFO", logger="tiny_mnist")
     good_mirror()
     locked = threading.Event()
 
     def hold_lock() -> None:
         with FileLock(root / ".lock"):
             locked.set()
-            time.sleep(1)
+            deadline = time.monotonic() + 60
+            while "waiting" not in caplog.text and time.monotonic() < deadline:
+                time.sleep(0.05)
 
     other = threading.Thread(target=hold_lock)
     other.start()
