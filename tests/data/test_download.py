@@ -1,6 +1,7 @@
 """MNIST is fetched completely or not at all; only servers of this machine are asked."""
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -585,6 +587,23 @@ def test_wrong_files_of_the_system_are_not_used(
     root.mkdir()
     for file in MNIST.files:
         (system / f"{file.name}.gz").write_bytes(gzip.compress(bytes(file.size)))
+    load(root, replace(MNIST, system_folder=str(system)))
+    assert set(mirror.asked) == {file.name for file in MNIST.files}
+
+
+def test_unreadable_files_of_the_system_do_not_keep_the_mirrors_from_being_asked(
+    tmp_path: Path, good_mirror: Callable[[], Mirror], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror, system, root = good_mirror(), tmp_path / "system", tmp_path / "root"
+    root.mkdir()
+    usual = Path.open
+
+    def refuse(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path.parent == system:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return usual(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
     load(root, replace(MNIST, system_folder=str(system)))
     assert set(mirror.asked) == {file.name for file in MNIST.files}
 

@@ -68,6 +68,15 @@ def test_a_resumed_run_takes_permitted_overrides_only(compose: Callable[..., Dic
             with_overrides(saved, [refused])
 
 
+def test_a_run_on_images_of_ones_own_is_not_resumed_on_others(
+    compose: Callable[..., DictConfig],
+) -> None:
+    saved = compose("data=idx", "data.root=letters")
+    with pytest.raises(UserError, match="the folder is the data"):
+        with_overrides(saved, ["data.root=digits"])
+    assert with_overrides(compose(), ["data.root=elsewhere"]).data.root == "elsewhere"
+
+
 def test_a_log_file_that_is_a_link_is_not_written(tmp_path: Path) -> None:
     (tmp_path / "train.log").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="not a regular file"):

@@ -66,13 +66,17 @@ def fetch_from_system(root: Path, dataset: IdxDataset, files: Sequence[IdxFile])
     if dataset.system_folder is None:
         return []
     folder = Path(dataset.system_folder)
-    try:
-        for file in files:
-            with (folder / f"{file.name}.gz").open("rb") as packed:
+    for file in files:
+        try:
+            packed = (folder / f"{file.name}.gz").open("rb")
+        except OSError as error:  # not installed, or not readable: other sources are asked
+            return [f"{folder}: {one_line(error)}"]
+        try:
+            with packed:
                 install(root, file, gunzip(packed, math.inf))
-    except NETWORK_ERRORS as error:
-        raise_if_local(error)
-        return [f"{folder}: {one_line(error)}"]
+        except NETWORK_ERRORS as error:  # a damaged file fails as a damaged download does
+            raise_if_local(error)
+            return [f"{folder}: {one_line(error)}"]
     return []
 
 

@@ -14,6 +14,7 @@ from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.job import LAUNCH_KEYS, check_source, run_settings
 from tiny_mnist.system.processes import is_rank_zero
 
+ANY_IMAGES = "tiny_mnist.data.IdxDataModule"
 log = logging.getLogger(__name__)
 
 
@@ -66,6 +67,8 @@ def with_overrides(saved: DictConfig, overrides: list[str]) -> DictConfig:
             raise UserError(
                 f"{text}: a resumed run takes no setting but {', '.join(RESUMABLE_KEYS)}"
             )
+        if key == "data.root" and saved.data.get("_target_") == ANY_IMAGES:
+            raise UserError(f"{text}: with data=idx the folder is the data, which must stay")
         with open_dict(config):
             OmegaConf.update(config, key, override.value())
     return config
