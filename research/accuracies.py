@@ -80,15 +80,16 @@ def collect(recipe: str, folder: Path) -> Accuracies:
     )
 
 
-def read() -> list[Accuracies]:
-    """All recipes of the file."""
-    return [Accuracies(**json.loads(line)) for line in ACCURACIES.read_text().splitlines()]
+def read(file: Path) -> list[Accuracies]:
+    """All recipes of the file; none if it does not exist."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [Accuracies(**json.loads(line)) for line in lines]
 
 
-def write(recipes: list[Accuracies]) -> None:
+def write(recipes: list[Accuracies], path: Path) -> None:
     """Write the file anew, the shortest recipes first."""
     lines = [json.dumps(asdict(recipe)) for recipe in sorted(recipes, key=lambda r: r.epochs)]
-    with atomic_write(ACCURACIES) as file:
+    with atomic_write(path) as file:
         file.write(("\n".join(lines) + "\n").encode())
 
 
@@ -166,14 +167,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("recipes", nargs="*", metavar="NAME=FOLDER")
     parser.add_argument("--images", type=Path, default=IMAGES, help="where the picture goes")
+    parser.add_argument("--file", type=Path, default=ACCURACIES, help="where accuracies are kept")
     options = parser.parse_args()
-    found = {recipe.recipe: recipe for recipe in read()}
+    found = {recipe.recipe: recipe for recipe in read(options.file)}
     for given in options.recipes:
         name, _, folder = given.partition("=")
         found[name] = collect(name, Path(folder))
-    write(list(found.values()))
-    print(table(read()))
-    plots.save(picture(read()), options.images / "accuracy.png")
+    write(list(found.values()), options.file)
+    recipes = read(options.file)
+    print(table(recipes))
+    plots.save(picture(recipes), options.images / "accuracy.png")
 
 
 if __name__ == "__main__":

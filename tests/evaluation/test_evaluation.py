@@ -271,16 +271,18 @@ def test_the_published_tables_are_made_from_run_folders(
 ) -> None:
     """From runs that nothing has evaluated yet, which are then not evaluated again."""
     shutil.copytree(small_run.path, tmp_path / "runs" / "0")
-    program = [sys.executable, "-m", "research.results", f"small={tmp_path / 'runs'}"]
-    outputs = [
-        subprocess.run(
-            [*program, "--images", str(tmp_path)], cwd=PROJECT, capture_output=True, text=True,
-            check=True, env={**os.environ, "MNIST_ROOT": str(mnist_root)},
-        ).stdout
-        for _ in range(2)
-    ]  # fmt: skip
-    assert outputs[0] == outputs[1]
+
+    def printed_by(*program: str) -> str:
+        return subprocess.run(
+            [sys.executable, "-m", *program, f"small={tmp_path / 'runs'}", "--images", tmp_path],
+            cwd=PROJECT, capture_output=True, text=True, check=True,
+            env={**os.environ, "MNIST_ROOT": str(mnist_root)},
+        ).stdout  # fmt: skip
+
+    tables = [printed_by("research.results") for _ in range(2)]
+    assert tables[0] == tables[1]
     accuracy = json.loads(small_run.summary.read_text())["test_accuracy"]
-    assert f"| small | 2 | 1 | **{accuracy:.3f}** | {accuracy:.2f} | {accuracy:.2f} |" in outputs[0]
-    assert f"| small | 1 | 9,594 | {accuracy:.2f} |" in outputs[0]
+    assert f"| small | 1 | 9,594 | {accuracy:.2f} |" in tables[0]
+    accuracies = printed_by("research.accuracies", "--file", str(tmp_path / "accuracies.jsonl"))
+    assert f"| small | 2 | 1 | **{accuracy:.3f}** | {accuracy:.2f} | {accuracy:.2f} |" in accuracies
     assert {"accuracy.png", "mistakes.png"} <= {path.name for path in tmp_path.iterdir()}
