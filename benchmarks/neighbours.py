@@ -27,7 +27,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "OMP_WAIT_POLICY=PASSIVE": {"OMP_WAIT_POLICY": "PASSIVE"},
     **{
         f"GOMP_SPINCOUNT={count}": {"GOMP_SPINCOUNT": str(count)}
-        for count in (1000, SPIN_COUNT, 5000, 10_000)
+        for count in (2000, 5000, SPIN_COUNT, 20_000, 50_000)
     },
     "OMP_NUM_THREADS=1": {"OMP_NUM_THREADS": "1"},
 }

@@ -2,7 +2,7 @@
 
 import os
 
-SPIN_COUNT = 2000  # iterations of libgomp's waiting loop, a few hundredths of a millisecond
+SPIN_COUNT = 10_000  # iterations of libgomp's waiting loop: a few tenths of a millisecond
 WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
