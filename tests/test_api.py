@@ -76,6 +76,33 @@ def test_reads_arrays_of_every_kind(
     assert (prediction.status, prediction.text) == ("digit", "7")
 
 
+@pytest.mark.parametrize("overshoot", [0.02, 0.08, 0.3])
+def test_reads_floats_that_a_resize_has_left_above_one(
+    reader: tiny_mnist.DigitReader, seven: np.ndarray, overshoot: float
+) -> None:
+    array = seven / 255
+    array[seven == 0] = -overshoot / 2
+    array[0] = 1 + overshoot
+    assert reader.predict(array).text == "7"
+
+
+@pytest.mark.parametrize("value", [-3, 0, 7, 255, 300])
+@pytest.mark.parametrize("kind", [np.int64, np.float32])
+def test_an_array_of_one_value_shows_no_digit(
+    reader: tiny_mnist.DigitReader, value: int, kind: type
+) -> None:
+    assert reader.predict(np.full((60, 50), value, kind)).status == "no digit"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_do_not_hide_a_digit(
+    reader: tiny_mnist.DigitReader, seven: np.ndarray, value: float
+) -> None:
+    array = 1 - seven / 255
+    array[0, 0] = value
+    assert reader.predict(array).text == "7"
+
+
 def test_reads_images_paths_lists_and_stacks(
     reader: tiny_mnist.DigitReader, seven: np.ndarray, tmp_path: Path
 ) -> None:

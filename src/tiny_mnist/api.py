@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Picture: TypeAlias = str | PathLike[str] | NDArray[Any] | Image.Image
 
+OVERSHOOT = 0.1
+"""How far below 0 and above 1 floating-point pixels may be, as a resize leaves them."""
+
 
 def load(run: str | PathLike[str] | None = None, trust: bool = False) -> "DigitReader":
     """Load a network that reads digits.
@@ -75,8 +78,8 @@ class DigitReader:
                 [height, width], [height, width, 1], RGB [height, width, 3] or RGBA
                 [height, width, 4], of any size, dark ink on light or light on dark; or
                 [n, height, width] for n grey pictures. Whole numbers are from 0 to 255,
-                floating-point numbers from 0 to 1. Anything else is stretched from its lowest to
-                its highest value.
+                floating-point numbers from 0 to 1, or a tenth beyond, as a resize leaves them.
+                Anything else is stretched from its lowest to its highest value.
 
         Returns:
             The prediction for one picture, else a list of them. Where a file cannot be read, the
@@ -162,13 +165,15 @@ def to_pixels(array: NDArray[Any]) -> Pixels:
 
 
 def to_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Values of any range as 0 to 255."""
+    """Values of any range as 0 to 255; what is not finite counts as 0."""
     if array.dtype == np.uint8:
         return array
-    values = np.nan_to_num(np.asarray(array, np.float64))
+    values = np.nan_to_num(np.asarray(array, np.float64), posinf=0, neginf=0)
     low, high = float(values.min()), float(values.max())
-    if array.dtype.kind in "bf" and low >= 0 and high <= 1:
-        return np.asarray((values * 255).round(), np.uint8)
-    if low >= 0 and high <= 255:
-        return np.asarray(values.round(), np.uint8)
+    if array.dtype.kind in "bf" and low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+        return np.asarray((values.clip(0, 1) * 255).round(), np.uint8)
+    if array.dtype.kind in "iu" and low >= 0 and high <= 255:
+        return np.asarray(values, np.uint8)
+    if low == high:
+        return np.zeros(array.shape, np.uint8)
     return np.asarray(((values - low) * (255 / (high - low))).round(), np.uint8)
