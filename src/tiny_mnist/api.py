@@ -16,14 +16,12 @@ from tiny_mnist.inference.predictor import (
     ImagePrediction,
     Network,
     Source,
-    module_network,
     predict_images,
     pretrained_network,
+    run_network,
 )
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from tiny_mnist.training.lit_module import LitClassifier
 
 Picture: TypeAlias = str | PathLike[str] | NDArray[Any] | Image.Image
@@ -60,9 +58,7 @@ class DigitReader:
     def __init__(self, run: Path | None = None, trust: bool = False) -> None:
         self.run = run
         self.trust = trust
-        self._network: Network = (
-            pretrained_network() if run is None else module_network(self.module.network)
-        )
+        self._network: Network = pretrained_network() if run is None else run_network(run, trust)
 
     @overload  # a string is one picture, although it is iterable too
     def predict(self, pictures: Picture) -> ImagePrediction: ...  # type: ignore[overload-overlap]
@@ -103,24 +99,26 @@ class DigitReader:
     def module(self) -> "LitClassifier":
         """The network as a LightningModule in evaluation mode, on the CPU; imports PyTorch.
 
-        It takes normalised images, [n, 1, 28, 28], and gives log-probabilities, [n, 10].
-        """
-        from torch.optim import Adagrad
-        from torch.optim.lr_scheduler import OneCycleLR
+        It takes normalised images, [n, 1, 28, 28], and gives log-probabilities, [n, 10]. That of a
+        run has the run's optimizer, schedule and hyper-parameters.
 
+        Raises:
+            UserError: the run names an optimizer or a schedule that is not trusted.
+        """
         from tiny_mnist.training.lit_module import LitClassifier
 
         if self.run is None:
             from tiny_mnist.export.safetensors_format import load_tiny_cnn
 
-            network: nn.Module = load_tiny_cnn(pretrained.WEIGHTS)
-        else:
-            from tiny_mnist.runs import check_reads_digits, load_network
+            return LitClassifier(load_tiny_cnn(pretrained.WEIGHTS)).eval()
+        from tiny_mnist.runs.folder import resolve_trained_run
 
-            check_reads_digits(self.run)
-            network = load_network(self.run, self.trust)
-        schedule = partial(OneCycleLR, max_lr=0.75)
-        return LitClassifier(network, partial(Adagrad, lr=0.1), schedule).eval()
+        checkpoint = resolve_trained_run(self.run).newest_checkpoint
+        assert checkpoint is not None
+        module = LitClassifier.load_from_checkpoint(
+            checkpoint, map_location="cpu", trust=self.trust
+        )
+        return module.eval()
 
 
 def is_stack(array: NDArray[Any]) -> bool:

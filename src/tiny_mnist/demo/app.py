@@ -30,9 +30,8 @@ from tiny_mnist.export.html import read_asset
 from tiny_mnist.export.safetensors_format import load_tiny_cnn
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.image_io import decode
-from tiny_mnist.inference.predictor import module_network, predict_images
+from tiny_mnist.inference.predictor import load_digit_network, module_network, predict_images
 from tiny_mnist.models.tiny_cnn import TinyCNN, parameter_count
-from tiny_mnist.runs import check_reads_digits, load_network
 
 if TYPE_CHECKING:
     import gradio
@@ -65,9 +64,7 @@ def serve(
         UserError: there is no such run, its network does not read digits, or the address is not
             available.
     """
-    if run:
-        check_reads_digits(run)
-    network = load_network(run, trust) if run else load_shipped_network()
+    network = load_digit_network(run, trust) if run else load_shipped_network()
     with tempfile.TemporaryDirectory(prefix="tiny-mnist-demo-") as folder:
         configure_environment(host, folder)
         from gradio import themes

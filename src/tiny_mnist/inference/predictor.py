@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.detect import Digit, find_digits
 from tiny_mnist.inference.image_io import LoadedImage
@@ -142,15 +142,36 @@ def pretrained_network() -> Network:
 
 
 def run_network(run: Path, trust: bool = False) -> Network:
-    """The network of a run folder, in PyTorch.
+    """The network of a run folder, in PyTorch, to predict with; see `load_digit_network`."""
+    return module_network(load_digit_network(run, trust))
+
+
+def load_digit_network(run: Path, trust: bool = False) -> "nn.Module":
+    """The network of a run folder, in PyTorch and evaluation mode.
+
+    Args:
+        run: the run folder.
+        trust: whether the run may name classes outside this project.
 
     Raises:
-        UserError: the folder holds no finished run, or one that was not trained on digits.
+        UserError: the folder holds no trained network, or one that was not trained on MNIST or has
+            no ten outputs for an image of 28×28.
     """
     from tiny_mnist.runs import check_reads_digits, load_network
 
-    check_reads_digits(run)
-    return module_network(load_network(run, trust))
+    check_reads_digits(run, trust)
+    module = load_network(run, trust)
+    try:
+        shape = module_network(module)(np.zeros((1, 28, 28), np.uint8)).shape
+    except Exception as error:  # whatever a user's network raises
+        reason = one_line(error)[:200]
+        raise UserError(f"the network of {run} does not read images of 28×28: {reason}") from error
+    if shape != (1, 10):
+        raise UserError(
+            f"the network of {run} gives {list(shape)} for an image instead of [1, 10], the "
+            "log-probabilities of ten digits"
+        )
+    return module
 
 
 def module_network(module: "nn.Module") -> Network:
