@@ -10,18 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tiny_mnist.errors import require
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.image_io import LoadedImage, Pixels, load_pillow, read_picture, to_rgb
-from tiny_mnist.inference.predictor import (
-    ImagePrediction,
-    Network,
-    Source,
-    predict_images,
-    pretrained_network,
-    run_network,
-)
 
+# The predictor is imported where it is used: it needs OpenCV, which is optional.
 if TYPE_CHECKING:
+    from tiny_mnist.inference.predictor import ImagePrediction, Source
     from tiny_mnist.training.lit_module import LitClassifier
 
 Picture: TypeAlias = str | PathLike[str] | NDArray[Any] | Image.Image
@@ -39,7 +34,8 @@ def load(run: str | PathLike[str] | None = None, trust: bool = False) -> "DigitR
         trust: whether the run's configuration may name classes outside this project.
 
     Raises:
-        UserError: the folder holds no trained network, or names a class that is not trusted.
+        UserError: a package is not installed, or the folder holds no trained network that reads
+            digits, or names a class that is not trusted.
     """
     return DigitReader(None if run is None else Path(run), trust)
 
@@ -52,19 +48,23 @@ class DigitReader:
         trust: whether the run's configuration may name classes outside this project.
 
     Raises:
-        UserError: the folder holds no trained network, or names a class that is not trusted.
+        UserError: a package is not installed, or the folder holds no trained network that reads
+            digits, or names a class that is not trusted.
     """
 
     def __init__(self, run: Path | None = None, trust: bool = False) -> None:
+        require("predict", "tiny_mnist.load()")
+        from tiny_mnist.inference.predictor import pretrained_network, run_network
+
         self.run = run
         self.trust = trust
-        self._network: Network = pretrained_network() if run is None else run_network(run, trust)
+        self._network = pretrained_network() if run is None else run_network(run, trust)
 
     @overload  # a string is one picture, although it is iterable too
-    def predict(self, pictures: Picture) -> ImagePrediction: ...  # type: ignore[overload-overlap]
+    def predict(self, pictures: Picture) -> "ImagePrediction": ...  # type: ignore[overload-overlap]
 
     @overload
-    def predict(self, pictures: Iterable[Picture]) -> list[ImagePrediction]: ...
+    def predict(self, pictures: Iterable[Picture]) -> "list[ImagePrediction]": ...
 
     def predict(self, pictures: Picture | Iterable[Picture]) -> Any:
         """Read one picture or several.
@@ -85,6 +85,8 @@ class DigitReader:
             TypeError: something is not a picture.
             ValueError: an array is empty or has another shape.
         """
+        from tiny_mnist.inference.predictor import predict_images
+
         if isinstance(pictures, (str, PathLike, Image.Image)) or (
             isinstance(pictures, np.ndarray) and not is_stack(pictures)
         ):
@@ -92,7 +94,7 @@ class DigitReader:
             return prediction
         if not isinstance(pictures, Iterable):
             raise TypeError(f"{type(pictures).__name__} is not a picture, nor a list of pictures")
-        sources = [to_source(one, f"picture {place}") for place, one in enumerate(pictures)]
+        sources = (to_source(one, f"picture {place}") for place, one in enumerate(pictures))
         return list(predict_images(sources, self._network))
 
     @cached_property
@@ -126,7 +128,7 @@ def is_stack(array: NDArray[Any]) -> bool:
     return array.ndim == 3 and array.shape[-1] not in (1, 3, 4)
 
 
-def to_source(picture: Picture, name: str) -> Source:
+def to_source(picture: Picture, name: str) -> "Source":
     """A picture's name, and what loads it.
 
     Raises:
