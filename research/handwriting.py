@@ -194,7 +194,7 @@ def main() -> None:
 
     results: list[Result] = []
     failures = []
-    for place, prediction in enumerate(predict_images(opened(), network)):
+    for place, prediction in enumerate(predict_images(opened(), network, keep_pictures=True)):
         result = Result(rendered[place], prediction)
         if not result.right:
             failures.append(draw_cell(prediction))

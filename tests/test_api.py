@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw
 import tiny_mnist
 from support.program import PROJECT
 from tiny_mnist.data.transforms import normalize
+from tiny_mnist.inference.predictor import BATCH
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.runs.network import load_network
 
@@ -118,12 +120,47 @@ def test_reads_images_paths_lists_and_stacks(
     assert reader.predict([]) == []
 
 
+def test_pictures_are_loaded_as_they_are_read_and_not_kept(seven: np.ndarray) -> None:
+    reader, taken, taken_before = tiny_mnist.load(), 0, []
+    network = reader._network
+
+    def pictures() -> Iterator[np.ndarray]:
+        nonlocal taken
+        for _ in range(3 * BATCH):
+            taken += 1
+            yield seven
+
+    def counted_network(images: np.ndarray) -> np.ndarray:
+        taken_before.append(taken)
+        return network(images)
+
+    reader._network = counted_network
+    predictions = reader.predict(pictures())
+    assert {prediction.text for prediction in predictions} == {"7"}
+    assert taken_before == [BATCH, 2 * BATCH, 3 * BATCH]
+    assert all(prediction.picture is None for prediction in predictions)
+
+
 def test_reads_images_in_the_format_of_mnist(reader: tiny_mnist.DigitReader) -> None:
     image = np.zeros((28, 28), np.uint8)
     image[4:7, 8:21] = image[7:24, 17:20] = 255
     prediction = reader.predict(image)
     assert prediction.text == "7"
     assert prediction.digits[0].image.shape == (28, 28)
+
+
+def test_a_damaged_pillow_image_is_an_error_of_its_own_prediction(
+    reader: tiny_mnist.DigitReader, seven: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / "cut.png"
+    Image.fromarray(seven).save(path)
+    path.write_bytes(path.read_bytes()[:200])
+    large = Image.new("1", (20_000, 20_000))
+    with Image.open(path) as damaged:
+        predictions = reader.predict([damaged, seven, large])
+    assert [one.status for one in predictions] == ["error", "digit", "error"]
+    assert predictions[0].error.startswith("picture 0 is a damaged picture")
+    assert predictions[2].error.startswith("picture 2 has 20000×20000 pixels")
 
 
 @pytest.mark.parametrize(
@@ -164,6 +201,9 @@ def test_reads_with_the_network_of_a_run(small_run: RunFolder, seven: np.ndarray
     with torch.inference_mode():
         log_probs, expected = reader.module(image), load_network(small_run)(image)
     assert torch.equal(log_probs, expected)
+    assert not reader.module.training
+    assert reader.module.hparams["optim"]["max_lr"] == 0.75
+    assert reader.module.optimizer is not None
     assert log_probs.exp().sum().item() == pytest.approx(1, abs=1e-5)
 
 

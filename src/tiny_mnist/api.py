@@ -10,9 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tiny_mnist.errors import require
+from tiny_mnist.errors import UserError, require
 from tiny_mnist.inference import pretrained
-from tiny_mnist.inference.image_io import LoadedImage, Pixels, load_pillow, read_picture, to_rgb
+from tiny_mnist.inference.image_io import (
+    LoadedImage,
+    Pixels,
+    errors_of_pillow,
+    load_pillow,
+    read_picture,
+    to_rgb,
+)
 
 # The predictor is imported where it is used: it needs OpenCV, which is optional.
 if TYPE_CHECKING:
@@ -78,8 +85,9 @@ class DigitReader:
                 Anything else is stretched from its lowest to its highest value.
 
         Returns:
-            The prediction for one picture, else a list of them. Where a file cannot be read, the
-            prediction's `error` tells why, and its status is "error".
+            The prediction for one picture, else a list of them, without the pictures
+            themselves. Where a file or a Pillow image cannot be read, the prediction's `error`
+            tells why, and its status is "error".
 
         Raises:
             TypeError: something is not a picture.
@@ -138,10 +146,30 @@ def to_source(picture: Picture, name: str) -> "Source":
     if isinstance(picture, (str, PathLike)):
         return fspath(picture), partial(read_picture, Path(picture))
     if isinstance(picture, Image.Image):
-        return name, partial(load_pillow, picture.copy(), name)
+        try:
+            with errors_of_pillow(name):
+                copy = picture.copy()  # reads the file, if the picture was only opened
+        except UserError as error:
+            return name, partial(fail, error)
+        return name, partial(load_image, copy, name)
     if isinstance(picture, np.ndarray):
         return name, partial(LoadedImage, to_pixels(picture))
     raise TypeError(f"{type(picture).__name__} is not a path, an array or a Pillow image")
+
+
+def load_image(picture: Image.Image, name: str) -> LoadedImage:
+    """Load a Pillow image.
+
+    Raises:
+        UserError: it has too many pixels, or is damaged.
+    """
+    with errors_of_pillow(name):
+        return load_pillow(picture, name)
+
+
+def fail(error: UserError) -> LoadedImage:
+    """Raise an error where a picture would be loaded."""
+    raise error
 
 
 def to_pixels(array: NDArray[Any]) -> Pixels:

@@ -1,9 +1,13 @@
 """tiny-mnist predict on files that are hostile, huge or oddly named."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +15,20 @@ import pytest
 from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
+from support.program import WAIT
 from tiny_mnist.cli import app
 from tiny_mnist.errors import UserError, printable
 from tiny_mnist.inference.image_io import (
     USED_SIDE,
+    LoadedImage,
     PixelBudget,
     decode,
+    decode_file,
     load_pillow,
     read_picture,
     reduce,
 )
+from tiny_mnist.inference.predictor import predict_images
 
 
 def draw_seven(side: int, mode: str = "L") -> Image.Image:
@@ -137,13 +145,77 @@ def test_a_large_photograph_keeps_its_orientation(tmp_path: Path) -> None:
     assert np.abs(loaded.pixels[..., 0].astype(int) - expected).mean() < 5
 
 
-def test_pictures_that_do_not_fit_together_are_decoded_one_after_the_other() -> None:
+def test_pictures_that_fit_together_are_decoded_at_the_same_time() -> None:
     budget = PixelBudget(100)
     with budget.take(60), budget.take(40):
         assert budget.free == 0
     with budget.take(1000):  # larger than all: alone
         assert budget.free == 0
     assert budget.free == 100
+
+
+def test_pictures_that_do_not_fit_together_are_decoded_one_after_the_other() -> None:
+    budget, begun = PixelBudget(100), threading.Event()
+
+    def decode_second() -> None:
+        with budget.take(60):
+            begun.set()
+
+    with ThreadPoolExecutor() as pool:
+        with budget.take(60):
+            second = pool.submit(decode_second)
+            assert not begun.wait(0.2)
+        second.result(timeout=WAIT)
+    assert begun.is_set()
+
+
+class Paused(io.BytesIO):
+    """A file that says when somebody begins to read it, and lets them wait.
+
+    Args:
+        content: of the file.
+        begun: is set by the first reading.
+        go_on: is waited for.
+    """
+
+    def __init__(self, content: bytes, begun: threading.Event, go_on: threading.Event) -> None:
+        super().__init__(content)
+        self.begun, self.go_on = begun, go_on
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read as usual, when it is allowed."""
+        self.begun.set()
+        assert self.go_on.wait(WAIT)
+        return super().read(size)
+
+
+def test_decoding_in_threads_leaves_the_filters_of_warnings_as_they_were(
+    seven: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warnings, "filters", warnings.filters)  # put back, whatever happens
+    before, content = list(warnings.filters), seven.read_bytes()
+    first, second, first_done = threading.Event(), threading.Event(), threading.Event()
+
+    def decode_paused(begun: threading.Event, go_on: threading.Event) -> None:
+        decode_file(Paused(content, begun, go_on), len(content), "seven.png")
+
+    with ThreadPoolExecutor() as pool:
+        one = pool.submit(decode_paused, first, second)
+        assert first.wait(WAIT)
+        other = pool.submit(decode_paused, second, first_done)
+        one.result(timeout=WAIT)
+        first_done.set()
+        other.result(timeout=WAIT)
+    assert warnings.filters == before
+
+
+def test_odd_metadata_are_no_warning() -> None:
+    def load() -> LoadedImage:
+        warnings.warn("Corrupt EXIF data", stacklevel=1)
+        return LoadedImage(np.full((50, 50, 3), 255, np.uint8))
+
+    (prediction,) = predict_images([("odd.jpg", load)], lambda images: np.zeros((0, 10)))
+    assert prediction.status == "no digit"
 
 
 def test_refuses_more_pixels_than_the_limit() -> None:

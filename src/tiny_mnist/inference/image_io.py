@@ -4,7 +4,6 @@ import io
 import stat
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,11 +143,18 @@ def decode_file(file: io.BufferedIOBase, size: int, name: str) -> LoadedImage:
     """Decode an open file of this many bytes: upright, without transparency, 8 bits a channel."""
     if not size:
         raise UserError(f"{name} is empty")
+    with (
+        errors_of_pillow(name),
+        Image.open(file, formats=FORMATS) as picture,  # type: ignore[arg-type]
+    ):
+        return load_pillow(picture, name)
+
+
+@contextmanager
+def errors_of_pillow(name: str) -> Iterator[None]:
+    """Context manager that turns whatever Pillow raises for a bad picture into `UserError`."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about odd metadata; sizes are checked here
-            with Image.open(file, formats=FORMATS) as picture:  # type: ignore[arg-type]
-                return load_pillow(picture, name)
+        yield
     except UnidentifiedImageError:
         raise UserError(f"{name} is not a picture (PNG, JPEG, BMP, GIF, TIFF or WebP)") from None
     except Image.DecompressionBombError:

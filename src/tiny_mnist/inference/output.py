@@ -43,7 +43,7 @@ def report(names: list[str], network: Network, as_json: bool, show: Path | None)
     predictions: list[ImagePrediction] = []
     cells: list[Any] = []
     for prediction in track(
-        predict_images(sources, network),
+        predict_images(sources, network, keep_pictures=show is not None),
         description="Reading",
         total=len(sources),
         console=console,

@@ -3,8 +3,10 @@
 PyTorch is imported only for the network of a run.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -79,7 +81,7 @@ class ImagePrediction(NamedTuple):
 
     name: str
     picture: LoadedImage | None
-    """None where the file could not be read."""
+    """None where it was not asked for, or the file could not be read."""
     digits: list[DigitPrediction]
     """In reading order: rows from top to bottom, each from left to right."""
     error: str = ""
@@ -157,12 +159,15 @@ def load_digit_network(run: Path, trust: bool = False) -> "nn.Module":
         UserError: the folder holds no trained network, or one that was not trained on MNIST or has
             no ten outputs for an image of 28×28.
     """
+    import torch
+
+    from tiny_mnist.evaluation.predict import predict
     from tiny_mnist.runs import check_reads_digits, load_network
 
     check_reads_digits(run, trust)
     module = load_network(run, trust)
     try:
-        shape = module_network(module)(np.zeros((1, 28, 28), np.uint8)).shape
+        shape = predict(module, torch.zeros(1, 28, 28, dtype=torch.uint8)).shape
     except Exception as error:  # whatever a user's network raises
         reason = one_line(error)[:200]
         raise UserError(f"the network of {run} does not read images of 28×28: {reason}") from error
@@ -190,12 +195,25 @@ Source = tuple[str, Callable[[], LoadedImage]]
 """A picture's name, and what reads it or raises `UserError`."""
 
 
-def predict_images(sources: Iterable[Source], network: Network) -> Iterator[ImagePrediction]:
-    """Read each picture in turn; the network is called once for each batch of pictures."""
+def predict_images(
+    sources: Iterable[Source], network: Network, keep_pictures: bool = False
+) -> Iterator[ImagePrediction]:
+    """Read each picture in turn; the network is called once for each batch of pictures.
+
+    Args:
+        sources: at most `BATCH` of them are taken ahead of the predictions.
+        network: from images to log-probabilities.
+        keep_pictures: whether each prediction holds its picture, which may have megabytes.
+    """
     remaining = iter(sources)
+    detect = partial(detect_in, keep_picture=keep_pictures)
     with ThreadPoolExecutor() as pool:
         while batch := list(islice(remaining, BATCH)):
-            opened = list(pool.map(detect_in, batch))
+            # Pillow warns of odd metadata and of sizes that are checked here. Filters of warnings
+            # belong to the whole process, so the threads of the pool must not set them.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                opened = list(pool.map(detect, batch))
             images = [digit.image for _, digits, _ in opened for digit in digits]
             stack = np.stack(images) if images else np.zeros((0, 28, 28), np.uint8)
             log_probs = iter(network(stack) if images else ())
@@ -213,12 +231,14 @@ def predicted(digit: Digit, probabilities: Float32[ndarray, "10"]) -> DigitPredi
     return DigitPrediction(digit.box, digit.image, combined, digit.row, reliability)
 
 
-def detect_in(source: Source) -> tuple[LoadedImage | None, list[Digit], str]:
-    """A picture and its digits, or what is wrong with it."""
+def detect_in(
+    source: Source, keep_picture: bool = False
+) -> tuple[LoadedImage | None, list[Digit], str]:
+    """A picture, if it is kept, and its digits, or what is wrong with it."""
     try:
         picture = source[1]()
-        digits = find_digits(picture.pixels)
-        return picture, [scale_box(digit, picture.scale) for digit in digits], ""
+        digits = [scale_box(digit, picture.scale) for digit in find_digits(picture.pixels)]
+        return picture if keep_picture else None, digits, ""
     except UserError as error:
         return None, [], str(error)
 
