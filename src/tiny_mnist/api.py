@@ -15,6 +15,7 @@ from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.image_io import (
     LoadedImage,
     Pixels,
+    check_size,
     errors_of_pillow,
     load_pillow,
     read_picture,
@@ -148,6 +149,7 @@ def to_source(picture: Picture, name: str) -> "Source":
     if isinstance(picture, Image.Image):
         try:
             with errors_of_pillow(name):
+                check_size(picture, name)
                 copy = picture.copy()  # reads the file, if the picture was only opened
         except UserError as error:
             return name, partial(fail, error)

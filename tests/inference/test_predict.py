@@ -1,5 +1,6 @@
 """tiny-mnist predict: every kind of file, what it says, and what it does not import."""
 
+import errno
 import io
 import json
 import subprocess
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from tiny_mnist.cli import app
 from tiny_mnist.errors import UserError
 from tiny_mnist.inference.detect import find_digits
-from tiny_mnist.inference.image_io import LoadedImage, decode, to_rgb
+from tiny_mnist.inference.image_io import LoadedImage, decode, find_pictures, to_rgb
 from tiny_mnist.inference.mnist_format import CENTRE
 from tiny_mnist.inference.predictor import ImagePrediction, predict_images, pretrained_network
 
@@ -220,6 +221,39 @@ def test_takes_patterns_standard_input_and_saves_what_was_seen(seven: Path) -> N
         assert picture.width > 2 * 140
     status, out, _ = run("-", "--json", stdin=seven.read_bytes())
     assert (status, json.loads(out)[0]["digit"]) == (0, 7)
+
+
+@pytest.mark.parametrize("pattern", ["sev**.png", "**.png", "**/*.png", "*/*.png", "[s]even.png"])
+def test_takes_every_pattern_that_a_shell_takes(
+    tmp_path: Path, seven: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "seven.png").write_bytes(seven.read_bytes())
+    expected = {
+        "**/*.png": ["more/seven.png", "seven.png"],
+        "*/*.png": ["more/seven.png"],
+    }.get(pattern, ["seven.png"])
+    assert [str(path) for path in find_pictures([pattern])] == expected
+
+
+def test_a_name_that_cannot_be_looked_up_does_not_stop_the_others(
+    seven: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long, secret = "x" * 5000 + ".png", seven.with_name("secret")
+    is_dir = Path.is_dir
+
+    def refuse(path: Path) -> bool:
+        if path == secret:  # the tests may run as root, who may look up anything
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    status, out, errors = run(long, str(secret), str(seven), "--json")
+    assert status == 1
+    assert [answer["status"] for answer in json.loads(out)] == ["error", "error", "digit"]
+    assert "File name too long" in errors
+    assert len(errors.splitlines()) == 2
 
 
 def test_refuses_a_bomb_and_an_empty_folder(tmp_path: Path) -> None:
