@@ -306,7 +306,7 @@ def test_says_when_there_are_several_digits(browser: Any) -> None:
     draw(browser, STROKES[0], width=0.5, left=0.5)
     settle(browser)
     expect_digits(browser, 7, 0)
-    assert "2 digits, from left to right" in browser.locator(".said").inner_text()
+    assert "2 digits, from left to right" in browser.locator(".message").inner_text()
 
 
 @pytest.mark.slow

@@ -152,6 +152,25 @@ def test_page_opens_pastes_and_reads_images_of_mnist(
 
 
 @pytest.mark.slow
+def test_page_says_that_it_cannot_show_a_file_and_reads_nothing_in_it(
+    page: Any, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    photo, message = tmp_path / "seven.tif", page.locator(".message")
+    Image.new("L", (60, 60), 255).save(photo)
+    draw(page, STROKES[1])
+    expect_digit(page, "1")
+    page.locator("#sheet input").set_input_files(photo)
+    expect(message).to_have_text("This browser cannot show seven.tif.")
+    assert page.locator(".digit").inner_text() == "–"
+    assert set(page.locator(".probabilities li > :last-child").all_inner_texts()) == {"–"}
+    draw(page, STROKES[1])
+    expect_digit(page, "1")
+    expect(message).to_have_text("")
+
+
+@pytest.mark.slow
 def test_page_centres_and_scales_as_mnist_does(page: Any) -> None:
     draw(page, STROKES[7], width=0.4)
     expect_digit(page, "7")
