@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from tiny_mnist.cli import app
 from tiny_mnist.errors import UserError
+from tiny_mnist.inference import output
 from tiny_mnist.inference.detect import find_digits
 from tiny_mnist.inference.image_io import LoadedImage, decode, find_pictures, to_rgb
 from tiny_mnist.inference.mnist_format import CENTRE
@@ -254,6 +255,38 @@ def test_a_name_that_cannot_be_looked_up_does_not_stop_the_others(
     assert [answer["status"] for answer in json.loads(out)] == ["error", "error", "digit"]
     assert "File name too long" in errors
     assert len(errors.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sheet.psd", "should end with .png"),
+        ("sheet.txt", "should end with .png"),
+        ("sheet", "should end with .png"),
+        ("sheet.xbm", "cannot be written"),
+        ("seven.png/sheet.png", "cannot be written"),
+        ("folder.png", "cannot be written: Is a directory"),
+    ],
+)
+def test_a_sheet_that_cannot_be_saved_is_refused_before_anything_is_read(
+    seven: Path, name: str, message: str
+) -> None:
+    seven.with_name("folder.png").mkdir()
+    status, out, errors = run(str(seven), "--show", str(seven.parent / name))
+    assert (status, out) == (1, "")
+    (line,) = errors.splitlines()
+    assert line.startswith(f"error: {seven.parent / name} ")
+    assert message in line
+    assert {path.name for path in seven.parent.iterdir()} == {"seven.png", "folder.png"}
+
+
+def test_a_sheet_has_a_largest_size(seven: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "MAX_SHEET_PIXELS", 300_000)
+    sheet = seven.with_name("sheet.png")
+    status, _, errors = run(*[str(seven)] * 9, "--show", str(sheet))
+    assert (status, errors) == (0, f"{sheet} shows 4 pictures; more do not fit\n")
+    with Image.open(sheet) as picture:
+        assert picture.width * picture.height <= 300_000
 
 
 def test_refuses_a_bomb_and_an_empty_folder(tmp_path: Path) -> None:
