@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 
 from support.strokes import STROKES, draw
 from tiny_mnist.cli import app
-from tiny_mnist.demo.app import feature_maps, load_shipped_network, render_result
-from tiny_mnist.demo.request_guard import check_request
+from tiny_mnist.demo.app import build_page, feature_maps, load_shipped_network, render_result
+from tiny_mnist.demo.request_guard import RequestGuard, check_request
 
 pytest.importorskip("gradio", reason="the demo needs Gradio")
 
@@ -238,6 +238,17 @@ def test_requests_are_refused_by_their_headers(
 ) -> None:
     refusal = check_request(method, path, headers)
     assert (refusal and refusal[0]) == status
+
+
+def test_the_page_answers_under_the_name_that_it_is_served_under() -> None:
+    headers = {"host": "box.example.org:7860"}
+    assert check_request("GET", "/", headers)
+    guard = RequestGuard(lambda *_: None, host="Box.example.org")
+    assert check_request("GET", "/", headers, guard.names) is None
+
+
+def test_only_some_pictures_wait_for_their_turn() -> None:
+    assert build_page(load_shipped_network(), "")._queue.max_size == 16
 
 
 def test_network_that_is_no_sequence_is_read_without_feature_maps() -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import gradio
 
 MOST_SHOWN = 10  # digits of one picture
+MOST_WAITING = 16  # pictures that wait for their turn; more are refused
 FIRST_PORT, PORTS = 7860, 100  # that Gradio tries
 FOLDER = files("tiny_mnist.demo")
 ENVIRONMENT = Environment(
@@ -86,7 +87,7 @@ def serve(
                 ssr_mode=False,
                 mcp_server=False,
                 max_file_size="20mb",
-                app_kwargs={"middleware": [Middleware(RequestGuard)]},
+                app_kwargs={"middleware": [Middleware(RequestGuard, host=host)]},
             )
         except OSError as error:
             last = FIRST_PORT + PORTS - 1
@@ -169,7 +170,7 @@ def build_page(network: nn.Module, origin: str) -> "gradio.Blocks":
             show_progress="hidden",
             api_visibility="private",
         )
-    return blocks
+    return blocks.queue(max_size=MOST_WAITING)
 
 
 def render_result(picture: str, network: nn.Module) -> str:
