@@ -172,7 +172,9 @@ def main(
     steps: Annotated[
         int,
         typer.Option(
-            min=5, max=FULL_EPOCH, help=f"Training steps a round (seed: at most {ORIGINAL_STEPS})."
+            min=5,
+            max=FULL_EPOCH,
+            help=f"Training steps a round (original: at most {ORIGINAL_STEPS}).",
         ),
     ] = 300,
     out: Annotated[Path, typer.Option(help="Folder for the JSON and the picture.")] = Path(
