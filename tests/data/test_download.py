@@ -320,9 +320,8 @@ def test_slow_mirror_is_given_up_at_the_deadline_and_the_next_is_used(
         parts if slow_header else (part for p in (parts, one_byte_at_a_time(content)) for part in p)
     )
     good_mirror()
-    started = time.monotonic()
     assert same(load(root), mnist)
-    assert time.monotonic() - started < 20  # the whole file would take 50 s
+    assert slow.sent < len(content), "given up before its end"
     assert names(root) == FOUR
 
 
