@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 import tiny_mnist
+from support.pictures import draw_ink
 from support.program import PROJECT
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.inference.predictor import BATCH
@@ -26,9 +27,7 @@ def reader() -> tiny_mnist.DigitReader:
 @pytest.fixture(scope="module")
 def seven() -> np.ndarray:
     """A dark 7 on white, [120, 100], uint8."""
-    picture = Image.new("L", (100, 120), 255)
-    ImageDraw.Draw(picture).line([(25, 25), (72, 25), (45, 100)], 0, 9, joint="curve")
-    return np.asarray(picture)
+    return 255 - draw_ink(120, 9)[:, :100]
 
 
 def test_every_public_name_can_be_imported() -> None:

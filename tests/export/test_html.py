@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from support.program import PROJECT
-from support.strokes import STROKES, draw
+from support.strokes import STROKES, draw, paste_zero
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.export import html
@@ -138,16 +138,7 @@ def test_page_opens_pastes_and_reads_images_of_mnist(
         Image.fromarray(mnist.test_images[index].numpy()).save(path)
         page.locator("#sheet input").set_input_files(path)
         expect_digit(page, str(int(mnist.test_labels[index])))
-    page.evaluate(
-        """async () => {
-            const sheet = new OffscreenCanvas(300, 300), ink = sheet.getContext("2d");
-            ink.fillStyle = "white"; ink.fillRect(0, 0, 300, 300);
-            ink.lineWidth = 14; ink.ellipse(150, 150, 50, 80, 0, 0, 7); ink.stroke();
-            const data = new DataTransfer();
-            data.items.add(new File([await sheet.convertToBlob()], "0.png"));
-            document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
-        }"""
-    )
+    paste_zero(page)
     expect_digit(page, "0")
 
 

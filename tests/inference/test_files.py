@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from typer.testing import CliRunner
 
+from support.pictures import draw_ink, run_predict
 from support.program import WAIT
-from tiny_mnist.cli import app
 from tiny_mnist.errors import UserError, printable
 from tiny_mnist.inference.image_io import (
     USED_SIDE,
@@ -33,10 +32,7 @@ from tiny_mnist.inference.predictor import predict_images
 
 def draw_seven(side: int, mode: str = "L") -> Image.Image:
     """A dark 7 on white."""
-    picture = Image.new("L", (side, side), 255)
-    points = [(0.3 * side, 0.25 * side), (0.67 * side, 0.25 * side), (0.45 * side, 0.77 * side)]
-    ImageDraw.Draw(picture).line(points, fill=0, width=side // 14, joint="curve")
-    return picture.convert(mode)
+    return Image.fromarray(255 - draw_ink(side, side // 14)).convert(mode)
 
 
 @pytest.fixture
@@ -46,13 +42,6 @@ def seven(tmp_path: Path) -> Path:
     return path
 
 
-def run(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["predict", *arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
 def test_special_and_huge_files_are_refused_without_losing_other_answers(
     tmp_path: Path, seven: Path
 ) -> None:
@@ -60,7 +49,7 @@ def test_special_and_huge_files_are_refused_without_losing_other_answers(
     os.mkfifo(fifo)
     with sparse.open("wb") as file:
         file.truncate(200 * 10**9)
-    status, out, errors = run(str(fifo), str(sparse), "/dev/zero", str(seven), "--json")
+    status, out, errors = run_predict(str(fifo), str(sparse), "/dev/zero", str(seven), "--json")
     assert status == 1
     assert [answer["status"] for answer in json.loads(out)] == ["error"] * 3 + ["digit"]
     assert json.loads(out)[3]["text"] == "7"
@@ -76,7 +65,7 @@ def test_names_are_shown_as_they_are_without_control_characters(tmp_path: Path, 
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     draw_seven(100).save(path)
-    status, out, errors = run(str(path))
+    status, out, errors = run_predict(str(path))
     assert (status, errors) == (0, "")
     shown = "".join(line.split("│")[1].strip() for line in out.splitlines() if "│" in line)
     assert printable(name).replace(" ", "") in shown.replace(" ", "")
@@ -86,13 +75,13 @@ def test_names_are_shown_as_they_are_without_control_characters(tmp_path: Path, 
 def test_error_messages_hold_no_control_characters(tmp_path: Path) -> None:
     path = tmp_path / "x\x1b[31m\nred.png"
     path.write_text("no picture")
-    _, _, errors = run(str(path))
+    _, _, errors = run_predict(str(path))
     assert "\x1b" not in errors
     assert len(errors.splitlines()) == 1
 
 
 def test_prints_no_empty_table_where_no_file_can_be_read(tmp_path: Path) -> None:
-    status, out, errors = run(str(tmp_path / "absent.png"))
+    status, out, errors = run_predict(str(tmp_path / "absent.png"))
     assert (status, out) == (1, "")
     assert errors.count("\n") == 1
 
@@ -102,7 +91,7 @@ def test_long_names_are_shown_in_full(tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("one", "two", "three"):
         draw_seven(60).save(folder / f"{name}.png")
-    _, out, _ = run(str(folder))
+    _, out, _ = run_predict(str(folder))
     text = out.replace("│", "").replace(" ", "").replace("\n", "")
     assert all(f"{name}.png" in text for name in ("one", "two", "three"))
     assert "…" not in out
@@ -121,7 +110,7 @@ def test_large_pictures_are_reduced_and_boxes_stay_in_their_pixels(
     loaded = read_picture(path)
     assert max(loaded.pixels.shape) < side
     assert loaded.scale == pytest.approx(2, rel=0.01)
-    _, out, _ = run(str(path), "--json")
+    _, out, _ = run_predict(str(path), "--json")
     (answer,) = json.loads(out)
     left, top, right, bottom = (edge / side for edge in answer["box"])
     assert answer["text"] == "7"
