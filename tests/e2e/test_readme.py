@@ -1,4 +1,7 @@
-"""Every command in the README runs."""
+"""The README's commands for training and for finished runs run, and the paths in it exist.
+
+What resumes, reads pictures, opens a page or measures speed has tests of its own or none.
+"""
 
 import os
 import re

@@ -34,6 +34,7 @@ WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror")
 SANITIZERS = ("-fsanitize=undefined,address", "-fno-sanitize-recover=all")
 LARGEST = 2**31 - 1  # of an int32
 DIGITS_A_LINE = 96
+ROW_BYTES = 36  # of the table of convolutions, where an int and a pointer have four bytes
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def render(
         logit_scale=logit_scale,
         buffers=[max(conv.outputs for conv in convs[i::2] or convs[:1]) for i in (0, 1)],
         buffer_bytes=sum(max(conv.outputs for conv in convs[i::2] or convs[:1]) for i in (0, 1)),
-        constant_bytes=sum(len(c.weights) + 8 * c.filters for c in convs)
+        constant_bytes=sum(len(c.weights) + 8 * c.filters + ROW_BYTES for c in convs)
         + 20 * weight.shape[1]
         + 40,
     )  # fmt: skip
