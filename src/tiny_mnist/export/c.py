@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor, nn
 
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
+from tiny_mnist.evaluation.pages import environment
 from tiny_mnist.export.folding import FoldedNetwork, fold
 from tiny_mnist.export.format import CheckUnavailableError, ExportedFile, Tolerance
 from tiny_mnist.export.onnx_format import INPUT, predict_onnx, to_onnx
@@ -89,7 +89,15 @@ def render(
     linear_weights = (weight * steps).round().long().tolist()
     linear_bias = (bias * steps).round().long().tolist()
     logit_scale = output_scale / steps
-    source = environment().get_template("network.c.jinja").render(
+    templates = environment(
+        "tiny_mnist.export",
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    templates.filters["numbers"] = numbers
+    source = templates.get_template("network.c.jinja").render(
         metadata=[(key, comment(value)) for key, value in metadata.items() if key != "description"],
         convs=convs,
         features=weight.shape[1],
@@ -186,20 +194,6 @@ def first_line(output: bytes) -> str:
     """The first line of what a program printed that names an error."""
     lines = [line for line in output.decode(errors="replace").splitlines() if line.strip()]
     return next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")
-
-
-def environment() -> Environment:
-    """Jinja, for C."""
-    jinja = Environment(
-        loader=PackageLoader("tiny_mnist.export", ""),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    jinja.filters["numbers"] = numbers
-    return jinja
 
 
 def numbers(values: Iterable[Any]) -> str:
