@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,9 @@ def test_every_public_name_can_be_imported() -> None:
     for name in tiny_mnist.__all__:
         assert getattr(tiny_mnist, name) is not None
         assert name in dir(tiny_mnist)
+    for package in ("demo", "evaluation", "export", "inference", "runs"):
+        module = import_module(f"tiny_mnist.{package}")
+        assert all(getattr(module, name) is not None for name in module.__all__)
     assert tiny_mnist.__version__
     with pytest.raises(AttributeError, match="nonsense"):
         _ = tiny_mnist.nonsense
