@@ -59,8 +59,6 @@ def build(job: Job) -> nn.Module:
         use_onednn_layout(model)
     if job.without != "either layout":
         model = model.to(memory_format=torch.channels_last)
-    if job.trying == "torch.compile":
-        model.compile()
     return model
 
 

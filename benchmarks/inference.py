@@ -6,6 +6,7 @@ affects all equally; medians are shown.
 """
 
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.training import machine, versions
+from tiny_mnist.errors import UserError
 
 Images = np.ndarray[Any, np.dtype[np.uint8]]
 Answer = Callable[[Images], object]
@@ -84,7 +86,10 @@ def main(
     }
     images = np.random.default_rng(0).integers(0, 256, (BATCH, 28, 28), np.uint8)
     with tempfile.TemporaryDirectory() as folder:
-        answers = contestants(run, Path(folder))
+        try:
+            answers = contestants(run, Path(folder))
+        except UserError as error:
+            sys.exit(f"error: {error}")
         seconds: dict[str, dict[int, list[float]]] = {
             name: {size: [] for size in CALLS} for name in answers
         }

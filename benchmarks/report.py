@@ -13,7 +13,9 @@ from benchmarks.contestant import Result
 from benchmarks.suites import BATCHES, MODES
 
 EPOCH = 60_000  # images
-COLOURS = {"seed": "tab:gray", "keras": "tab:orange", "program": "tab:blue", "floor": "tab:red"}
+COLOURS = {
+    "original": "tab:gray", "keras": "tab:orange", "program": "tab:blue", "floor": "tab:red",
+}  # fmt: skip
 
 
 def show(record: dict[str, Any], out: Path, console: Console) -> None:
@@ -98,7 +100,8 @@ def cells(row: Standing) -> Iterator[str]:
     yield f"{row.speed:,.0f}"
     yield f"{EPOCH / row.speed:.1f}"
     for other, text in (
-        ("seed-4", "{:.2f}"), ("bare-augmented", "{:.3f}"), ("bare", "{:.3f}"), ("floor", "{:.1%}"),
+        ("original-4", "{:.2f}"), ("bare-augmented", "{:.3f}"), ("bare", "{:.3f}"),
+        ("floor", "{:.1%}"),
     ):  # fmt: skip
         yield text.format(row.ratios[other]) if other in row.ratios else "–"
     yield "–" if row.name == "floor" else f"{row.memory_mb:,.0f}"
@@ -119,10 +122,10 @@ def time_table(rows: list[Standing], what: str, amount: float, unit: str, rounds
 
 def whole_run_lines(results: dict[str, list[Result]]) -> list[str]:
     """A whole default run, and the time that the original's way would take for the same epochs."""
-    seed, whole = results["seed-4"], results["whole-run"]
+    original, whole = results["original-4"], results["whole-run"]
     epochs = int(whole[0]["epochs"])
-    epoch = [EPOCH * result["seconds"] / result["images"] for result in seed]
-    evaluation = [result["evaluation_seconds"] for result in seed]
+    epoch = [EPOCH * result["seconds"] / result["images"] for result in original]
+    evaluation = [result["evaluation_seconds"] for result in original]
     theirs = [epochs * (a + b) for a, b in zip(epoch, evaluation, strict=True)]
     ours = [result["seconds"] for result in whole]
     ratio = median(a / b for a, b in zip(theirs, ours, strict=True))

@@ -40,15 +40,15 @@ def run_contestant(contestant: Contestant, job: Job) -> Result:
     """Measure once in a fresh process, and add its peak memory.
 
     Raises:
-        RuntimeError: the process failed; the message ends with the last that it said.
+        RuntimeError: the process failed; the message ends with the end of its output.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "result.json"
         program = f"benchmarks.{contestant.module}"
         command = [sys.executable, "-m", program, job.to_json(), str(file)]
-        said, status, peak_mb = run_in_terminal(command, contestant.environment)
+        output, status, peak_mb = run_in_terminal(command, contestant.environment)
         if status:
-            raise RuntimeError(f"{contestant.label}: exit status {status}\n{said[-3000:]}")
+            raise RuntimeError(f"{contestant.label}: exit status {status}\n{output[-3000:]}")
         result: Result = json.loads(file.read_text())
     result["memory_mb"] = peak_mb + result.get("workers_mb", 0)
     return result
@@ -68,11 +68,11 @@ def run_in_terminal(command: list[str], environment: dict[str, str]) -> tuple[st
         env=os.environ | size | environment, start_new_session=True,
     )  # fmt: skip
     os.close(slave)
-    said = b""
+    output = b""
     try:
         with suppress(OSError):  # Linux's way to say that the other end was closed
             while part := os.read(terminal, 1 << 16):
-                said = (said + part)[-(1 << 16) :]
+                output = (output + part)[-(1 << 16) :]
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     finally:
@@ -81,7 +81,7 @@ def run_in_terminal(command: list[str], environment: dict[str, str]) -> tuple[st
             process.wait()
         os.close(terminal)
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # of ru_maxrss, in bytes or kB
-    return said.decode(errors="replace"), process.returncode, usage.ru_maxrss / unit
+    return output.decode(errors="replace"), process.returncode, usage.ru_maxrss / unit
 
 
 def measure_rounds(
@@ -172,7 +172,9 @@ def main(
     steps: Annotated[
         int,
         typer.Option(
-            min=5, max=FULL_EPOCH, help=f"Training steps a round (seed: at most {ORIGINAL_STEPS})."
+            min=5,
+            max=FULL_EPOCH,
+            help=f"Training steps a round (original: at most {ORIGINAL_STEPS}).",
         ),
     ] = 300,
     out: Annotated[Path, typer.Option(help="Folder for the JSON and the picture.")] = Path(

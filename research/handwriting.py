@@ -8,8 +8,9 @@ MNIST's test images are not used.
 """
 
 import argparse
+import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +26,7 @@ from research.pictures.non_digits import blank, blurred, grid_corner, letter, sc
 from research.pictures.numbers import NUMBER_SCENES, drawing, number_picture
 from research.pictures.scenes import SCENES, photo, scan
 from research.pictures.strokes import Mask
+from tiny_mnist.errors import UserError
 from tiny_mnist.inference.image_io import LoadedImage, to_rgb
 from tiny_mnist.inference.output import draw_cell, save_sheet
 from tiny_mnist.inference.predictor import (
@@ -72,6 +74,11 @@ def items(each: int, seed: int, shapes: dict[str, Shape], fonts: Path | None) ->
     kinds = [*SCENES, *NUMBER_SCENES, *NOTHING, "8×8, real"]
     names = list(shapes)
     files = font_files(fonts) if fonts else []
+    marks: dict[str, Callable[[np.random.Generator], Mask]] = {
+        "letter": partial(letter, glyphs(files)),
+        "scribble": scribble,
+        "grid corner": grid_corner,
+    }
     for place, kind in enumerate(kinds):
         rng = np.random.default_rng([seed, place])
         if kind == "8×8, real":
@@ -92,15 +99,8 @@ def items(each: int, seed: int, shapes: dict[str, Shape], fonts: Path | None) ->
             elif kind == "blurred":
                 yield Item(kind, "", blurred(draw, rng))
             else:
-                mask = (
-                    letter(glyphs(files), rng)
-                    if kind == "letter"
-                    else scribble(rng)
-                    if kind == "scribble"
-                    else grid_corner(rng)
-                )
                 carrier = photo if number % 2 else scan
-                yield Item(kind, "", carrier(partial(same, mask), rng))
+                yield Item(kind, "", carrier(partial(same, marks[kind](rng)), rng))
 
 
 def same(mask: Mask, width: float) -> Mask:
@@ -184,7 +184,10 @@ def main() -> None:
     parser.add_argument("--failures", type=Path, help="where to save the contact sheet")
     parser.add_argument("--run", type=Path, help="a run folder; default: the shipped network")
     options = parser.parse_args()
-    network = run_network(options.run) if options.run else pretrained_network()
+    try:
+        network = run_network(options.run) if options.run else pretrained_network()
+    except UserError as error:
+        sys.exit(f"error: {error}")
     rendered: list[Item] = []
 
     def opened() -> Iterator[tuple[str, partial[LoadedImage]]]:
@@ -194,7 +197,7 @@ def main() -> None:
 
     results: list[Result] = []
     failures = []
-    for place, prediction in enumerate(predict_images(opened(), network)):
+    for place, prediction in enumerate(predict_images(opened(), network, keep_pictures=True)):
         result = Result(rendered[place], prediction)
         if not result.right:
             failures.append(draw_cell(prediction))

@@ -3,15 +3,19 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 import tiny_mnist
+from support.pictures import draw_ink
 from support.program import PROJECT
 from tiny_mnist.data.transforms import normalize
+from tiny_mnist.inference.predictor import BATCH
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.runs.network import load_network
 
@@ -24,15 +28,16 @@ def reader() -> tiny_mnist.DigitReader:
 @pytest.fixture(scope="module")
 def seven() -> np.ndarray:
     """A dark 7 on white, [120, 100], uint8."""
-    picture = Image.new("L", (100, 120), 255)
-    ImageDraw.Draw(picture).line([(25, 25), (72, 25), (45, 100)], 0, 9, joint="curve")
-    return np.asarray(picture)
+    return 255 - draw_ink(120, 9)[:, :100]
 
 
 def test_every_public_name_can_be_imported() -> None:
     for name in tiny_mnist.__all__:
         assert getattr(tiny_mnist, name) is not None
         assert name in dir(tiny_mnist)
+    for package in ("demo", "evaluation", "export", "inference", "runs"):
+        module = import_module(f"tiny_mnist.{package}")
+        assert all(getattr(module, name) is not None for name in module.__all__)
     assert tiny_mnist.__version__
     with pytest.raises(AttributeError, match="nonsense"):
         _ = tiny_mnist.nonsense
@@ -76,6 +81,33 @@ def test_reads_arrays_of_every_kind(
     assert (prediction.status, prediction.text) == ("digit", "7")
 
 
+@pytest.mark.parametrize("overshoot", [0.02, 0.08, 0.3])
+def test_reads_floats_that_a_resize_has_left_above_one(
+    reader: tiny_mnist.DigitReader, seven: np.ndarray, overshoot: float
+) -> None:
+    array = seven / 255
+    array[seven == 0] = -overshoot / 2
+    array[0] = 1 + overshoot
+    assert reader.predict(array).text == "7"
+
+
+@pytest.mark.parametrize("value", [-3, 0, 7, 255, 300])
+@pytest.mark.parametrize("kind", [np.int64, np.float32])
+def test_an_array_of_one_value_shows_no_digit(
+    reader: tiny_mnist.DigitReader, value: int, kind: type
+) -> None:
+    assert reader.predict(np.full((60, 50), value, kind)).status == "no digit"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_do_not_hide_a_digit(
+    reader: tiny_mnist.DigitReader, seven: np.ndarray, value: float
+) -> None:
+    array = 1 - seven / 255
+    array[0, 0] = value
+    assert reader.predict(array).text == "7"
+
+
 def test_reads_images_paths_lists_and_stacks(
     reader: tiny_mnist.DigitReader, seven: np.ndarray, tmp_path: Path
 ) -> None:
@@ -91,12 +123,47 @@ def test_reads_images_paths_lists_and_stacks(
     assert reader.predict([]) == []
 
 
+def test_pictures_are_loaded_as_they_are_read_and_not_kept(seven: np.ndarray) -> None:
+    reader, taken, taken_before = tiny_mnist.load(), 0, []
+    network = reader._network
+
+    def pictures() -> Iterator[np.ndarray]:
+        nonlocal taken
+        for _ in range(3 * BATCH):
+            taken += 1
+            yield seven
+
+    def counted_network(images: np.ndarray) -> np.ndarray:
+        taken_before.append(taken)
+        return network(images)
+
+    reader._network = counted_network
+    predictions = reader.predict(pictures())
+    assert {prediction.text for prediction in predictions} == {"7"}
+    assert taken_before == [BATCH, 2 * BATCH, 3 * BATCH]
+    assert all(prediction.picture is None for prediction in predictions)
+
+
 def test_reads_images_in_the_format_of_mnist(reader: tiny_mnist.DigitReader) -> None:
     image = np.zeros((28, 28), np.uint8)
     image[4:7, 8:21] = image[7:24, 17:20] = 255
     prediction = reader.predict(image)
     assert prediction.text == "7"
     assert prediction.digits[0].image.shape == (28, 28)
+
+
+def test_a_damaged_pillow_image_is_an_error_of_its_own_prediction(
+    reader: tiny_mnist.DigitReader, seven: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / "cut.png"
+    Image.fromarray(seven).save(path)
+    path.write_bytes(path.read_bytes()[:200])
+    large = Image.new("1", (10_001, 10_000))
+    with Image.open(path) as damaged:
+        predictions = reader.predict([damaged, seven, large])
+    assert [one.status for one in predictions] == ["error", "digit", "error"]
+    assert predictions[0].error.startswith("picture 0 is a damaged picture")
+    assert predictions[2].error.startswith("picture 2 has 10001×10000 pixels")
 
 
 @pytest.mark.parametrize(
@@ -137,6 +204,9 @@ def test_reads_with_the_network_of_a_run(small_run: RunFolder, seven: np.ndarray
     with torch.inference_mode():
         log_probs, expected = reader.module(image), load_network(small_run)(image)
     assert torch.equal(log_probs, expected)
+    assert not reader.module.training
+    assert reader.module.hparams["optim"]["max_lr"] == 0.75
+    assert reader.module.optimizer is not None
     assert log_probs.exp().sum().item() == pytest.approx(1, abs=1e-5)
 
 

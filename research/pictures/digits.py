@@ -15,7 +15,9 @@ from tiny_mnist.data import download
 Shape = Callable[[int, float, np.random.Generator], Mask]
 """From a digit and a pen's width, as a part of the digit's height, to one way to write it."""
 
-TEST_IMAGES = slice(50_000, 60_000)  # of MNIST's training images: networks here saw the others
+TEST_IMAGES = slice(50_000, 60_000)
+"""Of MNIST's training images. The shipped network was trained on all 60,000, these included; what
+`research/` fits to pictures uses the others."""
 
 
 def grey_images(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Shape:

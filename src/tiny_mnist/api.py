@@ -10,23 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tiny_mnist.errors import UserError, require
 from tiny_mnist.inference import pretrained
-from tiny_mnist.inference.image_io import LoadedImage, Pixels, load_pillow, read_picture, to_rgb
-from tiny_mnist.inference.predictor import (
-    ImagePrediction,
-    Network,
-    Source,
-    module_network,
-    predict_images,
-    pretrained_network,
+from tiny_mnist.inference.image_io import (
+    LoadedImage,
+    Pixels,
+    check_size,
+    errors_of_pillow,
+    load_pillow,
+    read_picture,
+    to_rgb,
 )
 
+# The predictor is imported where it is used: it needs OpenCV, which is optional.
 if TYPE_CHECKING:
-    from torch import nn
-
+    from tiny_mnist.inference.predictor import ImagePrediction, Source
     from tiny_mnist.training.lit_module import LitClassifier
 
 Picture: TypeAlias = str | PathLike[str] | NDArray[Any] | Image.Image
+
+OVERSHOOT = 0.1
+"""How far below 0 and above 1 floating-point pixels may be, as a resize leaves them."""
 
 
 def load(run: str | PathLike[str] | None = None, trust: bool = False) -> "DigitReader":
@@ -38,7 +42,8 @@ def load(run: str | PathLike[str] | None = None, trust: bool = False) -> "DigitR
         trust: whether the run's configuration may name classes outside this project.
 
     Raises:
-        UserError: the folder holds no trained network, or names a class that is not trusted.
+        UserError: a package is not installed, or the folder holds no trained network that reads
+            digits, or names a class that is not trusted.
     """
     return DigitReader(None if run is None else Path(run), trust)
 
@@ -51,21 +56,23 @@ class DigitReader:
         trust: whether the run's configuration may name classes outside this project.
 
     Raises:
-        UserError: the folder holds no trained network, or names a class that is not trusted.
+        UserError: a package is not installed, or the folder holds no trained network that reads
+            digits, or names a class that is not trusted.
     """
 
     def __init__(self, run: Path | None = None, trust: bool = False) -> None:
+        require("predict", "tiny_mnist.load()")
+        from tiny_mnist.inference.predictor import pretrained_network, run_network
+
         self.run = run
         self.trust = trust
-        self._network: Network = (
-            pretrained_network() if run is None else module_network(self.module.network)
-        )
+        self._network = pretrained_network() if run is None else run_network(run, trust)
 
     @overload  # a string is one picture, although it is iterable too
-    def predict(self, pictures: Picture) -> ImagePrediction: ...  # type: ignore[overload-overlap]
+    def predict(self, pictures: Picture) -> "ImagePrediction": ...  # type: ignore[overload-overlap]
 
     @overload
-    def predict(self, pictures: Iterable[Picture]) -> list[ImagePrediction]: ...
+    def predict(self, pictures: Iterable[Picture]) -> "list[ImagePrediction]": ...
 
     def predict(self, pictures: Picture | Iterable[Picture]) -> Any:
         """Read one picture or several.
@@ -75,17 +82,20 @@ class DigitReader:
                 [height, width], [height, width, 1], RGB [height, width, 3] or RGBA
                 [height, width, 4], of any size, dark ink on light or light on dark; or
                 [n, height, width] for n grey pictures. Whole numbers are from 0 to 255,
-                floating-point numbers from 0 to 1. Anything else is stretched from its lowest to
-                its highest value.
+                floating-point numbers from 0 to 1, or a tenth beyond, as a resize leaves them.
+                Anything else is stretched from its lowest to its highest value.
 
         Returns:
-            The prediction for one picture, else a list of them. Where a file cannot be read, the
-            prediction's `error` tells why, and its status is "error".
+            The prediction for one picture, else a list of them, without the pictures
+            themselves. Where a file or a Pillow image cannot be read, the prediction's `error`
+            tells why, and its status is "error".
 
         Raises:
             TypeError: something is not a picture.
             ValueError: an array is empty or has another shape.
         """
+        from tiny_mnist.inference.predictor import predict_images
+
         if isinstance(pictures, (str, PathLike, Image.Image)) or (
             isinstance(pictures, np.ndarray) and not is_stack(pictures)
         ):
@@ -93,31 +103,33 @@ class DigitReader:
             return prediction
         if not isinstance(pictures, Iterable):
             raise TypeError(f"{type(pictures).__name__} is not a picture, nor a list of pictures")
-        sources = [to_source(one, f"picture {place}") for place, one in enumerate(pictures)]
+        sources = (to_source(one, f"picture {place}") for place, one in enumerate(pictures))
         return list(predict_images(sources, self._network))
 
     @cached_property
     def module(self) -> "LitClassifier":
         """The network as a LightningModule in evaluation mode, on the CPU; imports PyTorch.
 
-        It takes normalised images, [n, 1, 28, 28], and gives log-probabilities, [n, 10].
-        """
-        from torch.optim import Adagrad
-        from torch.optim.lr_scheduler import OneCycleLR
+        It takes normalised images, [n, 1, 28, 28], and gives log-probabilities, [n, 10]. That of a
+        run has the run's optimizer, schedule and hyper-parameters.
 
+        Raises:
+            UserError: the run names an optimizer or a schedule that is not trusted.
+        """
         from tiny_mnist.training.lit_module import LitClassifier
 
         if self.run is None:
             from tiny_mnist.export.safetensors_format import load_tiny_cnn
 
-            network: nn.Module = load_tiny_cnn(pretrained.WEIGHTS)
-        else:
-            from tiny_mnist.runs import check_reads_digits, load_network
+            return LitClassifier(load_tiny_cnn(pretrained.WEIGHTS)).eval()
+        from tiny_mnist.runs.folder import resolve_trained_run
 
-            check_reads_digits(self.run)
-            network = load_network(self.run, self.trust)
-        schedule = partial(OneCycleLR, max_lr=0.75)
-        return LitClassifier(network, partial(Adagrad, lr=0.1), schedule).eval()
+        checkpoint = resolve_trained_run(self.run).newest_checkpoint
+        assert checkpoint is not None
+        module = LitClassifier.load_from_checkpoint(
+            checkpoint, map_location="cpu", trust=self.trust
+        )
+        return module.eval()
 
 
 def is_stack(array: NDArray[Any]) -> bool:
@@ -125,7 +137,7 @@ def is_stack(array: NDArray[Any]) -> bool:
     return array.ndim == 3 and array.shape[-1] not in (1, 3, 4)
 
 
-def to_source(picture: Picture, name: str) -> Source:
+def to_source(picture: Picture, name: str) -> "Source":
     """A picture's name, and what loads it.
 
     Raises:
@@ -135,10 +147,31 @@ def to_source(picture: Picture, name: str) -> Source:
     if isinstance(picture, (str, PathLike)):
         return fspath(picture), partial(read_picture, Path(picture))
     if isinstance(picture, Image.Image):
-        return name, partial(load_pillow, picture.copy(), name)
+        try:
+            with errors_of_pillow(name):
+                check_size(picture, name)
+                copy = picture.copy()  # reads the file, if the picture was only opened
+        except UserError as error:
+            return name, partial(fail, error)
+        return name, partial(load_image, copy, name)
     if isinstance(picture, np.ndarray):
         return name, partial(LoadedImage, to_pixels(picture))
     raise TypeError(f"{type(picture).__name__} is not a path, an array or a Pillow image")
+
+
+def load_image(picture: Image.Image, name: str) -> LoadedImage:
+    """Load a Pillow image.
+
+    Raises:
+        UserError: it has too many pixels, or is damaged.
+    """
+    with errors_of_pillow(name):
+        return load_pillow(picture, name)
+
+
+def fail(error: UserError) -> LoadedImage:
+    """Raise an error where a picture would be loaded."""
+    raise error
 
 
 def to_pixels(array: NDArray[Any]) -> Pixels:
@@ -162,13 +195,15 @@ def to_pixels(array: NDArray[Any]) -> Pixels:
 
 
 def to_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Values of any range as 0 to 255."""
+    """Values of any range as 0 to 255; what is not finite counts as 0."""
     if array.dtype == np.uint8:
         return array
-    values = np.nan_to_num(np.asarray(array, np.float64))
+    values = np.nan_to_num(np.asarray(array, np.float64), posinf=0, neginf=0)
     low, high = float(values.min()), float(values.max())
-    if array.dtype.kind in "bf" and low >= 0 and high <= 1:
-        return np.asarray((values * 255).round(), np.uint8)
-    if low >= 0 and high <= 255:
-        return np.asarray(values.round(), np.uint8)
+    if array.dtype.kind in "bf" and low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+        return np.asarray((values.clip(0, 1) * 255).round(), np.uint8)
+    if array.dtype.kind in "iu" and low >= 0 and high <= 255:
+        return np.asarray(values, np.uint8)
+    if low == high:
+        return np.zeros(array.shape, np.uint8)
     return np.asarray(((values - low) * (255 / (high - low))).round(), np.uint8)

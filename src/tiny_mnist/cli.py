@@ -256,7 +256,11 @@ def predict(
 def demo(
     run: RunOption = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")
+        str,
+        typer.Option(
+            help="Address to listen on; 0.0.0.0 lets other machines in, by the IP address or the "
+            "name of this machine. The page has no password."
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Default: the first free one from 7860 on.")

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 EXTRAS = {
-    "predict": ("cv2", "PIL", "onnxruntime"),
+    "predict": ("cv2", "PIL", "onnxruntime", "safetensors"),
     "export": ("onnx", "onnxruntime", "safetensors"),
-    "demo": ("gradio", "cv2", "PIL", "onnxruntime"),
+    "demo": ("gradio", "cv2", "PIL", "onnxruntime", "safetensors"),
     "sweep": ("optuna", "hydra_plugins.hydra_joblib_launcher"),
     "wandb": ("wandb",),
     "mlflow": ("mlflow", "sqlalchemy", "alembic"),

@@ -18,8 +18,15 @@ def run_without_extras(
     folder: Path, mnist_root: Path, *program: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a program in a folder as if no extra were installed."""
+    return run_without(EXTRAS, folder, mnist_root, *program)
+
+
+def run_without(
+    modules: str, folder: Path, mnist_root: Path, *program: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in a folder as if these modules were not installed."""
     return subprocess.run(
-        [sys.executable, str(PROJECT / "tests/support/without_modules.py"), EXTRAS, *program],
+        [sys.executable, str(PROJECT / "tests/support/without_modules.py"), modules, *program],
         cwd=folder, env={**os.environ, "MNIST_ROOT": str(mnist_root)},
         capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
@@ -55,3 +62,20 @@ def test_a_missing_extra_is_named_in_one_line(
     assert line.startswith("error: ")
     assert re.search(rf"pip install .*\[{extra}\]", line), line
     assert {path.name for path in tmp_path.iterdir()} == {"photo.png"}
+
+
+@pytest.mark.parametrize("missing", ["cv2", "onnxruntime", "safetensors"])
+def test_loading_in_python_names_the_extra_that_is_missing(
+    tmp_path: Path, mnist_root: Path, missing: str
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import tiny_mnist\n"
+        "try: tiny_mnist.load()\n"
+        "except tiny_mnist.UserError as error: print(error)\n"
+    )
+    done = run_without(missing, tmp_path, mnist_root, str(program))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"tiny_mnist.load() needs {missing}: pip install 'tiny-mnist[predict]'\n"
+    )

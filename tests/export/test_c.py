@@ -140,10 +140,18 @@ def test_cortex_m3_needs_little_memory_and_time(
     network_c: Path, mnist: LabelledImages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     object_file = tmp_path / "network.o"
-    run([CROSS_COMPILER, *BOARD_FLAGS[:4], "-c", "-o", object_file, network_c], tmp_path)
+    compile_alone = [CROSS_COMPILER, *BOARD_FLAGS[:4], "-fstack-usage", "-c"]
+    run([*compile_alone, "-o", object_file, network_c], tmp_path)
+    frames = [
+        int(line.split("\t")[1]) for line in object_file.with_suffix(".su").read_text().splitlines()
+    ]
+    assert sum(frames) < 200, "bytes of stack, if all functions called each other"
     program = build_board([EXAMPLES / "main.c", object_file], tmp_path, "-Wl,-Map=board.map")
     sections = read_linker_map(tmp_path / "board.map", object_file)
     assert sections["rodata"] <= 12_000
+    stated = re.search(r"Memory: ([\d,]+) bytes of constants", network_c.read_text())
+    assert stated
+    assert sections["rodata"] == int(stated[1].replace(",", ""))
     assert sections["bss"] + sections["data"] <= 10_000
 
     write_images(tmp_path / "images.raw", mnist.test_images[:1])

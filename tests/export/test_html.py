@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from support.program import PROJECT
-from support.strokes import STROKES, draw
+from support.strokes import STROKES, draw, paste_zero
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.export import html
@@ -138,17 +138,27 @@ def test_page_opens_pastes_and_reads_images_of_mnist(
         Image.fromarray(mnist.test_images[index].numpy()).save(path)
         page.locator("#sheet input").set_input_files(path)
         expect_digit(page, str(int(mnist.test_labels[index])))
-    page.evaluate(
-        """async () => {
-            const sheet = new OffscreenCanvas(300, 300), ink = sheet.getContext("2d");
-            ink.fillStyle = "white"; ink.fillRect(0, 0, 300, 300);
-            ink.lineWidth = 14; ink.ellipse(150, 150, 50, 80, 0, 0, 7); ink.stroke();
-            const data = new DataTransfer();
-            data.items.add(new File([await sheet.convertToBlob()], "0.png"));
-            document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
-        }"""
-    )
+    paste_zero(page)
     expect_digit(page, "0")
+
+
+@pytest.mark.slow
+def test_page_says_that_it_cannot_show_a_file_and_reads_nothing_in_it(
+    page: Any, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    photo, message = tmp_path / "seven.tif", page.locator(".message")
+    Image.new("L", (60, 60), 255).save(photo)
+    draw(page, STROKES[1])
+    expect_digit(page, "1")
+    page.locator("#sheet input").set_input_files(photo)
+    expect(message).to_have_text("This browser cannot show seven.tif.")
+    assert page.locator(".digit").inner_text() == "–"
+    assert set(page.locator(".probabilities li > :last-child").all_inner_texts()) == {"–"}
+    draw(page, STROKES[1])
+    expect_digit(page, "1")
+    expect(message).to_have_text("")
 
 
 @pytest.mark.slow

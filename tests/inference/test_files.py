@@ -1,34 +1,38 @@
 """tiny-mnist predict on files that are hostile, huge or oddly named."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from typer.testing import CliRunner
 
-from tiny_mnist.cli import app
+from support.pictures import draw_ink, run_predict
+from support.program import WAIT
 from tiny_mnist.errors import UserError, printable
 from tiny_mnist.inference.image_io import (
     USED_SIDE,
+    LoadedImage,
     PixelBudget,
     decode,
+    decode_file,
     load_pillow,
     read_picture,
     reduce,
 )
+from tiny_mnist.inference.predictor import predict_images
 
 
 def draw_seven(side: int, mode: str = "L") -> Image.Image:
     """A dark 7 on white."""
-    picture = Image.new("L", (side, side), 255)
-    points = [(0.3 * side, 0.25 * side), (0.67 * side, 0.25 * side), (0.45 * side, 0.77 * side)]
-    ImageDraw.Draw(picture).line(points, fill=0, width=side // 14, joint="curve")
-    return picture.convert(mode)
+    return Image.fromarray(255 - draw_ink(side, side // 14)).convert(mode)
 
 
 @pytest.fixture
@@ -38,13 +42,6 @@ def seven(tmp_path: Path) -> Path:
     return path
 
 
-def run(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["predict", *arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
 def test_special_and_huge_files_are_refused_without_losing_other_answers(
     tmp_path: Path, seven: Path
 ) -> None:
@@ -52,7 +49,7 @@ def test_special_and_huge_files_are_refused_without_losing_other_answers(
     os.mkfifo(fifo)
     with sparse.open("wb") as file:
         file.truncate(200 * 10**9)
-    status, out, errors = run(str(fifo), str(sparse), "/dev/zero", str(seven), "--json")
+    status, out, errors = run_predict(str(fifo), str(sparse), "/dev/zero", str(seven), "--json")
     assert status == 1
     assert [answer["status"] for answer in json.loads(out)] == ["error"] * 3 + ["digit"]
     assert json.loads(out)[3]["text"] == "7"
@@ -68,7 +65,7 @@ def test_names_are_shown_as_they_are_without_control_characters(tmp_path: Path, 
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     draw_seven(100).save(path)
-    status, out, errors = run(str(path))
+    status, out, errors = run_predict(str(path))
     assert (status, errors) == (0, "")
     shown = "".join(line.split("│")[1].strip() for line in out.splitlines() if "│" in line)
     assert printable(name).replace(" ", "") in shown.replace(" ", "")
@@ -78,13 +75,13 @@ def test_names_are_shown_as_they_are_without_control_characters(tmp_path: Path, 
 def test_error_messages_hold_no_control_characters(tmp_path: Path) -> None:
     path = tmp_path / "x\x1b[31m\nred.png"
     path.write_text("no picture")
-    _, _, errors = run(str(path))
+    _, _, errors = run_predict(str(path))
     assert "\x1b" not in errors
     assert len(errors.splitlines()) == 1
 
 
 def test_prints_no_empty_table_where_no_file_can_be_read(tmp_path: Path) -> None:
-    status, out, errors = run(str(tmp_path / "absent.png"))
+    status, out, errors = run_predict(str(tmp_path / "absent.png"))
     assert (status, out) == (1, "")
     assert errors.count("\n") == 1
 
@@ -94,7 +91,7 @@ def test_long_names_are_shown_in_full(tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("one", "two", "three"):
         draw_seven(60).save(folder / f"{name}.png")
-    _, out, _ = run(str(folder))
+    _, out, _ = run_predict(str(folder))
     text = out.replace("│", "").replace(" ", "").replace("\n", "")
     assert all(f"{name}.png" in text for name in ("one", "two", "three"))
     assert "…" not in out
@@ -113,7 +110,7 @@ def test_large_pictures_are_reduced_and_boxes_stay_in_their_pixels(
     loaded = read_picture(path)
     assert max(loaded.pixels.shape) < side
     assert loaded.scale == pytest.approx(2, rel=0.01)
-    _, out, _ = run(str(path), "--json")
+    _, out, _ = run_predict(str(path), "--json")
     (answer,) = json.loads(out)
     left, top, right, bottom = (edge / side for edge in answer["box"])
     assert answer["text"] == "7"
@@ -137,13 +134,77 @@ def test_a_large_photograph_keeps_its_orientation(tmp_path: Path) -> None:
     assert np.abs(loaded.pixels[..., 0].astype(int) - expected).mean() < 5
 
 
-def test_pictures_that_do_not_fit_together_are_decoded_one_after_the_other() -> None:
+def test_pictures_that_fit_together_are_decoded_at_the_same_time() -> None:
     budget = PixelBudget(100)
     with budget.take(60), budget.take(40):
         assert budget.free == 0
     with budget.take(1000):  # larger than all: alone
         assert budget.free == 0
     assert budget.free == 100
+
+
+def test_pictures_that_do_not_fit_together_are_decoded_one_after_the_other() -> None:
+    budget, begun = PixelBudget(100), threading.Event()
+
+    def decode_second() -> None:
+        with budget.take(60):
+            begun.set()
+
+    with ThreadPoolExecutor() as pool:
+        with budget.take(60):
+            second = pool.submit(decode_second)
+            assert not begun.wait(0.2)
+        second.result(timeout=WAIT)
+    assert begun.is_set()
+
+
+class Paused(io.BytesIO):
+    """A file that says when somebody begins to read it, and lets them wait.
+
+    Args:
+        content: of the file.
+        begun: is set by the first reading.
+        go_on: is waited for.
+    """
+
+    def __init__(self, content: bytes, begun: threading.Event, go_on: threading.Event) -> None:
+        super().__init__(content)
+        self.begun, self.go_on = begun, go_on
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read as usual, when it is allowed."""
+        self.begun.set()
+        assert self.go_on.wait(WAIT)
+        return super().read(size)
+
+
+def test_decoding_in_threads_leaves_the_filters_of_warnings_as_they_were(
+    seven: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warnings, "filters", warnings.filters)  # put back, whatever happens
+    before, content = list(warnings.filters), seven.read_bytes()
+    first, second, first_done = threading.Event(), threading.Event(), threading.Event()
+
+    def decode_paused(begun: threading.Event, go_on: threading.Event) -> None:
+        decode_file(Paused(content, begun, go_on), len(content), "seven.png")
+
+    with ThreadPoolExecutor() as pool:
+        one = pool.submit(decode_paused, first, second)
+        assert first.wait(WAIT)
+        other = pool.submit(decode_paused, second, first_done)
+        one.result(timeout=WAIT)
+        first_done.set()
+        other.result(timeout=WAIT)
+    assert warnings.filters == before
+
+
+def test_odd_metadata_are_no_warning() -> None:
+    def load() -> LoadedImage:
+        warnings.warn("Corrupt EXIF data", stacklevel=1)
+        return LoadedImage(np.full((50, 50, 3), 255, np.uint8))
+
+    (prediction,) = predict_images([("odd.jpg", load)], lambda images: np.zeros((0, 10)))
+    assert prediction.status == "no digit"
 
 
 def test_refuses_more_pixels_than_the_limit() -> None:

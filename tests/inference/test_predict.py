@@ -1,5 +1,6 @@
 """tiny-mnist predict: every kind of file, what it says, and what it does not import."""
 
+import errno
 import io
 import json
 import subprocess
@@ -10,27 +11,14 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from tiny_mnist.cli import app
+from support.pictures import draw_ink, run_predict
 from tiny_mnist.errors import UserError
+from tiny_mnist.inference import output
 from tiny_mnist.inference.detect import find_digits
-from tiny_mnist.inference.image_io import LoadedImage, decode, to_rgb
+from tiny_mnist.inference.image_io import LoadedImage, decode, find_pictures, to_rgb
 from tiny_mnist.inference.mnist_format import CENTRE
 from tiny_mnist.inference.predictor import ImagePrediction, predict_images, pretrained_network
-
-
-def drawn(side: int = 200, width: int = 16, text: str = "7", offset: int = 0) -> np.ndarray:
-    """White on black: a 7, or a 0."""
-    canvas = np.zeros((side, side), np.uint8)
-    unit = side / 200
-    if text == "7":
-        points = np.array([[60, 50], [135, 50], [90, 155]]) * unit + offset
-        cv2.polylines(canvas, [points.astype(np.int32)], False, 255, width, cv2.LINE_AA)
-    else:
-        centre, axes = (side // 2 + offset, side // 2), (int(35 * unit), int(55 * unit))
-        cv2.ellipse(canvas, centre, axes, 10, 0, 360, 255, width, cv2.LINE_AA)
-    return canvas
 
 
 def read_one(picture: Image.Image) -> object:
@@ -46,24 +34,17 @@ def predict_picture(picture: Image.Image) -> ImagePrediction:
     return prediction
 
 
-def run(*arguments: str, stdin: bytes | None = None) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["predict", *arguments], input=stdin)
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
 @pytest.fixture
 def seven(tmp_path: Path) -> Path:
     path = tmp_path / "seven.png"
-    Image.fromarray(255 - drawn()).save(path)
+    Image.fromarray(255 - draw_ink()).save(path)
     return path
 
 
 @pytest.mark.parametrize("inverted", [False, True])
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16", "F"])
 def test_reads_every_mode(mode: str, inverted: bool) -> None:
-    grey = 255 - drawn() if inverted else drawn()
+    grey = 255 - draw_ink() if inverted else draw_ink()
     if mode == "I;16":
         picture = Image.fromarray(grey.astype(np.uint16) * 16)
     elif mode == "F":
@@ -76,7 +57,7 @@ def test_reads_every_mode(mode: str, inverted: bool) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP"])
 def test_reads_every_format(kind: str) -> None:
     file = io.BytesIO()
-    Image.fromarray(255 - drawn()).convert("RGB").save(file, kind)
+    Image.fromarray(255 - draw_ink()).convert("RGB").save(file, kind)
     (answer,) = predict_images([("x", lambda: decode(file.getvalue(), "x"))], pretrained_network())
     assert [digit.digit for digit in answer.digits] == [7]
 
@@ -84,13 +65,13 @@ def test_reads_every_format(kind: str) -> None:
 @pytest.mark.parametrize("ink", [0, 255])
 def test_reads_ink_with_nothing_behind_it(ink: int) -> None:
     picture = np.full((200, 200, 4), ink, np.uint8)
-    picture[..., 3] = drawn()
+    picture[..., 3] = draw_ink()
     assert read_one(Image.fromarray(picture)) == 7
 
 
 @pytest.mark.parametrize("side", [8, 12, 28, 100, 1000, 3000])
 def test_reads_every_size(side: int) -> None:
-    large = Image.fromarray(255 - drawn(1600, 140))
+    large = Image.fromarray(255 - draw_ink(1600, 140))
     assert read_one(large.resize((side, side), Image.Resampling.BOX)) == 7
 
 
@@ -98,14 +79,14 @@ def test_turns_the_picture_upright() -> None:
     file = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate by 90° clockwise to see it upright
-    Image.fromarray(np.rot90(255 - drawn())).save(file, "JPEG", exif=exif)
+    Image.fromarray(np.rot90(255 - draw_ink())).save(file, "JPEG", exif=exif)
     (answer,) = predict_images([("x", lambda: decode(file.getvalue(), "x"))], pretrained_network())
     assert [digit.digit for digit in answer.digits] == [7]
 
 
 @pytest.mark.parametrize(("width", "name"), [(2, "pencil"), (40, "marker")])
 def test_brings_every_pen_to_the_form_of_mnist(width: int, name: str) -> None:
-    picture = np.repeat((255 - drawn(400, width))[..., None], 3, axis=2)
+    picture = np.repeat((255 - draw_ink(400, width))[..., None], 3, axis=2)
     (digit,) = find_digits(picture)
     rows, columns = np.flatnonzero(digit.image.max(1)), np.flatnonzero(digit.image.max(0))
     assert 19 <= max(np.ptp(rows), np.ptp(columns)) + 1 <= 22, name
@@ -118,7 +99,7 @@ def test_brings_every_pen_to_the_form_of_mnist(width: int, name: str) -> None:
 
 def test_reads_through_shadow_noise_and_squares() -> None:
     rng = np.random.default_rng(0)
-    cover = drawn(600, 24).astype(np.float64)[..., None] / 255
+    cover = draw_ink(600, 24).astype(np.float64)[..., None] / 255
     paper = np.ones((600, 600, 3))
     paper[::40] = paper[:, ::40] = (0.6, 0.75, 0.9)
     light = (
@@ -141,7 +122,7 @@ def squared(step: int = 40) -> np.ndarray:
 def written(paper: np.ndarray, left: int = 200, top: int = 200) -> np.ndarray:
     """A 7 of some 100 pixels, in dark ink."""
     result = paper.copy()
-    result[top : top + 200, left : left + 200][drawn(200, 14) > 127] = 40
+    result[top : top + 200, left : left + 200][draw_ink(200, 14) > 127] = 40
     return result
 
 
@@ -188,7 +169,7 @@ def test_squared_paper_alone_is_no_digit(step: int) -> None:
 
 def test_says_when_there_is_no_digit_or_several(tmp_path: Path) -> None:
     assert read_one(Image.new("RGB", (300, 200), "white")) == "no digit"
-    two = np.hstack([drawn(), drawn(text="0")])
+    two = np.hstack([draw_ink(), draw_ink(text="0")])
     answer = predict_picture(Image.fromarray(255 - two))
     assert (answer.status, answer.text) == ("number", "70")
     assert [digit.digit for digit in answer.digits] == [7, 0]
@@ -200,7 +181,7 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path: Path, seven: Path) -> N
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "cut.png").write_bytes(seven.read_bytes()[:200])
-    status, out, errors = run(str(tmp_path), str(tmp_path / "absent.png"), "--json")
+    status, out, errors = run_predict(str(tmp_path), str(tmp_path / "absent.png"), "--json")
     answers = {Path(answer["file"]).name: answer for answer in json.loads(out)}
     assert status == 1
     assert answers["seven.png"]["digit"] == 7
@@ -213,13 +194,78 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path: Path, seven: Path) -> N
 
 def test_takes_patterns_standard_input_and_saves_what_was_seen(seven: Path) -> None:
     sheet = seven.with_name("sheet.webp")
-    status, out, _ = run(str(seven.parent / "*.png"), "--show", str(sheet))
+    status, out, _ = run_predict(str(seven.parent / "*.png"), "--show", str(sheet))
     assert status == 0
     assert "7" in out
     with Image.open(sheet) as picture:
         assert picture.width > 2 * 140
-    status, out, _ = run("-", "--json", stdin=seven.read_bytes())
+    status, out, _ = run_predict("-", "--json", stdin=seven.read_bytes())
     assert (status, json.loads(out)[0]["digit"]) == (0, 7)
+
+
+@pytest.mark.parametrize("pattern", ["sev**.png", "**.png", "**/*.png", "*/*.png", "[s]even.png"])
+def test_takes_every_pattern_that_a_shell_takes(
+    tmp_path: Path, seven: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "seven.png").write_bytes(seven.read_bytes())
+    expected = {
+        "**/*.png": ["more/seven.png", "seven.png"],
+        "*/*.png": ["more/seven.png"],
+    }.get(pattern, ["seven.png"])
+    assert [str(path) for path in find_pictures([pattern])] == expected
+
+
+def test_a_name_that_cannot_be_looked_up_does_not_stop_the_others(
+    seven: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long, secret = "x" * 5000 + ".png", seven.with_name("secret")
+    is_dir = Path.is_dir
+
+    def refuse(path: Path) -> bool:
+        if path == secret:  # the tests may run as root, who may look up anything
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    status, out, errors = run_predict(long, str(secret), str(seven), "--json")
+    assert status == 1
+    assert [answer["status"] for answer in json.loads(out)] == ["error", "error", "digit"]
+    assert "File name too long" in errors
+    assert len(errors.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sheet.psd", "should end with .png"),
+        ("sheet.txt", "should end with .png"),
+        ("sheet", "should end with .png"),
+        ("sheet.xbm", "cannot be written"),
+        ("seven.png/sheet.png", "cannot be written"),
+        ("folder.png", "cannot be written: Is a directory"),
+    ],
+)
+def test_a_sheet_that_cannot_be_saved_is_refused_before_anything_is_read(
+    seven: Path, name: str, message: str
+) -> None:
+    seven.with_name("folder.png").mkdir()
+    status, out, errors = run_predict(str(seven), "--show", str(seven.parent / name))
+    assert (status, out) == (1, "")
+    (line,) = errors.splitlines()
+    assert line.startswith(f"error: {seven.parent / name} ")
+    assert message in line
+    assert {path.name for path in seven.parent.iterdir()} == {"seven.png", "folder.png"}
+
+
+def test_a_sheet_has_a_largest_size(seven: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "MAX_SHEET_PIXELS", 300_000)
+    sheet = seven.with_name("sheet.png")
+    status, _, errors = run_predict(*[str(seven)] * 9, "--show", str(sheet))
+    assert (status, errors) == (0, f"{sheet} shows 4 pictures; more do not fit\n")
+    with Image.open(sheet) as picture:
+        assert picture.width * picture.height <= 300_000
 
 
 def test_refuses_a_bomb_and_an_empty_folder(tmp_path: Path) -> None:
@@ -227,7 +273,7 @@ def test_refuses_a_bomb_and_an_empty_folder(tmp_path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(file, "PNG")
     with pytest.raises(UserError, match="pixels"):
         decode(file.getvalue(), "bomb.png")
-    status, _, errors = run(str(tmp_path))
+    status, _, errors = run_predict(str(tmp_path))
     assert (status, errors.splitlines()) == (1, [f"error: there is no picture in {tmp_path}"])
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ import pytest
 
 from support.outcomes import outcome
 from support.program import RUN, TRAIN, WAIT, Command
+from support.waiting import wait_until
 from tiny_mnist.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 TWO = (
     "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", *RUN[1:],
-    "trainer.max_epochs=6", "hydra.run.dir=run",
+    "trainer.max_epochs=40", "hydra.run.dir=run",
 )  # fmt: skip
 
 
@@ -43,8 +43,7 @@ def test_two_processes_go_on_with_the_same_bits(
         [sys.executable, str(TRAIN), *TWO], cwd=tmp_path, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as started:  # fmt: skip
-        while not run.last_checkpoint.exists() and started.poll() is None:
-            time.sleep(0.01)
+        wait_until(lambda: run.last_checkpoint.exists() or started.poll() is not None)
         if number == signal.SIGKILL:  # a machine that goes down takes all processes with it
             os.killpg(started.pid, number)
         else:

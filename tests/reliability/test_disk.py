@@ -4,16 +4,16 @@ import errno
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from support.faults import FileEvent, fail_at, flush, open_file, rename_to
+from support.faults import FileEvent, fail_at, flush, open_file, rename_to, validation
 from support.outcomes import outcome
 from support.program import RUN, TRAIN, WAIT, run_program
+from support.waiting import wait_until
 from tiny_mnist.runs.checkpoint_io import read_checkpoint
 from tiny_mnist.runs.folder import RunFolder
 
@@ -41,9 +41,8 @@ def start_on(disk: Path, epochs: int) -> subprocess.Popen[str]:
         [sys.executable, str(TRAIN), *arguments],
         cwd=disk.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    until = time.monotonic() + WAIT
-    while not RunFolder(disk / "run").last_checkpoint.exists() and time.monotonic() < until:
-        time.sleep(0.05)
+    checkpoint = RunFolder(disk / "run").last_checkpoint
+    wait_until(lambda: checkpoint.exists() or started.poll() is not None)
     return started
 
 
@@ -86,7 +85,7 @@ def test_a_vanished_disk_ends_the_run_and_nothing_is_written_in_its_place(disk: 
     [
         (rename_to("metrics.csv"), errno.EROFS),
         (rename_to("last.ckpt"), errno.ENOSPC),
-        (flush("last.ckpt", 2), errno.EIO),
+        (flush("last.ckpt", validation(epoch=2)), errno.EIO),
         (rename_to("previous.ckpt"), errno.ESTALE),
         (open_file("predictions_visualization.png"), errno.ENOSPC),
         (rename_to("summary.json"), errno.ENOSPC),

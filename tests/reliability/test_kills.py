@@ -30,12 +30,12 @@ PLACES = [
     *(training_step(step) for step in (1, 21, 40, 48)),
     *(validation(epoch) for epoch in (1, 2)),
     # A checkpoint: its temporary file is created, filled and flushed, renamed; the folder flushed.
-    *(open_file("last.ckpt", time) for time in (1, 2)),
-    *(flush("last.ckpt", time) for time in (1, 2, 3)),
-    *(rename_to("last.ckpt", time) for time in (1, 2)),
+    *(open_file("last.ckpt", validation(epoch)) for epoch in (1, 2)),
+    *(flush("last.ckpt", validation(epoch)) for epoch in (1, 2, 3)),
+    *(rename_to("last.ckpt", validation(epoch)) for epoch in (1, 2)),
     rename_to("previous.ckpt"),
-    *(flush("checkpoints", time) for time in (1, 2)),
-    *(rename_to("metrics.csv", time) for time in (1, 2)),
+    *(flush("checkpoints", validation(epoch)) for epoch in (1, 2)),
+    *(rename_to("metrics.csv", validation(epoch)) for epoch in (1, 2)),
     flush("curves.png"),
     rename_to("confusion_matrix.png"),
     flush("summary.json"),
@@ -44,9 +44,9 @@ PLACES = [
 PLACES_WITHIN_EPOCHS = [  # with a checkpoint after every third step
     *(training_step(step) for step in (3, 21, 40)),
     validation(epoch=2),
-    *(flush("last.ckpt", time) for time in (3, 9)),
-    *(rename_to("last.ckpt", time) for time in (4, 9)),
-    *(rename_to("previous.ckpt", time) for time in (4, 9)),
+    *(flush("last.ckpt", training_step(step)) for step in (9, 23)),
+    *(rename_to("last.ckpt", training_step(step)) for step in (12, 23)),
+    *(rename_to("previous.ckpt", training_step(step)) for step in (12, 26)),
 ]
 SEED, RANDOM_RUNS, KILLS = 4, 20, 3
 STEPS = 16  # in an epoch

@@ -24,41 +24,49 @@ class FileEvent:
     Args:
         kind: "open" for reading or writing, "flush" (fsync), or "rename" to this name.
         name: of the file; of the folder, to flush a folder.
-        time: 1 for the first such event of the process, 2 for the second …
+        after: the stage of training that comes before; None: the first such event of the process.
     """
 
     kind: str
     name: str
-    time: int = 1
+    after: "Stage | None" = None
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name} #{self.time}"
+        return f"{self.kind} {self.name}" + (f" after {self.after}" if self.after else "")
 
     def watch(self, strike: Strike) -> None:
-        """Call `strike` just before the event happens."""
-        seen = 0
+        """Call `strike` just before the event happens for the first time after the stage."""
+        is_due = self.after is None
 
-        def count(path: object) -> None:
-            nonlocal seen
-            if isinstance(path, str | bytes | os.PathLike) and self.is_of(os.fsdecode(path)):
-                seen += 1
-                if seen == self.time:
-                    strike()
+        def wait_for_event() -> None:
+            nonlocal is_due
+            is_due = True
+
+        def check(path: object) -> None:
+            nonlocal is_due
+            if not is_due or not isinstance(path, str | bytes | os.PathLike):
+                return
+            if self.is_of(os.fsdecode(path)):
+                is_due = False
+                strike()
+
+        if self.after:
+            self.after.watch(wait_for_event)
 
         if self.kind == "flush":
             fsync = os.fsync
 
-            def counted_fsync(handle: int) -> None:
-                count(Path(f"/proc/self/fd/{handle}").readlink())
+            def checked_fsync(handle: int) -> None:
+                check(Path(f"/proc/self/fd/{handle}").readlink())
                 fsync(handle)
 
-            os.fsync = counted_fsync  # type: ignore[assignment]
+            os.fsync = checked_fsync  # type: ignore[assignment]
         else:
             event, argument = {"open": ("open", 0), "rename": ("os.rename", 1)}[self.kind]
 
             def hook(name: str, values: tuple[object, ...]) -> None:
                 if name == event:
-                    count(values[argument])
+                    check(values[argument])
 
             sys.addaudithook(hook)
 
@@ -115,19 +123,19 @@ class Stage:
 Place = FileEvent | Stage
 
 
-def open_file(name: str, time: int = 1) -> FileEvent:
-    """The `time`-th opening of a file or of its temporary file."""
-    return FileEvent("open", name, time)
+def open_file(name: str, after: Stage | None = None) -> FileEvent:
+    """The first opening of a file or of its temporary file, after a stage."""
+    return FileEvent("open", name, after)
 
 
-def flush(name: str, time: int = 1) -> FileEvent:
-    """The `time`-th fsync of a file, of its temporary file, or of a folder."""
-    return FileEvent("flush", name, time)
+def flush(name: str, after: Stage | None = None) -> FileEvent:
+    """The first fsync of a file, of its temporary file, or of a folder, after a stage."""
+    return FileEvent("flush", name, after)
 
 
-def rename_to(name: str, time: int = 1) -> FileEvent:
-    """The `time`-th rename of any file to this name."""
-    return FileEvent("rename", name, time)
+def rename_to(name: str, after: Stage | None = None) -> FileEvent:
+    """The first rename of any file to this name, after a stage."""
+    return FileEvent("rename", name, after)
 
 
 def training_step(step: int) -> Stage:

@@ -33,6 +33,14 @@ def outcome(run: RunFolder) -> dict[str, Any]:
     }
 
 
+def weights(sweep: Path) -> dict[str, str]:
+    """The checksum of the weights of each finished job of a sweep, by its folder's name."""
+    return {
+        path.parent.name: json.loads(path.read_text())["weights_sha256"]
+        for path in sweep.glob("*/summary.json")
+    }
+
+
 def curves(folder: Path) -> dict[str, list[Any]]:
     """Every point and picture in the TensorBoard files of a folder, doubled ones included."""
     guidance = {"scalars": 0, "images": 0}

@@ -1,4 +1,4 @@
-"""Digits drawn with the mouse on a page."""
+"""Digits drawn with the mouse on a page, or pasted into it."""
 
 from typing import Any
 
@@ -35,3 +35,17 @@ def draw(page: Any, strokes: list[np.ndarray], width: float = 1, left: float = 0
         for point in points[1:]:
             page.mouse.move(*point, steps=5)
         page.mouse.up()
+
+
+def paste_zero(page: Any) -> None:
+    """Paste a picture of a 0, as from the clipboard."""
+    page.evaluate(
+        """async () => {
+            const sheet = new OffscreenCanvas(300, 300), ink = sheet.getContext("2d");
+            ink.fillStyle = "white"; ink.fillRect(0, 0, 300, 300);
+            ink.lineWidth = 14; ink.ellipse(150, 150, 50, 80, 0, 0, 7); ink.stroke();
+            const data = new DataTransfer();
+            data.items.add(new File([await sheet.convertToBlob()], "0.png"));
+            document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
+        }"""
+    )

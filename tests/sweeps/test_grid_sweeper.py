@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from support.outcomes import weights
 from support.program import PROJECT, SMALL, WAIT, Command
+from support.waiting import wait_until
 from tiny_mnist.errors import UserError, format_error
 from tiny_mnist.launch import resolvers  # noqa: F401 (registers what train.yaml names)
 from tiny_mnist.runs.folder import RunFolder
@@ -30,12 +31,6 @@ from tiny_mnist.sweeps.progress import planned
 from tiny_mnist.system.signals import ChildProcesses
 
 JOB = (*SMALL, "trainer.limit_test_batches=1", "data.val_size=500")
-
-
-def weights(folder: Path) -> dict[str, str]:
-    """The checksum of each job's weights, by its folder's name."""
-    found = folder.glob("*/summary.json")
-    return {path.parent.name: json.loads(path.read_text())["weights_sha256"] for path in found}
 
 
 def make_jobs(
@@ -61,13 +56,6 @@ def make_plan(
         config=config,
     )
     return sweeper, Plan(config, loader, list(arguments), params or {})
-
-
-def wait_until(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + WAIT
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def held_out(jobs: list[list[str]]) -> bool:
@@ -418,8 +406,8 @@ def test_threads_are_divided_among_jobs_side_by_side(command: Command, tmp_path:
         "hydra.launcher.n_jobs=2", OMP_NUM_THREADS="",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    for path in tmp_path.glob("mine/*/summary.json"):
-        assert json.loads(path.read_text())["threads"] == max(1, joblib.cpu_count() // 2)
+    found = [json.loads(path.read_text()) for path in tmp_path.glob("mine/*/summary.json")]
+    assert [each["threads"] for each in found] == [max(1, joblib.cpu_count() // 2)] * 2
 
 
 @pytest.mark.slow

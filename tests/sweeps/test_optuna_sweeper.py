@@ -4,12 +4,12 @@ import csv
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from support.program import PROJECT, SMALL, WAIT, Command
+from support.waiting import wait_until
 
 optuna = pytest.importorskip("optuna", reason="the extra sweep")
 
@@ -68,11 +68,9 @@ def test_a_search_is_resumed_where_it_was_left_and_ends_in_a_table(
         cwd=tmp_path, env={**os.environ, "MNIST_ROOT": str(mnist_root), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
-        deadline = time.monotonic() + WAIT
-        while not [*folder.glob("1_*/checkpoints/last.ckpt")]:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        second = "1_*/checkpoints/last.ckpt"
+        wait_until(lambda: [*folder.glob(second)] or process.poll() is not None)
+        assert process.poll() is None
         process.kill()
         process.communicate(timeout=WAIT)
     study = optuna.load_study(study_name="mine", storage=f"sqlite:///{folder}/study.db")

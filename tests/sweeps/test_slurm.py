@@ -7,13 +7,14 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support.outcomes import weights
 from support.program import PROJECT, SMALL, WAIT, Command
+from support.waiting import wait_until
 
 JOB = (
     *SMALL, "trainer.max_epochs=12", "trainer.limit_test_batches=1", "data.val_size=500",
@@ -53,14 +54,6 @@ def free_ports(number: int) -> list[int]:
     for server in servers:
         server.close()
     return ports
-
-
-def until(what: str, true: object, seconds: float = WAIT) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited in vain for {what}")
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +98,10 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
     try:
         start(*munged)
-        until("munged", (folder / "munge.socket").exists)
+        wait_until((folder / "munge.socket").exists)
         start("slurmctld", "-D")
         start("slurmd", "-D")
-        until("the node", idle, 120)
+        wait_until(idle, 120)
         yield environment
     finally:
         if len(daemons) > 1:  # jobs would outlive the daemons
@@ -117,11 +110,6 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         for daemon in reversed(daemons):
             daemon.terminate()
             daemon.wait()
-
-
-def weights(folder: Path) -> dict[str, str]:
-    found = folder.glob("*_*/summary.json")
-    return {path.parent.name: json.loads(path.read_text())["weights_sha256"] for path in found}
 
 
 @pytest.mark.slow
@@ -136,7 +124,7 @@ def test_a_sweep_through_slurm_survives_preemption_exactly(
     ) as process:  # fmt: skip
         try:
             begun = tmp_path / "two" / "0_optim.max_lr=0.3,seed=0"
-            until("the first epoch", (begun / "metrics.csv").exists)
+            wait_until((begun / "metrics.csv").exists)
             queue = subprocess.run(
                 ["squeue", "-h", "-r", "-t", "R", "-o", "%i"], env=environment,
                 capture_output=True, text=True, check=True,

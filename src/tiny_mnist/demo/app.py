@@ -17,32 +17,28 @@ from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, UInt8
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy import ndarray
-from PIL import Image
 from torch import Tensor, nn
 
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.demo.request_guard import RequestGuard
 from tiny_mnist.errors import UserError
-from tiny_mnist.evaluation.report import data_url
+from tiny_mnist.evaluation.pages import environment, png
 from tiny_mnist.export.html import read_asset
 from tiny_mnist.export.safetensors_format import load_tiny_cnn
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.image_io import decode
-from tiny_mnist.inference.predictor import module_network, predict_images
+from tiny_mnist.inference.predictor import load_digit_network, module_network, predict_images
 from tiny_mnist.models.tiny_cnn import TinyCNN, parameter_count
-from tiny_mnist.runs import check_reads_digits, load_network
 
 if TYPE_CHECKING:
     import gradio
 
 MOST_SHOWN = 10  # digits of one picture
+MOST_WAITING = 16  # pictures that wait for their turn; more are refused
 FIRST_PORT, PORTS = 7860, 100  # that Gradio tries
 FOLDER = files("tiny_mnist.demo")
-ENVIRONMENT = Environment(
-    loader=PackageLoader("tiny_mnist.demo", ""), autoescape=True, undefined=StrictUndefined
-)
+TEMPLATES = environment("tiny_mnist.demo")
 
 
 def serve(
@@ -65,9 +61,7 @@ def serve(
         UserError: there is no such run, its network does not read digits, or the address is not
             available.
     """
-    if run:
-        check_reads_digits(run)
-    network = load_network(run, trust) if run else load_shipped_network()
+    network = load_digit_network(run, trust) if run else load_shipped_network()
     with tempfile.TemporaryDirectory(prefix="tiny-mnist-demo-") as folder:
         configure_environment(host, folder)
         from gradio import themes
@@ -89,7 +83,7 @@ def serve(
                 ssr_mode=False,
                 mcp_server=False,
                 max_file_size="20mb",
-                app_kwargs={"middleware": [Middleware(RequestGuard)]},
+                app_kwargs={"middleware": [Middleware(RequestGuard, host=host)]},
             )
         except OSError as error:
             last = FIRST_PORT + PORTS - 1
@@ -172,7 +166,7 @@ def build_page(network: nn.Module, origin: str) -> "gradio.Blocks":
             show_progress="hidden",
             api_visibility="private",
         )
-    return blocks
+    return blocks.queue(max_size=MOST_WAITING)
 
 
 def render_result(picture: str, network: nn.Module) -> str:
@@ -182,7 +176,7 @@ def render_result(picture: str, network: nn.Module) -> str:
         picture: a `data:` address; empty when there is nothing yet.
         network: in evaluation mode.
     """
-    template = ENVIRONMENT.get_template("answer.html")
+    template = TEMPLATES.get_template("answer.html")
     if not picture:
         return template.render(answer=None, shown=[])
     source = "", lambda: decode(data_content(picture), "this file")
@@ -238,9 +232,3 @@ def feature_maps(
 def tiles(maps: Float[Tensor, "channels side side"]) -> UInt8[Tensor, "channels side side"]:
     """The maps of one block in grey: negative values are black, the largest is white."""
     return (255 * maps.clamp(min=0) / maps.max().clamp(min=1e-6)).byte()
-
-
-def png(image: UInt8[Tensor, "height width"]) -> str:
-    """An image as a `data:` address."""
-    picture = Image.fromarray(image.numpy())
-    return data_url("image/png", lambda file: picture.save(file, "PNG"))

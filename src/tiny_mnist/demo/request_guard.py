@@ -22,10 +22,12 @@ class RequestGuard:
 
     Args:
         app: the application behind it.
+        host: the name or address that the server listens on; the page may be asked for under it.
     """
 
-    def __init__(self, app: "ASGIApp") -> None:
+    def __init__(self, app: "ASGIApp", host: str = "localhost") -> None:
         self.app = app
+        self.names = NAMES | {host.lower()}
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Hand an allowed request on, and answer any other."""
@@ -39,6 +41,7 @@ class RequestGuard:
             scope.get("method", "GET"),
             scope["path"],
             {key.decode("latin-1"): value.decode("latin-1") for key, value in headers.items()},
+            self.names,
         )
         if refusal is None:
             await self.app(scope, receive, send)
@@ -49,20 +52,23 @@ class RequestGuard:
             await PlainTextResponse(reason, status)(scope, receive, send)
 
 
-def check_request(method: str, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
+def check_request(
+    method: str, path: str, headers: dict[str, str], names: frozenset[str] = NAMES
+) -> tuple[int, str] | None:
     """The status and the reason of a refusal; None for an allowed request.
 
     Args:
         method: GET, POST, …
         path: of the address.
         headers: by name in lower case.
+        names: of this machine.
     """
     host = headers.get("host", "")
     origin = headers.get("origin")
     length = headers.get("content-length", "")
     has_body = method not in ("GET", "HEAD", "OPTIONS")
     refusals = (
-        (not is_local_name(host), 403, "The page is not served under this host name."),
+        (not is_local_name(host, names), 403, "The page is not served under this host name."),
         (
             origin is not None and origin.lower().partition("://")[2] != host.lower(),
             403,
@@ -79,13 +85,13 @@ def check_request(method: str, path: str, headers: dict[str, str]) -> tuple[int,
     return next(((status, reason) for refused, status, reason in refusals if refused), None)
 
 
-def is_local_name(host: str) -> bool:
-    """Whether a Host header has an IP address or a name of this machine, with or without port."""
+def is_local_name(host: str, names: frozenset[str]) -> bool:
+    """Whether a Host header has an IP address or one of these names, with or without port."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return False
-    if name in NAMES:
+    if name in names:
         return True
     try:
         ipaddress.ip_address(name)

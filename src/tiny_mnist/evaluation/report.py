@@ -1,24 +1,20 @@
 """The files of `tiny-mnist evaluate`: `evaluation.json`, and `report.html` with all figures."""
 
-import base64
-import io
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import UInt8
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from PIL import Image
 from rich.table import Table
 from torch import Tensor, tensor
 
 from tiny_mnist.evaluation import plots
 from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.metrics import Accuracy, Evaluation
+from tiny_mnist.evaluation.pages import data_url, environment, png
 from tiny_mnist.system.atomic_files import atomic_write
 
 EXAMPLE = 4  # index of the test image that shows each corruption, if there are so many
@@ -67,38 +63,39 @@ def page(
     evaluation: Evaluation, images: UInt8[Tensor, "n 28 28"], provenance: dict[str, Any]
 ) -> str:
     """The report as HTML. Text from the run folder, which may be a stranger's, is escaped."""
-    environment = Environment(
-        loader=PackageLoader("tiny_mnist.evaluation", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-    )
     names = evaluation.class_names
     example = images[: EXAMPLE + 1][-1:]
-    return environment.get_template("report.html").render(
-        title="Evaluation",
-        run=provenance["run"],
-        evaluation=evaluation,
-        interval=interval,
-        names=names,
-        confusion=svg(plots.confusion_matrix(tensor(evaluation.confusion), names)),
-        reliability=svg(plots.reliability(evaluation.reliability)),
-        corruptions=[
-            {
-                "kind": kind,
-                "unit": CORRUPTIONS[kind].unit,
-                "cells": [
-                    {
-                        "strength": strength,
-                        "accuracy": accuracy,
-                        "image": png(corrupt(example, kind, level)[0]),
-                    }
-                    for level, (strength, accuracy) in enumerate(accuracies.items())
-                ],
-            }
-            for kind, accuracies in evaluation.corruptions.items()
-        ],
-        mistakes=[(mistake, png(255 - images[mistake.index])) for mistake in evaluation.mistakes],
-        provenance=provenance,
+    return (
+        environment("tiny_mnist.evaluation")
+        .get_template("report.html")
+        .render(
+            title="Evaluation",
+            run=provenance["run"],
+            evaluation=evaluation,
+            interval=interval,
+            names=names,
+            confusion=svg(plots.confusion_matrix(tensor(evaluation.confusion), names)),
+            reliability=svg(plots.reliability(evaluation.reliability)),
+            corruptions=[
+                {
+                    "kind": kind,
+                    "unit": CORRUPTIONS[kind].unit,
+                    "cells": [
+                        {
+                            "strength": strength,
+                            "accuracy": accuracy,
+                            "image": png(corrupt(example, kind, level)[0]),
+                        }
+                        for level, (strength, accuracy) in enumerate(accuracies.items())
+                    ],
+                }
+                for kind, accuracies in evaluation.corruptions.items()
+            ],
+            mistakes=[
+                (mistake, png(255 - images[mistake.index])) for mistake in evaluation.mistakes
+            ],
+            provenance=provenance,
+        )
     )
 
 
@@ -111,19 +108,6 @@ def interval(accuracy: Accuracy) -> str:
 def svg(figure: Figure) -> str:
     """A figure as SVG in a `data:` URL."""
     return data_url("image/svg+xml", FigureCanvasSVG(figure).print_svg)
-
-
-def png(image: UInt8[Tensor, "28 28"]) -> str:
-    """An image as PNG in a `data:` URL."""
-    picture = Image.fromarray(image.numpy())
-    return data_url("image/png", lambda file: picture.save(file, "PNG", optimize=True))
-
-
-def data_url(kind: str, write: Callable[[io.BytesIO], object]) -> str:
-    """A `data:` URL of what `write` writes into a file."""
-    file = io.BytesIO()
-    write(file)
-    return f"data:{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def closing_lines(evaluation: Evaluation) -> list[str]:

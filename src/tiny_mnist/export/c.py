@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor, nn
 
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
+from tiny_mnist.evaluation.pages import environment
 from tiny_mnist.export.folding import FoldedNetwork, fold
 from tiny_mnist.export.format import CheckUnavailableError, ExportedFile, Tolerance
 from tiny_mnist.export.onnx_format import INPUT, predict_onnx, to_onnx
@@ -34,6 +34,7 @@ WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror")
 SANITIZERS = ("-fsanitize=undefined,address", "-fno-sanitize-recover=all")
 LARGEST = 2**31 - 1  # of an int32
 DIGITS_A_LINE = 96
+ROW_BYTES = 36  # of the table of convolutions, where an int and a pointer have four bytes
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,15 @@ def render(
     linear_weights = (weight * steps).round().long().tolist()
     linear_bias = (bias * steps).round().long().tolist()
     logit_scale = output_scale / steps
-    source = environment().get_template("network.c.jinja").render(
+    templates = environment(
+        "tiny_mnist.export",
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    templates.filters["numbers"] = numbers
+    source = templates.get_template("network.c.jinja").render(
         metadata=[(key, comment(value)) for key, value in metadata.items() if key != "description"],
         convs=convs,
         features=weight.shape[1],
@@ -97,7 +106,7 @@ def render(
         logit_scale=logit_scale,
         buffers=[max(conv.outputs for conv in convs[i::2] or convs[:1]) for i in (0, 1)],
         buffer_bytes=sum(max(conv.outputs for conv in convs[i::2] or convs[:1]) for i in (0, 1)),
-        constant_bytes=sum(len(c.weights) + 8 * c.filters for c in convs)
+        constant_bytes=sum(len(c.weights) + 8 * c.filters + ROW_BYTES for c in convs)
         + 20 * weight.shape[1]
         + 40,
     )  # fmt: skip
@@ -185,20 +194,6 @@ def first_line(output: bytes) -> str:
     """The first line of what a program printed that names an error."""
     lines = [line for line in output.decode(errors="replace").splitlines() if line.strip()]
     return next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")
-
-
-def environment() -> Environment:
-    """Jinja, for C."""
-    jinja = Environment(
-        loader=PackageLoader("tiny_mnist.export", ""),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    jinja.filters["numbers"] = numbers
-    return jinja
 
 
 def numbers(values: Iterable[Any]) -> str:

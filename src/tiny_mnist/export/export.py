@@ -24,6 +24,7 @@ FORMATS = {
     "c": Format("tiny-mnist.c", c.encode, mnist_only=True),
 }
 READ_ALIKE = 99.9  # percent; below it the user is warned
+ACCURACY_ALIKE = 0.05  # percentage points; above it the user is warned
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Comparison:
     """Percent of the images that PyTorch reads right."""
     reference: str
     """What the first two compare with."""
+    reference_accuracy: float
+    """Percent of the images that it reads right."""
 
     def describe(self) -> list[str]:
         """Lines for the user."""
@@ -52,6 +55,13 @@ class Comparison:
             lines.append(
                 f"warning: less than {READ_ALIKE} % of the test images are read alike; measure "
                 "whether that is enough before you use the file"
+            )
+        if abs(self.reference_accuracy - self.torch_accuracy) > ACCURACY_ALIKE:
+            lines.append(
+                f"warning: {self.reference}, whose numbers this file has, reads "
+                f"{self.reference_accuracy:.2f} % of the test images right, and PyTorch "
+                f"{self.torch_accuracy:.2f} %; measure whether that is enough before you use the "
+                "file"
             )
         return lines
 
@@ -114,7 +124,7 @@ def export(
                 f"{path} is not written: its results differ from those of "
                 f"{comparison.reference} (largest difference {comparison.largest_difference:.2g}, "
                 f"{comparison.agreement:.2f} % of the test images read alike, accuracy "
-                f"{comparison.accuracy:.2f} % instead of {comparison.torch_accuracy:.2f} %)"
+                f"{comparison.accuracy:.2f} % instead of {comparison.reference_accuracy:.2f} %)"
             )
     return comparison
 
@@ -134,13 +144,14 @@ def compare(
         score(outputs, labels)[1],
         score(expected, labels)[1],
         encoded.reference_name,
+        score(reference, labels)[1],
     )
 
 
 def within_tolerance(comparison: Comparison, encoded: ExportedFile) -> bool:
     """Whether a comparison stays within the tolerance of its format."""
     tolerance = encoded.tolerance
-    difference = abs(comparison.accuracy - comparison.torch_accuracy)
+    difference = abs(comparison.accuracy - comparison.reference_accuracy)
     return (
         comparison.largest_difference <= tolerance.log_probs
         and comparison.agreement >= tolerance.agreement

@@ -84,7 +84,7 @@ def fold(network: nn.Module, info: DatasetInfo = MNIST.info) -> FoldedNetwork:
                 convs.append(ConvLayer(layer.weight, bias))
                 last_conv, activated = layer, False
                 continue
-            case nn.BatchNorm2d() if last_conv is not None:
+            case nn.BatchNorm2d() if last_conv is not None and layer.running_mean is not None:
                 fused = fuse_conv_bn_eval(last_conv, layer)
                 assert fused.bias is not None
                 convs[-1] = ConvLayer(fused.weight, fused.bias)

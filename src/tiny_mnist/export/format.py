@@ -45,7 +45,7 @@ class Tolerance:
     agreement: float = 0.0
     """Percent of the test images that must be read as the same class."""
     accuracy: float = inf
-    """Percentage points between the test accuracies of the file and of PyTorch."""
+    """Percentage points between the test accuracies of the file and of the reference."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Picture files of every kind as RGB pixels, in bounded memory."""
 
+import glob
 import io
 import stat
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,16 +81,22 @@ DECODING = PixelBudget(MAX_PIXELS)
 def find_pictures(names: list[str]) -> Iterator[Path]:
     """The files that are meant: folders and patterns become the pictures in them, sorted.
 
-    A name that matches nothing is returned as it is; reading it gives the error message.
+    A name that matches nothing or cannot be looked up is returned as it is; reading it gives the
+    error message.
     """
     for name in names:
         path = Path(name)
-        if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-        elif path.exists() or not set("*?[") & set(name):
-            yield path
-        else:
-            yield from sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor)))) or [path]
+        try:
+            if path.is_dir():
+                found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+            elif path.exists() or not set("*?[") & set(name):
+                found = [path]
+            else:
+                matches = glob.glob(name, recursive=True)  # noqa: PTH207 (refuses a**.png)
+                found = sorted(map(Path, matches)) or [path]
+        except (OSError, ValueError):  # no permission, too long a name, a null byte
+            found = [path]
+        yield from found
 
 
 def read_picture(path: Path) -> LoadedImage:
@@ -144,11 +150,18 @@ def decode_file(file: io.BufferedIOBase, size: int, name: str) -> LoadedImage:
     """Decode an open file of this many bytes: upright, without transparency, 8 bits a channel."""
     if not size:
         raise UserError(f"{name} is empty")
+    with (
+        errors_of_pillow(name),
+        Image.open(file, formats=FORMATS) as picture,  # type: ignore[arg-type]
+    ):
+        return load_pillow(picture, name)
+
+
+@contextmanager
+def errors_of_pillow(name: str) -> Iterator[None]:
+    """Context manager that turns whatever Pillow raises for a bad picture into `UserError`."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about odd metadata; sizes are checked here
-            with Image.open(file, formats=FORMATS) as picture:  # type: ignore[arg-type]
-                return load_pillow(picture, name)
+        yield
     except UnidentifiedImageError:
         raise UserError(f"{name} is not a picture (PNG, JPEG, BMP, GIF, TIFF or WebP)") from None
     except Image.DecompressionBombError:
@@ -162,8 +175,8 @@ def decode_file(file: io.BufferedIOBase, size: int, name: str) -> LoadedImage:
         raise UserError(f"{name} is a damaged picture: {reason}") from error
 
 
-def load_pillow(picture: Image.Image, name: str) -> LoadedImage:
-    """Decode an opened picture, as small as it is used.
+def check_size(picture: Image.Image, name: str) -> None:
+    """Check that a picture is not too large to be read.
 
     Raises:
         UserError: it has too many pixels.
@@ -173,6 +186,15 @@ def load_pillow(picture: Image.Image, name: str) -> LoadedImage:
             f"{name} has {picture.width}×{picture.height} pixels; "
             f"at most {MAX_PIXELS // 1_000_000} million are read"
         )
+
+
+def load_pillow(picture: Image.Image, name: str) -> LoadedImage:
+    """Decode an opened picture, as small as it is used.
+
+    Raises:
+        UserError: it has too many pixels.
+    """
+    check_size(picture, name)
     longer = max(picture.size)
     factor = max(1, longer // USED_SIDE)
     picture.draft(picture.mode, (picture.width // factor, picture.height // factor))  # JPEG only

@@ -1,9 +1,11 @@
 """What `tiny-mnist predict` prints and saves."""
 
+import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -21,10 +23,11 @@ from tiny_mnist.inference.image_io import (
     read_standard_input,
 )
 from tiny_mnist.inference.predictor import ImagePrediction, Network, Source, predict_images
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.atomic_files import atomic_write, check_can_write
 
 CELL = 140  # pixels: side of each picture on the sheet of --show
-MAX_CELLS = 1000
+COLUMNS = 4
+MAX_SHEET_PIXELS, MAX_SHEET_SIDE = 50_000_000, 16_000  # a side that every format can save
 MAX_DIGITS = 12  # of one picture, on the sheet
 PIPE_WIDTH = 120  # columns of the table where there is no terminal
 
@@ -36,22 +39,28 @@ def report(names: list[str], network: Network, as_json: bool, show: Path | None)
         UserError: there is no picture, or the sheet cannot be written.
         typer.Exit: with status 1, when a file could not be read.
     """
+    if show is not None:
+        check_sheet(show)
     sources = [source_of(name) for given in names for name in files_of(given)]
     if not sources:
         raise UserError(f"there is no picture in {', '.join(names)}")
     console = Console(stderr=True)
     predictions: list[ImagePrediction] = []
-    cells: list[Any] = []
+    cells: list[Image.Image] = []
+    is_full = False
     for prediction in track(
-        predict_images(sources, network),
+        predict_images(sources, network, keep_pictures=show is not None),
         description="Reading",
         total=len(sources),
         console=console,
         transient=True,
         disable=len(sources) < 10 or not console.is_terminal,
     ):
-        if show is not None and prediction.picture is not None and len(cells) < MAX_CELLS:
-            cells.append(draw_cell(prediction))
+        if prediction.picture is not None and not is_full:
+            cell = draw_cell(prediction)
+            is_full = not fits_sheet([*cells, cell])
+            if not is_full:
+                cells.append(cell)
         # Thousands of photographs would fill the memory.
         predictions.append(prediction._replace(picture=None))
     failed = [prediction for prediction in predictions if prediction.error]
@@ -66,6 +75,8 @@ def report(names: list[str], network: Network, as_json: bool, show: Path | None)
         typer.echo(f"error: {printable(prediction.error)}", err=True)
     if show is not None and cells:
         save_sheet(cells, show)
+    if is_full:
+        typer.echo(f"{printable(show)} shows {len(cells)} pictures; more do not fit", err=True)
     if failed:
         raise typer.Exit(1)
 
@@ -129,23 +140,61 @@ def draw_cell(prediction: ImagePrediction) -> Image.Image:
     return result
 
 
+def sheet_size(cells: list[Image.Image]) -> tuple[int, int]:
+    """Width and height of the sheet of these cells."""
+    rows = -(-len(cells) // COLUMNS)
+    return min(COLUMNS, len(cells)) * max(cell.width for cell in cells), rows * (CELL + 28)
+
+
+def fits_sheet(cells: list[Image.Image]) -> bool:
+    """Whether these cells fit on one sheet."""
+    width, height = sheet_size(cells)
+    return max(width, height) <= MAX_SHEET_SIDE and width * height <= MAX_SHEET_PIXELS
+
+
+def check_sheet(path: Path) -> None:
+    """Check that a sheet can be saved, before time is spent on the pictures.
+
+    Raises:
+        UserError: the file cannot be written, or its name is not that of a picture.
+    """
+    with errors_of_writing(path):
+        Image.new("RGB", (8, 8)).save(io.BytesIO(), file_kind(path))
+        check_can_write(path)
+
+
 def save_sheet(cells: list[Image.Image], path: Path) -> None:
     """Save all cells on one sheet.
 
     Raises:
         UserError: the file cannot be written, or its name is not that of a picture.
     """
-    columns = min(4, len(cells))
-    width, height = max(c.width for c in cells), CELL + 28
-    rows = -(-len(cells) // columns)
-    sheet = Image.new("RGB", (columns * width, rows * height), "white")
+    columns = min(COLUMNS, len(cells))
+    sheet = Image.new("RGB", sheet_size(cells), "white")
+    width = sheet.width // columns
     for place, one in enumerate(cells):
-        sheet.paste(one, (place % columns * width, place // columns * height))
+        sheet.paste(one, (place % columns * width, place // columns * (CELL + 28)))
+    with errors_of_writing(path), atomic_write(path) as file:
+        sheet.save(file, file_kind(path))
+
+
+def file_kind(path: Path) -> str:
+    """Pillow's name of the format of a file.
+
+    Raises:
+        UserError: there is none, or Pillow does not write it.
+    """
     kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind is None:
+    if kind is None or kind not in Image.SAVE:
         raise UserError(f"{path} should end with .png, .jpg or the like")
+    return kind
+
+
+@contextmanager
+def errors_of_writing(path: Path) -> Iterator[None]:
+    """Context manager that turns the errors of saving a picture into `UserError`."""
     try:
-        with atomic_write(path) as file:
-            sheet.save(file, kind)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+        yield
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be written: {reason}") from error

@@ -3,8 +3,10 @@
 PyTorch is imported only for the network of a run.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.detect import Digit, find_digits
 from tiny_mnist.inference.image_io import LoadedImage
@@ -79,7 +81,7 @@ class ImagePrediction(NamedTuple):
 
     name: str
     picture: LoadedImage | None
-    """None where the file could not be read."""
+    """None where it was not asked for, or the file could not be read."""
     digits: list[DigitPrediction]
     """In reading order: rows from top to bottom, each from left to right."""
     error: str = ""
@@ -142,15 +144,39 @@ def pretrained_network() -> Network:
 
 
 def run_network(run: Path, trust: bool = False) -> Network:
-    """The network of a run folder, in PyTorch.
+    """The network of a run folder, in PyTorch, to predict with; see `load_digit_network`."""
+    return module_network(load_digit_network(run, trust))
+
+
+def load_digit_network(run: Path, trust: bool = False) -> "nn.Module":
+    """The network of a run folder, in PyTorch and evaluation mode.
+
+    Args:
+        run: the run folder.
+        trust: whether the run may name classes outside this project.
 
     Raises:
-        UserError: the folder holds no finished run, or one that was not trained on digits.
+        UserError: the folder holds no trained network, or one that was not trained on MNIST or has
+            no ten outputs for an image of 28×28.
     """
+    import torch
+
+    from tiny_mnist.evaluation.predict import predict
     from tiny_mnist.runs import check_reads_digits, load_network
 
-    check_reads_digits(run)
-    return module_network(load_network(run, trust))
+    check_reads_digits(run, trust)
+    module = load_network(run, trust)
+    try:
+        shape = predict(module, torch.zeros(1, 28, 28, dtype=torch.uint8)).shape
+    except Exception as error:  # whatever a user's network raises
+        reason = one_line(error)[:200]
+        raise UserError(f"the network of {run} does not read images of 28×28: {reason}") from error
+    if shape != (1, 10):
+        raise UserError(
+            f"the network of {run} gives {list(shape)} for an image instead of [1, 10], the "
+            "log-probabilities of ten digits"
+        )
+    return module
 
 
 def module_network(module: "nn.Module") -> Network:
@@ -169,12 +195,25 @@ Source = tuple[str, Callable[[], LoadedImage]]
 """A picture's name, and what reads it or raises `UserError`."""
 
 
-def predict_images(sources: Iterable[Source], network: Network) -> Iterator[ImagePrediction]:
-    """Read each picture in turn; the network is called once for each batch of pictures."""
+def predict_images(
+    sources: Iterable[Source], network: Network, keep_pictures: bool = False
+) -> Iterator[ImagePrediction]:
+    """Read each picture in turn; the network is called once for each batch of pictures.
+
+    Args:
+        sources: at most `BATCH` of them are taken ahead of the predictions.
+        network: from images to log-probabilities.
+        keep_pictures: whether each prediction holds its picture, which may have megabytes.
+    """
     remaining = iter(sources)
+    detect = partial(detect_in, keep_picture=keep_pictures)
     with ThreadPoolExecutor() as pool:
         while batch := list(islice(remaining, BATCH)):
-            opened = list(pool.map(detect_in, batch))
+            # Pillow warns of odd metadata and of sizes that are checked here. Filters of warnings
+            # belong to the whole process, so the threads of the pool must not set them.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                opened = list(pool.map(detect, batch))
             images = [digit.image for _, digits, _ in opened for digit in digits]
             stack = np.stack(images) if images else np.zeros((0, 28, 28), np.uint8)
             log_probs = iter(network(stack) if images else ())
@@ -192,12 +231,14 @@ def predicted(digit: Digit, probabilities: Float32[ndarray, "10"]) -> DigitPredi
     return DigitPrediction(digit.box, digit.image, combined, digit.row, reliability)
 
 
-def detect_in(source: Source) -> tuple[LoadedImage | None, list[Digit], str]:
-    """A picture and its digits, or what is wrong with it."""
+def detect_in(
+    source: Source, keep_picture: bool = False
+) -> tuple[LoadedImage | None, list[Digit], str]:
+    """A picture, if it is kept, and its digits, or what is wrong with it."""
     try:
         picture = source[1]()
-        digits = find_digits(picture.pixels)
-        return picture, [scale_box(digit, picture.scale) for digit in digits], ""
+        digits = [scale_box(digit, picture.scale) for digit in find_digits(picture.pixels)]
+        return picture if keep_picture else None, digits, ""
     except UserError as error:
         return None, [], str(error)
 

@@ -8,13 +8,11 @@ from hydra.utils import get_class, instantiate
 
 from tiny_mnist.config.trust import check_trusted
 from tiny_mnist.data.datamodule import DownloadedDataModule, IdxDataModule, MNISTDataModule
+from tiny_mnist.data.datasets import MNIST
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.runs.checkpoint_io import read_checkpoint
 from tiny_mnist.runs.folder import RunFolder, resolve_trained_run
-
-NO_DIGITS = ("FashionMNISTDataModule", "IdxDataModule")
-"""Data modules of `tiny_mnist.data` whose networks need not read digits as MNIST's do."""
 
 
 def load_images(
@@ -53,18 +51,28 @@ def load_images(
     return module.images
 
 
-def check_reads_digits(run: RunFolder | Path) -> None:
+def check_reads_digits(run: RunFolder | Path, trust: bool = False) -> None:
     """Check that the network of a run may be asked to read digits.
 
+    Args:
+        run: the run folder.
+        trust: whether the checkpoint may name classes outside this project.
+
     Raises:
-        UserError: it was trained on other images.
+        UserError: it was trained on other images than MNIST's, or names a class that is not trusted
+            or cannot be imported.
     """
     node, path = saved_data(run)
-    package, _, name = str(node["_target_"]).rpartition(".")
-    if package == "tiny_mnist.data" and name in NO_DIGITS:
+    if not trust:
+        check_trusted({"data": node}, path)
+    try:
+        target = get_class(node["_target_"])
+    except (ImportError, ValueError) as error:
+        raise UserError(f"the data of {path} cannot be read: {one_line(error)[:200]}") from error
+    if not (issubclass(target, MNISTDataModule) and target.dataset is MNIST):
         raise UserError(
-            f"{path} was trained with {name}: reading digits in pictures needs a network that was "
-            "trained on MNIST"
+            f"{path} was trained with {target.__name__}: reading digits in pictures needs a "
+            "network that was trained on MNIST, by MNISTDataModule or a subclass of it"
         )
 
 

@@ -1,6 +1,7 @@
 // The page: what is on the sheet goes through the network, and everything it computes is shown.
 const network = loadNetwork(NETWORK);
 const result = document.querySelector("section");
+const message = result.querySelector(".message");
 const seen = result.querySelector(".seen canvas");
 const rows = [...result.querySelectorAll(".probabilities li")];
 const mapCanvases = network.convs.map(({ filters }, layer) => {
@@ -39,8 +40,9 @@ function showResult(image) {
 }
 
 createSheet(document.querySelector("#sheet"), (picture) => {
-  if (!picture) return showResult(null);
-  const { canvas } = picture;
+  const canvas = picture?.canvas;
+  message.textContent = picture && !canvas ? `This browser cannot show ${picture.file.name}.` : "";
+  if (!canvas) return showResult(null);
   showResult(toMnistForm(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)));
 });
 showResult(null);

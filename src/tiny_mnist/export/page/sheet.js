@@ -1,8 +1,8 @@
 // A sheet of paper to draw a digit on, which also shows pictures that are opened, dropped or pasted.
 //
 // createSheet(root, onPicture): root holds the elements of sheet.html. onPicture is called with
-// { canvas, file } while somebody draws (file is null) and when a picture is given, and with null
-// when the sheet is cleared. It returns { wipe }.
+// { canvas, file } while somebody draws (file is null) and when a picture is given (canvas is null if
+// the browser cannot show it), and with null when the sheet is cleared.
 function createSheet(root, onPicture) {
   const PEN = 26; // width of the pen in pixels of the sheet
   const STEP = 12; // pixels that an arrow key moves the pen
@@ -78,6 +78,7 @@ function createSheet(root, onPicture) {
       ink.fillStyle = "black";
       ink.font = "20px sans-serif";
       ink.fillText(`${file.name}: no preview`, 20, 40, canvas.width - 40);
+      return send({ canvas: null, file });
     }
     send({ canvas, file });
   }
@@ -148,5 +149,4 @@ function createSheet(root, onPicture) {
 
   wipe();
   showMarker();
-  return { wipe };
 }
