@@ -67,6 +67,19 @@ def test_a_run_with_the_moving_average_resumes_to_the_same_bits(
     assert resumed == whole
 
 
+def test_a_run_with_the_moving_average_that_was_killed_at_its_end_keeps_the_average(
+    compose: Compose, tmp_path: Path
+) -> None:
+    config = compose("callbacks=ema", *SMALL, "data.val_size=500")
+    run = begin(config, tmp_path)
+    whole = run.read_summary()
+    run.summary.unlink()  # all that was missing when it was killed after its last checkpoint
+    train(config, tmp_path, resume=True)
+    resumed = run.read_summary()
+    for key in ("weights_sha256", "test_accuracy", "val_accuracy"):
+        assert resumed[key] == whole[key]
+
+
 def test_runs_with_and_without_the_moving_average_are_not_averaged(
     averaged: RunFolder, small_run: RunFolder
 ) -> None:
