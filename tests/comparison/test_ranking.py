@@ -24,7 +24,7 @@ from tiny_mnist.errors import UserError
 def finished(
     folder: Path,
     seed: int,
-    test: float = 99.5,
+    test: float | None = 99.5,
     val: float | None = None,
     data: dict[str, object] | None = None,
     **optim: object,
@@ -99,6 +99,22 @@ def test_ranks_on_held_out_images_where_all_runs_have_them(tmp_path: Path) -> No
     assert [row["optim.max_lr"] for row in found.rows()] == [1.0, 0.3, 0.75]
     assert "not to choose by" in found.notes()[0]
     assert "Some runs held images out" in found.notes()[1]
+
+
+def test_runs_without_test_images_are_ranked_on_their_validation_images(tmp_path: Path) -> None:
+    for lr, seed in product((0.3, 0.75), (0, 1)):
+        finished(tmp_path / f"{lr}_{seed}", seed, test=None, val=98 + lr, max_lr=lr)
+    found = ranking(tmp_path)
+    assert [row["test_accuracy_mean"] for row in found.rows()] == [None, None]
+    assert "Test accuracy of the first: not measured." in found.notes()[0]
+    found.write_csv(tmp_path / "sweep.csv")
+    finished(tmp_path / "more", 0, test=99.9, max_lr=1.0)
+    found = ranking(tmp_path)
+    assert (found.split, found.untested) == ("test", 4)
+    assert any("4 run(s) were not evaluated on the test images" in note for note in found.notes())
+    finished(tmp_path / "none" / "0", 0, test=None)
+    with pytest.raises(UserError, match="nothing to rank"):
+        ranking(tmp_path / "none")
 
 
 def test_few_seeds_are_said_to_show_nothing_and_many_show_a_difference(tmp_path: Path) -> None:

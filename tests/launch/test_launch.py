@@ -10,8 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from support.program import SMALL, Command
 from tiny_mnist.errors import UserError
 from tiny_mnist.launch.resolvers import run_folder, sweep_folder, sweep_mode
-from tiny_mnist.launch.resume import check_log, with_overrides
-from tiny_mnist.sweeps.job import resume_override
+from tiny_mnist.launch.resume import check_log, resumed_config, with_overrides
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.sweeps.job import resume_override, run_settings
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,32 @@ def test_a_resumed_run_takes_permitted_overrides_only(compose: Callable[..., Dic
     for refused in ("optim.max_lr=3", "optim=sgd", "~data.root"):
         with pytest.raises(UserError, match="a resumed run takes no setting but"):
             with_overrides(saved, [refused])
+
+
+@pytest.mark.parametrize(
+    ("summary", "told"),
+    [
+        ({"val_images": 0, "test_accuracy": 99.5}, "is finished: test accuracy 99.50 %"),
+        ({"val_images": 60, "val_accuracy": 98, "test_accuracy": None}, "validation accuracy 98.0"),
+        ({"val_images": 0, "test_accuracy": None}, "is finished\n"),
+    ],
+)
+def test_a_finished_run_is_not_trained_again(
+    compose: Callable[..., DictConfig],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    summary: dict[str, float | None],
+    told: str,
+) -> None:
+    run = RunFolder(tmp_path)
+    run.configuration.parent.mkdir()
+    OmegaConf.save(run_settings(compose()), run.configuration)
+    run.write_summary(summary)
+    assert resumed_config(run, [], trust=False) is None
+    assert told in capsys.readouterr().out
+    run.summary.write_text("{")
+    assert resumed_config(run, [], trust=False) is not None
+    assert "it is written again" in capsys.readouterr().out
 
 
 def test_a_run_on_images_of_ones_own_is_not_resumed_on_others(

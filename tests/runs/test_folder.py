@@ -8,6 +8,7 @@ import os
 import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,6 +174,31 @@ def test_a_summary_that_is_no_object_of_finite_numbers_gets_one_line(
     with pytest.raises(UserError, match=r"summary\.json") as refused:
         run.read_summary()
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("summary", "score"),
+    [
+        ({"val_images": 0, "test_accuracy": 99.5}, ("test", 99.5)),
+        ({"val_images": 500, "val_accuracy": 98, "test_accuracy": 99.5}, ("val", 98)),
+        ({"val_images": 500, "val_accuracy": 98.5, "test_accuracy": None}, ("val", 98.5)),
+        ({"val_images": 0, "test_accuracy": None}, ("test", None)),
+    ],
+)
+def test_the_score_is_that_of_held_out_images_if_there_are_any(
+    tmp_path: Path, summary: dict[str, Any], score: tuple[str, float | None]
+) -> None:
+    run = RunFolder(tmp_path)
+    run.write_summary(summary)
+    assert run.read_score() == score
+
+
+@pytest.mark.parametrize("summary", [{}, {"val_images": 1}, {"test_accuracy": "99"}])
+def test_a_summary_without_a_score_gets_one_line(tmp_path: Path, summary: dict[str, Any]) -> None:
+    run = RunFolder(tmp_path)
+    run.write_summary(summary)
+    with pytest.raises(UserError, match="is not the summary of a run"):
+        run.read_score()
 
 
 def begin(path: Path, age: int, checkpoint: bool) -> None:

@@ -26,7 +26,7 @@ from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps import job
 from tiny_mnist.sweeps.grid_sweeper import GridSweeper, failures
 from tiny_mnist.sweeps.plan import MULTIRUN, Plan
-from tiny_mnist.sweeps.progress import planned
+from tiny_mnist.sweeps.progress import SweepProgress, planned
 from tiny_mnist.system.signals import ChildProcesses
 
 JOB = (*SMALL, "trainer.limit_test_batches=1", "data.val_size=500")
@@ -279,6 +279,37 @@ def test_a_job_is_resumed_with_the_configuration_that_it_was_begun_with(
     job.run_job(train, compose("optim.max_lr=0.3"), run.path)
     assert given == {"max_lr": 0.5, "resume": True}
     assert "Resuming with the saved configuration; ignoring changes to optim.max_lr" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_job_whose_summary_is_damaged_is_finished_again(
+    tmp_path: Path, compose: Callable[..., DictConfig], content: str
+) -> None:
+    run = RunFolder(tmp_path / "0_seed=0")
+    run.configuration.parent.mkdir(parents=True)
+    OmegaConf.save(compose(), run.configuration)
+    run.summary.write_text(content)
+    assert SweepProgress(tmp_path, 1).ending(run.path) is None
+
+    def train(config: DictConfig, folder: Path, resume: bool) -> float:
+        assert resume
+        return 99.0
+
+    assert job.run_job(train, compose(), run.path) == 99
+
+
+def test_a_job_without_test_images_is_finished(
+    tmp_path: Path, compose: Callable[..., DictConfig]
+) -> None:
+    run = RunFolder(tmp_path / "0_seed=0")
+    run.configuration.parent.mkdir(parents=True)
+    OmegaConf.save(compose(), run.configuration)
+    for accuracy, told in ((98.5, "val 98.50 %  2.0 s"), (None, "not evaluated  2.0 s")):
+        summary = {"val_images": 60, "val_accuracy": accuracy, "test_accuracy": None}
+        run.write_summary({**summary, "training_seconds": 2})
+        assert SweepProgress(tmp_path, 1).ending(run.path) == told
+        found = job.run_job(not_to_be_called, compose(), run.path)
+        assert math.isnan(found) if accuracy is None else found == accuracy
 
 
 def not_to_be_called(*arguments: object, **options: object) -> float:

@@ -87,9 +87,9 @@ def read_run(path: Path) -> Summary:
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError("seed is not a number from 0 to 2**32 - 1")
     held_out = summary.get("val_images") or 0
-    val = summary.get("val_accuracy")
+    test, val = summary["test_accuracy"], summary.get("val_accuracy")
     return {
-        "test_accuracy": number(summary, "test_accuracy", 100.0),
+        "test_accuracy": None if test is None else number(summary, "test_accuracy", 100.0),
         "training_seconds": number(summary, "training_seconds", 1e12),
         "val_accuracy": None if val is None else number(summary, "val_accuracy", 100.0),
         "val_images": number({"val_images": held_out}, "val_images", 1e12),
@@ -177,14 +177,20 @@ class RunGroup:
         return first.get("data"), first.get("data.root") if is_any_images(first) else None
 
     def scores(self, split: str) -> dict[Repeat, float]:
-        """Final accuracy in percent by seed and fold, on the "val" or "test" images."""
+        """Final accuracy in percent by seed and fold, on the "val" or "test" images.
+
+        Runs that were not evaluated on these images are left out.
+        """
         return {
-            repeat: summary[f"{split}_accuracy"] for repeat, summary in sorted(self.runs.items())
+            repeat: accuracy
+            for repeat, summary in sorted(self.runs.items())
+            if (accuracy := summary[f"{split}_accuracy"]) is not None
         }
 
-    def mean(self, split: str) -> float:
-        """Mean final accuracy in percent."""
-        return mean(self.scores(split).values())
+    def mean(self, split: str) -> float | None:
+        """Mean final accuracy in percent; None where it was not measured."""
+        scores = self.scores(split).values()
+        return mean(scores) if scores else None
 
 
 def group_by_settings(runs: dict[Path, Summary]) -> list[RunGroup]:

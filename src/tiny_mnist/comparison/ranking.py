@@ -37,7 +37,7 @@ class Ranking:
         runs: at least one, by folder.
 
     Raises:
-        UserError: none of them was evaluated on the images that it held out.
+        UserError: none of them has an accuracy to rank by.
     """
 
     def __init__(self, runs: dict[Path, Summary]) -> None:
@@ -51,9 +51,17 @@ class Ranking:
         self.unmeasured, runs = len(runs) - len(measured), measured
         held_out = all(summary["val_accuracy"] is not None for summary in runs.values())
         self.split: Literal["val", "test"] = "val" if held_out else "test"
+        ranked = {
+            path: summary
+            for path, summary in runs.items()
+            if summary[f"{self.split}_accuracy"] is not None
+        }
+        if not ranked:
+            raise UserError("no run was evaluated on the test images: nothing to rank")
+        self.untested, runs = len(runs) - len(ranked), ranked
         self.mixed = not held_out and any(s["val_accuracy"] is not None for s in runs.values())
         self.configurations = group_by_settings(runs)
-        self.configurations.sort(key=lambda each: each.mean(self.split), reverse=True)
+        self.configurations.sort(key=lambda each: each.mean(self.split) or 0, reverse=True)
         self.left_out = len(runs) - sum(len(each.runs) for each in self.configurations)
         numbered = list(enumerate(self.configurations))
         pairs = {
@@ -140,9 +148,10 @@ class Ranking:
         if self.split == "val":
             scores = list(self.first.scores("test").values())
             of = " of the first" if len(self.configurations) > 1 else ""
+            tested = f"{spread(scores)} %" if scores else "not measured"
             notes.append(
                 "Accuracies are on held-out training images; nothing was selected on the test "
-                f"images. Test accuracy{of}: {spread(scores)} %."
+                f"images. Test accuracy{of}: {tested}."
             )
         elif len(self.configurations) > 1:
             notes.append(
@@ -155,6 +164,11 @@ class Ranking:
             notes.append(
                 f"{self.unmeasured} run(s) held images out and were not evaluated on them after "
                 "the last epoch: left out."
+            )
+        if self.untested:
+            notes.append(
+                f"{self.untested} run(s) were not evaluated on the test images, on which others "
+                "are compared: left out."
             )
         if self.left_out:
             repeated = "seed and fold" if self.has_folds else "a seed"

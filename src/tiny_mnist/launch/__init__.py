@@ -122,7 +122,7 @@ def resume_run(train: Callable[..., float], config: DictConfig, folder: Path) ->
     try:
         settings = resumed_config(RunFolder(folder), overrides, config.trust)
         if settings is None:
-            return job.read_score(RunFolder(folder).summary)
+            return job.score_or_nan(RunFolder(folder))
         return train(settings, folder, resume=True)
     except Exception as error:
         stop(error, folder)

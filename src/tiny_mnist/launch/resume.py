@@ -1,6 +1,5 @@
 """Resuming one run: its saved configuration with today's permitted overrides."""
 
-import json
 import logging
 from pathlib import Path
 
@@ -41,11 +40,14 @@ def resumed_config(run: RunFolder, overrides: list[str], trust: bool) -> DictCon
     if after < before:
         raise UserError(f"trainer.max_epochs={after}: the run was begun for {before} epochs")
     if run.summary.exists() and after == before:
-        if (accuracy := read_test_accuracy(run)) is not None:
+        try:
+            result = describe_result(run)
+        except UserError as error:
+            print(f"{error}; it is written again")
+        else:
             if is_rank_zero():
-                print(f"{display_path(run.path)} is finished: test accuracy {accuracy:.2f} %")
+                print(f"{display_path(run.path)} is finished{result}")
             return None
-        print(f"{run.summary} is damaged: it is written again")
     if after > before and is_rank_zero():
         print(describe_prolonging(run, before, after))
     return config
@@ -74,12 +76,18 @@ def with_overrides(saved: DictConfig, overrides: list[str]) -> DictConfig:
     return config
 
 
-def read_test_accuracy(run: RunFolder) -> float | None:
-    """The test accuracy of a finished run, in percent; None when its summary is damaged."""
-    try:
-        return float(json.loads(run.summary.read_text())["test_accuracy"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+def describe_result(run: RunFolder) -> str:
+    """The accuracy of a finished run, on the test images if it was measured on them.
+
+    Raises:
+        UserError: its summary is damaged.
+    """
+    split, accuracy = run.read_score()
+    tested = run.read_summary().get("test_accuracy")
+    if isinstance(tested, int | float):
+        split, accuracy = "test", tested
+    name = "validation" if split == "val" else split
+    return "" if accuracy is None else f": {name} accuracy {accuracy:.2f} %"
 
 
 def describe_prolonging(run: RunFolder, before: int, after: int) -> str:

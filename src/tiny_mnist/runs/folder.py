@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
@@ -43,6 +43,15 @@ EVENT_FOLDERS = (".", "train", "val", "test")
 
 Row = dict[str, float | int | None]
 """One epoch's metrics by column name; None where nothing was measured."""
+
+
+class Score(NamedTuple):
+    """What a finished run is judged by."""
+
+    split: Literal["val", "test"]
+    """Held-out images if there are any, else the test images."""
+    accuracy: float | None
+    """After the last epoch, in percent; None where nothing was measured."""
 
 
 class RunFolder:
@@ -224,6 +233,20 @@ class RunFolder:
             UserError: there is none, or it is not a JSON object.
         """
         return read_json_object(self.summary)
+
+    def read_score(self) -> Score:
+        """The final accuracy of a finished run, from `summary.json`.
+
+        Raises:
+            UserError: there is no summary, or it is damaged.
+        """
+        summary = self.read_summary()
+        split: Literal["val", "test"] = "val" if summary.get("val_images") else "test"
+        key = f"{split}_accuracy"
+        accuracy = summary.get(key, "missing")
+        if accuracy is not None and type(accuracy) not in (int, float):
+            raise UserError(f"{self.summary} is not the summary of a run: {key} is not a number")
+        return Score(split, accuracy)
 
 
 def job_number(path: Path) -> int:

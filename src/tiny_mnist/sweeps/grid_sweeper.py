@@ -142,11 +142,15 @@ def report(plan: Plan, jobs: int) -> None:
         console.width = max(console.width, 120)
     finished = len([*plan.folder.glob("*/summary.json")])
     if finished:
-        ranking = Ranking(find_runs([plan.folder]))
-        ranking.write_csv(plan.folder / "sweep.csv")
-        save(plot_sweep(ranking.configurations, ranking.split), plan.folder / "sweep.png")
-        console.print("", ranking.table(console.width), sep="\n")
-        console.print(*ranking.notes(), sep="\n", soft_wrap=True, markup=False)
+        try:
+            ranking = Ranking(find_runs([plan.folder]))
+        except UserError as error:  # must not replace what ended the sweep
+            console.print(f"No table: {error}", soft_wrap=True, markup=False)
+        else:
+            ranking.write_csv(plan.folder / "sweep.csv")
+            save(plot_sweep(ranking.configurations, ranking.split), plan.folder / "sweep.png")
+            console.print("", ranking.table(console.width), sep="\n")
+            console.print(*ranking.notes(), sep="\n", soft_wrap=True, markup=False)
     console.print(f"\nSweep folder: {display_path(plan.folder)}", soft_wrap=True, markup=False)
     if finished < jobs:
         failed = failures(plan.folder)

@@ -1,7 +1,6 @@
 """One job of a sweep: skip a finished one, resume a begun one, record a failure."""
 
 import errno
-import json
 import logging
 import math
 import os
@@ -99,9 +98,9 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
     """
     run = RunFolder(folder)
     settings, trust = run_settings(config), bool(config.get("trust"))
-    if run.summary.exists():
+    if (score := finished_score(run)) is not None:
         remove_marker(folder / FAILURE)
-        return read_score(run.summary)
+        return score
     if run.is_locked:
         log.warning("job %s: another process is training there", folder.name)
         return math.nan
@@ -200,7 +199,7 @@ def run_apart(folder: Path, trust: bool) -> float:
     if process.returncode:
         last = errors.strip().splitlines()[-1:] or [f"status {process.returncode}, see train.log"]
         raise UserError(last[0].removeprefix("error: "))
-    return read_score(folder / "summary.json")
+    return score_or_nan(RunFolder(folder))
 
 
 def quoted(path: Path) -> str:
@@ -216,11 +215,22 @@ def resume_override(path: Path) -> str:
     return f"resume={text if is_plain else quoted(path)}"
 
 
-def read_score(summary: Path) -> float:
-    """The final accuracy in percent: on held-out images if there are any, else on the test images.
+def finished_score(run: RunFolder) -> float | None:
+    """As `score_or_nan`; None if the run is unfinished or its summary must be written again."""
+    if not run.summary.exists():
+        return None
+    try:
+        return score_or_nan(run)
+    except UserError as error:
+        log.warning("%s; it is written again", error)
+        return None
 
-    NaN where images were held out and the last epoch was not evaluated on them.
+
+def score_or_nan(run: RunFolder) -> float:
+    """The final accuracy of a finished run in percent; NaN where nothing was measured.
+
+    Raises:
+        UserError: its summary is damaged.
     """
-    content = json.loads(summary.read_text())
-    value = content["val_accuracy" if content["val_images"] else "test_accuracy"]
-    return math.nan if value is None else float(value)
+    accuracy = run.read_score().accuracy
+    return math.nan if accuracy is None else float(accuracy)
