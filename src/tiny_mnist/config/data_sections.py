@@ -60,7 +60,10 @@ class IdxData(Section):
 
     @property
     def smallest_batch(self) -> int | None:
-        """Images in the last batch of an epoch; None when their number is not known."""
+        """Images in the last batch of an epoch; None when their number is not known.
+
+        What is not known here is checked when the images are read.
+        """
         return None
 
 

@@ -35,6 +35,7 @@ from tiny_mnist.training.callbacks.metrics_csv import MetricsCsv
 from tiny_mnist.training.checks import (
     IMAGE_SHAPE,
     check_classes,
+    check_last_batch,
     check_memory,
     check_monitors,
     check_num_classes,
@@ -99,6 +100,10 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
         if isinstance(data, IdxDataModule):
             data.trainer = trainer
             data.setup("fit")  # before anything is changed: the files may be absent
+            check_last_batch(
+                module.network, len(data.train_indices), data.batch_size, trainer.world_size,
+                trainer.limit_train_batches,
+            )  # fmt: skip
         checkpoint = find_checkpoint(run, trainer, settings, console) if resume else None
         if resume and trainer.is_global_zero:
             save_overridden_config(run, config)
