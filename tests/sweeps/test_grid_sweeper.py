@@ -1,6 +1,7 @@
 """The grid sweeper: jobs are checked first, none is lost, and a table ends every sweep."""
 
 import csv
+import errno
 import json
 import math
 import os
@@ -16,11 +17,12 @@ import pytest
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from support.program import PROJECT, SMALL, WAIT, Command
-from tiny_mnist.errors import UserError, format_error
+from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.launch import resolvers  # noqa: F401 (registers what train.yaml names)
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps import job
@@ -253,6 +255,26 @@ def test_a_job_that_fails_records_why_and_stops_no_other(
 
     assert job.run_job(succeed, compose(), folder) == 99
     assert failures(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stops"),
+    [
+        (["seed=0,1", "data.root=nowhere"], True),
+        (["data.root=nowhere,elsewhere"], False),
+        (["data=mnist,fashion_mnist"], False),
+    ],
+)
+def test_images_that_are_missing_stop_the_jobs_that_need_them(
+    overrides: list[str], stops: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeper, plan = make_plan(*overrides)
+    for arguments in sweeper.make_batches(plan)[0]:
+        config = plan.loader.load_sweep_config(plan.config, arguments)
+        monkeypatch.setattr(HydraConfig.instance(), "cfg", config)
+        assert job.stops_every_job(DataError("no images"), job.swept_keys()) == stops
+        assert not job.stops_every_job(UserError("too few"), job.swept_keys())
+        assert job.stops_every_job(OSError(errno.ENOSPC, "full"), job.swept_keys())
 
 
 def test_failures_of_jobs_that_were_finished_since_do_not_count(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 LAUNCH_KEYS = ("resume", "trust")
 """Keys of `configs/train.yaml` that say how the program is started, and are no part of a run."""
 
+IMAGE_KEYS = ("data", "data.root", "data._target_", "experiment")
+"""Keys that choose the images of a run; a whole recipe may do so, too."""
 
 MAX_NAME_LENGTH = 120  # characters of a job directory; file systems allow 255 bytes
 
@@ -124,7 +126,7 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
                 handler(interrupted.number, None)  # submitit's: puts the job back into the queue
             raise
         except Exception as error:
-            if stops_every_job(error):
+            if stops_every_job(error, swept_keys()):
                 raise
             log.info("the job failed", exc_info=error)
             if not run.is_locked:  # else another process has begun it in the meantime
@@ -133,10 +135,25 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
     return math.nan
 
 
-def stops_every_job(error: Exception) -> bool:
-    """Whether an error would meet the other jobs too: no images, or a disk that takes no more."""
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-    return isinstance(error, DataError) or (isinstance(error, OSError) and error.errno in full)
+def stops_every_job(error: Exception, swept: Collection[str]) -> bool:
+    """Whether an error would meet the other jobs too: no images, or a disk that takes no more.
+
+    Args:
+        error: of one job.
+        swept: the keys whose values differ between the jobs.
+    """
+    if isinstance(error, DataError):
+        return not {*IMAGE_KEYS} & {*swept}
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def swept_keys() -> set[str]:
+    """The keys whose values differ between the jobs of the sweep that Hydra is running."""
+    if not HydraConfig.initialized():
+        return set()
+    hydra = HydraConfig.get()
+    keys = {text.partition("=")[0].lstrip("+~") for text in hydra.overrides.task}
+    return keys - {*hydra.job.config.override_dirname.exclude_keys}
 
 
 def remove_marker(path: Path) -> None:
