@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from support.program import SMALL, Command
+from tiny_mnist.errors import UserError
 from tiny_mnist.runs import RunFolder
 from tiny_mnist.sweeps.job import resume_override
 from tiny_mnist.training.train import train
@@ -112,6 +113,25 @@ def test_no_logger_leaves_metrics_csv_alone(compose: Compose, tmp_path: Path) ->
     train(compose(*SMALL, "logger=none"), tmp_path)
     assert len(RunFolder(tmp_path).read_metrics()) == EPOCHS
     assert not list(tmp_path.rglob("events.*"))
+
+
+def test_a_prolonged_run_whose_logger_is_refused_stays_finished(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path)
+    config = compose(*SMALL, "trainer.max_epochs=1", "logger=csv")
+    run.configuration.parent.mkdir()
+    OmegaConf.save(config, run.configuration)
+    train(config, tmp_path)
+    before = run.configuration.read_text(), run.summary.read_text()
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise UserError("no account")
+
+    monkeypatch.setattr("tiny_mnist.training.loggers.build_logger", refuse)
+    with pytest.raises(UserError, match="no account"):
+        train(compose(*SMALL, "logger=csv"), tmp_path, resume=True)
+    assert (run.configuration.read_text(), run.summary.read_text()) == before
 
 
 @pytest.mark.slow

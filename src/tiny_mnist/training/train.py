@@ -105,12 +105,12 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
                 trainer.limit_train_batches,
             )  # fmt: skip
         checkpoint = find_checkpoint(run, trainer, settings, console) if resume else None
-        if resume and trainer.is_global_zero:
-            save_overridden_config(run, config)
-
         if trainer.is_global_zero:
             console.print(network_table(module.network, image_shape_of(data)), "", sep="\n")
         with open_loggers(settings, run, trainer, resume):
+            if resume and trainer.is_global_zero:
+                save_overridden_config(run, config)
+
             # Fit
             try:
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
