@@ -42,7 +42,7 @@ from tiny_mnist.training.checks import (
     check_optim,
     fill_num_classes,
 )
-from tiny_mnist.training.environment import match_environment
+from tiny_mnist.training.environment import match_environment, restoring_threads
 from tiny_mnist.training.lit_module import LitClassifier
 from tiny_mnist.training.loggers import open_loggers
 from tiny_mnist.training.summary import report
@@ -96,7 +96,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     choose_layout(module.network, trainer)
     atexit.register(destroy_process_group)
 
-    with signals, run.open() if trainer.is_global_zero else nullcontext():
+    with signals, restoring_threads(), run.open() if trainer.is_global_zero else nullcontext():
         if isinstance(data, IdxDataModule):
             data.trainer = trainer
             data.setup("fit")  # before anything is changed: the files may be absent
