@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from tiny_mnist.cli import app
 from tiny_mnist.comparison.grouping import (
     Repeat,
     changing_together,
@@ -66,6 +68,22 @@ def test_only_runs_that_differ_in_the_seed_alone_are_averaged(tmp_path: Path) ->
         "optim.max_lr=0.5 optim.scheduler.anneal_strategy=cos": [0],
         "optim.max_lr=0.5 optim.scheduler.anneal_strategy=linear": [2],
     }
+
+
+def test_settings_of_a_stranger_are_printed_as_they_are(tmp_path: Path) -> None:
+    """Neither as Rich's markup nor as escape sequences of the terminal."""
+    finished(tmp_path / "a", seed=0, note="[/x]\x1b]0;title\x07")
+    finished(tmp_path / "b", seed=0, note="[bold]b")
+    done = CliRunner().invoke(app, ["compare", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert r"optim.note=[/x]\x1b]0;title\x07" in done.output
+    assert "optim.note=[bold]b" in done.output
+    for seed in (1, 2):
+        finished(tmp_path / f"a{seed}", seed=seed, note="[/x]\x1b]0;title\x07")
+        finished(tmp_path / f"b{seed}", seed=seed, note="[bold]b", test=99)
+    done = CliRunner().invoke(app, ["compare", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "\x1b" not in done.output
 
 
 def test_settings_that_only_some_have_are_told_of_those(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from tiny_mnist.errors import UserError, one_line
+from tiny_mnist.errors import UserError, one_line, printable
 
 Summary = dict[str, Any]
 """The content of a summary.json, its configuration by keys as on the command line."""
@@ -158,7 +158,7 @@ class RunGroup:
         """What sets it apart, as one text."""
         chosen = {key: self.settings[key] for key in self.named_by or self.settings}
         told = [f"{key}={format_value(v)}" for key, v in chosen.items() if v is not None]
-        return " ".join(told) or ("(defaults)" if self.settings else "all the same")
+        return printable(" ".join(told)) or ("(defaults)" if self.settings else "all the same")
 
     @property
     def seeds(self) -> list[int]:
