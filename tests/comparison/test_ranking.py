@@ -95,6 +95,16 @@ def test_settings_that_only_some_have_are_told_of_those(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_classes_of_one_name_in_two_modules_are_different(tmp_path: Path) -> None:
+    for module in ("mine", "yours"):
+        optimizer = {"_target_": f"{module}.Fast"}
+        finished(tmp_path / module, seed=0, optimizer=optimizer, scheduler={"_target_": "a.Same"})
+    found = group_by_settings(find_runs([tmp_path]))
+    assert sorted(each.name for each in found) == [
+        "optim.optimizer=mine.Fast", "optim.optimizer=yours.Fast",
+    ]  # fmt: skip
+
+
 def test_a_seed_that_is_repeated_counts_once(tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         finished(tmp_path / name, seed=seed)

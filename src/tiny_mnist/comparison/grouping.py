@@ -8,10 +8,22 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
+from tiny_mnist.config.data_sections import ANY_IMAGES
 from tiny_mnist.errors import UserError, one_line, printable
 
 Summary = dict[str, Any]
 """The content of a summary.json, its configuration by keys as on the command line."""
+
+
+class ClassPath(str):
+    """The dotted path of a class. Runs are compared by it, and shown by its last name."""
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the class."""
+        return self.rpartition(".")[2]
 
 
 class Fold(NamedTuple):
@@ -42,8 +54,6 @@ GROUP_EXCLUDES = (
 """Keys, with all below them, that do not change the result of a run, and seed and fold."""
 LATER_SETTINGS: dict[str, Any] = {"data.flip": 0, "data.fold_seed": 0}
 """Settings that older runs do not have, with the values that make the same run."""
-ANY_IMAGES = "IdxDataModule"
-"""The class whose `data.root` is not where the images are, but what they are."""
 COUNT_OR_FRACTION = ("trainer.limit_", "trainer.overfit_batches", "trainer.val_check_interval")
 """Keys whose integers are numbers of batches, while 1.0 means all of them."""
 MAX_BYTES = 1 << 20  # of a summary, which has a few thousand
@@ -129,12 +139,12 @@ def number(summary: dict[str, Any], key: str, largest: float) -> float:
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A configuration by keys as on the command line; a class by its name alone."""
+    """A configuration by keys as on the command line; a class is the value of its node's key."""
     for key, value in config.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")
         elif key == "_target_":
-            yield prefix.removesuffix("."), str(value).rpartition(".")[2]
+            yield prefix.removesuffix("."), ClassPath(value)
         else:
             yield f"{prefix}{key}", str(value) if isinstance(value, list) else value
 
@@ -208,11 +218,27 @@ def group_by_settings(runs: dict[Path, Summary]) -> list[RunGroup]:
         values = tuple(identity(key, summary["config"].get(key)) for key in varied)
         groups.setdefault(values, []).append(summary)
     settings = [{key: found[0]["config"].get(key) for key in varied} for found in groups.values()]
+    for key in varied:
+        shorten_classes(settings, key)
     named_by = tuple(changing_together(settings)) if settings else ()
     return [
         RunGroup(each, {summary["repeat"]: summary for summary in found}, named_by)
         for each, found in zip(settings, groups.values(), strict=True)
     ]
+
+
+def shorten_classes(settings: list[dict[str, Any]], key: str) -> None:
+    """Leave the names of the classes of one key, unless classes of two modules have one name.
+
+    Args:
+        settings: of each group; they are changed.
+        key: of any setting.
+    """
+    paths = {each[key] for each in settings if isinstance(each[key], ClassPath)}
+    if len({path.name for path in paths}) == len(paths):
+        for each in settings:
+            if isinstance(each[key], ClassPath):
+                each[key] = each[key].name
 
 
 def is_compared(key: str) -> bool:

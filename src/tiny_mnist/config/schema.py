@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from tiny_mnist.config.data_sections import IdxData, MNISTData
+from tiny_mnist.config.data_sections import ANY_IMAGES, IdxData, MNISTData
 from tiny_mnist.config.sections import (
     AnyClass,
     Batches,
@@ -55,7 +55,7 @@ KNOWN_CLASSES = {
     "tiny_mnist.models.tiny_cnn.TinyCNN": "known",
     "tiny_mnist.data.MNISTDataModule": "known",
     "tiny_mnist.data.FashionMNISTDataModule": "known",
-    "tiny_mnist.data.IdxDataModule": "idx",
+    ANY_IMAGES: "idx",
     "torch.optim.lr_scheduler.OneCycleLR": "known",
 }
 

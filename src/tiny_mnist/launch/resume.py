@@ -6,6 +6,7 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from tiny_mnist.config.data_sections import ANY_IMAGES
 from tiny_mnist.config.loading import load_config, resolve_config
 from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
 from tiny_mnist.errors import UserError, display_path
@@ -13,7 +14,6 @@ from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.job import LAUNCH_KEYS, check_source, run_settings
 from tiny_mnist.system.processes import is_rank_zero
 
-ANY_IMAGES = "tiny_mnist.data.IdxDataModule"
 log = logging.getLogger(__name__)
 
 
