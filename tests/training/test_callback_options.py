@@ -13,7 +13,7 @@ from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.metrics import score
 from tiny_mnist.evaluation.predict import predict
-from tiny_mnist.runs import RunFolder, load_network, weights_sha256
+from tiny_mnist.runs import RunFolder, load_network, read_checkpoint, weights_sha256
 from tiny_mnist.training.train import train
 
 Compose = Callable[..., DictConfig]
@@ -101,6 +101,20 @@ def test_early_stopping_ends_the_run_and_resumes_to_the_same_end(
     resumed = outcome(run)
     assert resumed["summary"] == whole["summary"]
     assert resumed["metrics"] == whole["metrics"]
+
+
+def test_checkpoints_of_the_users_own_go_where_they_say_and_leave_the_runs_alone(
+    compose: Compose, tmp_path: Path
+) -> None:
+    best = tmp_path / "new" / "folder"
+    target = "+callbacks.best._target_=lightning.pytorch.callbacks.ModelCheckpoint"
+    own = (target, f"+callbacks.best.dirpath={best}", "+callbacks.best.filename=newest")
+    config = compose(*SMALL, *own, "++callbacks.best.enable_version_counter=false")
+    train(config, tmp_path / "run")
+    assert [path.name for path in best.iterdir()] == ["newest.ckpt"]
+    run = RunFolder(tmp_path / "run")
+    for path, step in ((run.previous_checkpoint, 10), (run.last_checkpoint, 20)):
+        assert read_checkpoint(path)["global_step"] == step
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     checkpoints = StepCheckpoint(run, settings.get("checkpoint_every"), signals)
     trainer = build_trainer(
         settings,
-        default_root_dir=run.path,
+        run,
         logger=False,  # opened last
         callbacks=[*records.callbacks, *callbacks, checkpoints],
     )
