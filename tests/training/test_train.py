@@ -134,6 +134,22 @@ def test_a_run_on_warped_images_goes_on_to_the_same_bits(compose: Compose, tmp_p
     assert summary(run)["weights_sha256"] == whole
 
 
+def test_loaders_that_are_made_anew_begin_each_later_epoch_at_its_first_batch(
+    compose: Compose, tmp_path: Path
+) -> None:
+    reload = "++trainer.reload_dataloaders_every_n_epochs=1"
+    config = compose(*SMALL, reload, "checkpoint_every=7", "trainer.max_epochs=1")
+    run = RunFolder(tmp_path)
+    run.configuration.parent.mkdir()
+    OmegaConf.save(config, run.configuration)
+    train(config, tmp_path)
+    run.last_checkpoint.unlink()  # there is one more, from within the epoch
+    config.trainer.max_epochs = 2
+    train(config, tmp_path, resume=True)
+    found = summary(run)
+    assert (found["steps"], found["training_images"]) == (20, 1000)
+
+
 def test_held_out_images_are_evaluated_after_the_last_epoch_whatever_is_said(
     compose: Compose, tmp_path: Path
 ) -> None:
