@@ -115,6 +115,10 @@ def test_a_sweep_in_hydra_sweeper_params_and_one_with_glob_hold_images_out() -> 
         (["optim.max_lr=0.3,-1"], "optim.max_lr=-1: optim.max_lr=-1 should be greater than 0"),
         (["optim.max_lr=interval(0.1,1)"], "search it with hydra/sweeper=optuna"),
         (["trainer=cpu,ddp", "hydra/launcher=joblib"], "which no launcher does"),
+        (
+            ["seed=0,1", "trainer.strategy=ddp_static_graph", "hydra/launcher=joblib"],
+            "trainer.strategy=ddp_static_graph starts several processes",
+        ),
         (["optim.max_lr=0.3,0.5", "hydra.sweep.subdir=x"], "names the folders of its jobs itself"),
     ],
 )
@@ -128,6 +132,22 @@ def test_what_cannot_succeed_is_refused_before_a_folder_is_made(
         make_jobs(*(each for each in overrides if each not in own), hydra=own)
     assert message in str(caught.value)
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("strategy", "several"),
+    [
+        ("auto", False),
+        ("single_device", False),
+        ("ddp", True),
+        ("ddp_find_unused_parameters_true", True),
+        ("fsdp", True),
+    ],
+)
+def test_which_strategies_need_processes_of_their_own(
+    compose: Callable[..., DictConfig], strategy: str, several: bool
+) -> None:
+    assert job.needs_processes(compose(f"trainer.strategy={strategy}")) == several
 
 
 def test_slurm_without_its_commands_is_refused(
@@ -228,6 +248,15 @@ def test_the_resuming_command_names_the_launcher(
     plan.begin()
     with pytest.raises(UserError, match="already holds a sweep"):
         make_jobs("seed=0,1", hydra=("hydra.sweep.dir=mine",))
+
+
+def test_the_resuming_command_names_the_folder_of_the_users_own_configurations(
+    command: Command, tmp_path: Path
+) -> None:
+    begun(tmp_path / "mine", "seed=0,1")
+    (tmp_path / "conf").mkdir()
+    done = command("--config-dir", "conf", "-m", "seed=0,1", "hydra.sweep.dir=mine")
+    assert "go on with python train.py --config-dir=conf resume=mine" in done.stderr
 
 
 def test_a_job_that_another_process_works_on_is_left_alone_and_has_not_failed(

@@ -50,6 +50,12 @@ def run_settings(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, names)
 
 
+def needs_processes(config: DictConfig) -> bool:
+    """Whether Lightning starts several processes for a run, by its strategy."""
+    strategy = str(config.trainer.get("strategy", "auto"))
+    return not strategy.startswith(("auto", "single_device"))
+
+
 def check_source(config: DictConfig, source: Path, trust: bool) -> None:
     """Check a configuration that was read from a folder, unless the user trusts the folder.
 
@@ -115,7 +121,7 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
                     settings = load_job_config(run.configuration, settings, trust)
                 else:
                     save_config(run, settings)
-                if settings.trainer.get("strategy") != "ddp":
+                if not needs_processes(settings):
                     return train(settings, folder, resume=begun)
             return run_apart(folder, trust)
         except TrialPruned as pruned:

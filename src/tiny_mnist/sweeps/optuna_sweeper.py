@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.runs.folder import FAILURE, PRUNED
 from tiny_mnist.sweeps.grid_sweeper import check_components_of
-from tiny_mnist.sweeps.job import job_folder
+from tiny_mnist.sweeps.job import job_folder, needs_processes
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
 from tiny_mnist.sweeps.plan import HELD_OUT, HELD_OUT_NOTE, MULTIRUN, Job, Plan, holds_out
 
@@ -110,7 +110,7 @@ class OptunaSweeper(Sweeper):
         for config in configs:
             if OmegaConf.select(config, "data.val_size") == 0 and not holds_out(config):
                 raise UserError("a search needs held-out images: data.val_size must not be 0")
-            if config.trainer.get("strategy") == "ddp":
+            if needs_processes(config):
                 raise UserError("a search trains each trial in one process, without trainer=ddp")
         check_components_of(configs)
         # Trials of fewer epochs have finished their schedule where longer ones have not.

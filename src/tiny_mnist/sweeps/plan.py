@@ -14,7 +14,14 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from tiny_mnist.config.loading import load_config, resolve_config
 from tiny_mnist.config.schema import validate
 from tiny_mnist.errors import UserError, display_path, program_name
-from tiny_mnist.sweeps.job import LAUNCH_KEYS, check_source, quoted, resume_override, run_settings
+from tiny_mnist.sweeps.job import (
+    LAUNCH_KEYS,
+    check_source,
+    needs_processes,
+    quoted,
+    resume_override,
+    run_settings,
+)
 from tiny_mnist.system.atomic_files import atomic_write
 from tiny_mnist.system.processes import env_world_size
 
@@ -98,10 +105,11 @@ class Plan:
         varied = {key for key, several in self.swept().items() if several}
         try:
             validate(resolve_config(config))
-            if config.trainer.get("strategy") == "ddp" and not is_sequential(self.config):
+            if needs_processes(config) and not is_sequential(self.config):
                 raise UserError(
-                    "trainer=ddp starts several processes for each job, which no launcher does: "
-                    "sweep without hydra/launcher, one job after the other"
+                    f"trainer.strategy={config.trainer.strategy} starts several processes for each "
+                    "job, which no launcher does: sweep without hydra/launcher, one job after the "
+                    "other"
                 )
         except UserError as error:
             told = [each for each in job if each.partition("=")[0].lstrip("+~") in varied]
@@ -136,9 +144,17 @@ class Plan:
             if not text.lstrip("+").startswith(left_out)
         ]  # fmt: skip
         trust = ["trust=true"] if self.trust else []
-        return shlex.join(
-            [*program_name().split(), resume_override(display_path(self.folder)), *kept, *trust]
-        )
+        resume = resume_override(display_path(self.folder))
+        return shlex.join([*program_name().split(), *self.config_dir, resume, *kept, *trust])
+
+    @property
+    def config_dir(self) -> list[str]:
+        """The flag `--config-dir` of this sweep: its jobs are composed anew."""
+        return [
+            f"--config-dir={display_path(Path(source.path))}"
+            for source in self.config.hydra.runtime.config_sources
+            if source.provider == "command-line"
+        ]
 
 
 def hold_out(plan: Plan, configs: Iterable[DictConfig]) -> bool:
