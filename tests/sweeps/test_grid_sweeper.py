@@ -119,6 +119,8 @@ def test_a_sweep_in_hydra_sweeper_params_and_one_with_glob_hold_images_out() -> 
             ["seed=0,1", "trainer.strategy=ddp_static_graph", "hydra/launcher=joblib"],
             "trainer.strategy=ddp_static_graph starts several processes",
         ),
+        (["+callbacks.x._target_=no.Such,no.Other"], "callbacks.x._target_=no.Such"),
+        (["model=mlp", "model.hidden=0,12"], "hidden=0 should be at least 1"),
         (["optim.max_lr=0.3,0.5", "hydra.sweep.subdir=x"], "names the folders of its jobs itself"),
     ],
 )

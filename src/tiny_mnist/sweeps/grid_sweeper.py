@@ -100,7 +100,7 @@ class GridSweeper(BasicSweeper):
 
 
 def check_components_of(configs: Sequence[DictConfig]) -> None:
-    """Check the classes and the optimizer of each job, once for each that is different.
+    """Check the classes of each job, and each network with each optimizer.
 
     Raises:
         UserError: a class cannot be found, or an optimizer refuses a setting.
@@ -110,9 +110,9 @@ def check_components_of(configs: Sequence[DictConfig]) -> None:
     unlike = {}
     for config in configs:
         settings = resolve_config(config)
-        unlike[repr([settings["optim"], settings["model"]["_target_"]])] = settings
-    for settings in unlike.values():
         check_classes(settings)
+        unlike[repr([settings["optim"], settings["model"]])] = settings
+    for settings in unlike.values():
         check_optim(settings)
 
 
