@@ -118,7 +118,7 @@ def check_optim(config: Mapping[str, Any]) -> None:
         optimizer = parts["optimizer"](parts["network"].parameters())
         scheduler = parts["scheduler"] and make_scheduler(parts["scheduler"], optimizer, 100)
         optimizer.step(lambda: torch.zeros(()))
-        if scheduler and not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        if scheduler:
             scheduler.step()
     except (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
