@@ -6,6 +6,7 @@ from typing import Any
 import lightning.pytorch as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.pytorch.trainer.states import TrainerFn
 
 from tiny_mnist.runs.folder import FAILURE, job_number
 from tiny_mnist.sweeps.job import TrialPruned
@@ -50,9 +51,10 @@ class PruningCallback(pl.Callback):
         value = trainer.callback_metrics.get(self.monitor)
         if self.trial is None or value is None or trainer.sanity_checking:
             return
-        epoch, accuracy = trainer.current_epoch + 1, float(value)
+        is_fitting = trainer.state.fn is TrainerFn.FITTING  # else all epochs are counted already
+        epoch, accuracy = trainer.current_epoch + is_fitting, float(value)
         if epoch not in self.reported:
             self.trial.report(accuracy, epoch)
-        is_last = epoch >= (trainer.max_epochs or 0)
+        is_last = not is_fitting or epoch >= (trainer.max_epochs or 0)
         if self.prune and not is_last and self.trial.should_prune():
             raise TrialPruned(f"{accuracy:.2f} % after epoch {epoch}")
