@@ -54,13 +54,13 @@ class OptunaSweeper(Sweeper):
 
         Raises:
             UserError: it cannot be run as asked; nothing has been written.
-            SystemExit: every trial has failed; status 1.
+            SystemExit: no trial of the study was completed; status 1.
             Interrupted: a signal ended the sweep; trials that ran can be resumed.
         """
         if not find_spec("optuna"):
             raise UserError("hydra/sweeper=optuna needs optuna: pip install -e '.[sweep]'")
         from tiny_mnist.sweeps.optuna_report import report
-        from tiny_mnist.sweeps.optuna_study import Trials, load_study
+        from tiny_mnist.sweeps.optuna_study import Trials, complete, load_study
 
         for name in ("n_trials", "n_jobs"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
@@ -84,6 +84,8 @@ class OptunaSweeper(Sweeper):
                         trials.release()
         finally:
             report(plan, study, self.space, self.constant, self.n_trials)
+        if not complete(study.get_trials(deepcopy=False)):
+            raise SystemExit(1)
 
     def prepare(self, plan: Plan) -> None:
         """Find what is searched, and compose trials at the ends of all ranges.
