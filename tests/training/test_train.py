@@ -68,6 +68,22 @@ def test_the_summary_describes_the_run(small_run: RunFolder) -> None:
     assert found["packages"]["torch"] == torch.__version__.partition("+")[0]
 
 
+def test_the_commit_is_that_of_the_code_that_trained(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may commit, or change a file, while a long run trains."""
+    asked: list[bool] = []
+
+    def commit() -> str:
+        asked.append(RunFolder(tmp_path).last_checkpoint.exists())
+        return "abc"
+
+    monkeypatch.setattr("tiny_mnist.training.train.commit", commit)
+    train(compose(*SMALL, "trainer.max_epochs=1", "trainer.limit_val_batches=1"), tmp_path)
+    assert asked == [False]
+    assert summary(RunFolder(tmp_path))["commit"] == "abc"
+
+
 def test_the_checkpoint_is_plain_data_that_rebuilds_the_network(
     small_run: RunFolder, mnist: LabelledImages
 ) -> None:

@@ -18,7 +18,7 @@ from tiny_mnist.errors import display_path
 from tiny_mnist.evaluation import plots
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.models.tiny_cnn import parameter_count
-from tiny_mnist.runs.metadata import commit, device_name, weights_sha256
+from tiny_mnist.runs.metadata import device_name, weights_sha256
 from tiny_mnist.training.builders import Records
 from tiny_mnist.training.callbacks.tensorboard import TAGS
 from tiny_mnist.training.environment import environment
@@ -52,13 +52,23 @@ def report(
     data: pl.LightningDataModule,
     records: Records,
     config: DictConfig,
+    commit: str | None,
 ) -> None:
     """Write down and show the outcome of a trained and evaluated run.
 
     `summary.json` is written last: where it exists, nothing is missing.
+
+    Args:
+        console: prints the outcome.
+        trainer: of the run.
+        module: with the final weights.
+        data: of the run.
+        records: what was measured in each epoch.
+        config: as composed.
+        commit: of this source tree as the run began; it may be another by now.
     """
     run = records.metrics.run
-    summary = summarize(trainer, module, records)
+    summary = summarize(trainer, module, records, commit)
     summary["config"] = saved_config(config)
     pictures = {
         path: plots.save(figure, path) for path, figure in draw(module, data, records).items()
@@ -80,7 +90,9 @@ def report(
     console.print(text, soft_wrap=True, markup=False)
 
 
-def summarize(trainer: pl.Trainer, module: LitClassifier, records: Records) -> dict[str, Any]:
+def summarize(
+    trainer: pl.Trainer, module: LitClassifier, records: Records, commit: str | None
+) -> dict[str, Any]:
     """The content of summary.json; accuracies in percent."""
     device = trainer.strategy.root_device  # where it ran: the network is back on the CPU
     num_images = records.metrics.num_images
@@ -99,7 +111,7 @@ def summarize(trainer: pl.Trainer, module: LitClassifier, records: Records) -> d
         "device": f"{device.type}: {device_name(device)}",
         "processes": trainer.world_size,
         **environment(),
-        "commit": commit(),
+        "commit": commit,
         "settings": flatten(module.hparams),
     }
 

@@ -18,6 +18,7 @@ from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
 from tiny_mnist.data import IdxDataModule
 from tiny_mnist.errors import UserError, display_path, one_line
 from tiny_mnist.runs.folder import RunFolder, save_overridden_config
+from tiny_mnist.runs.metadata import commit
 from tiny_mnist.runs.recovery import latest_valid_checkpoint, roll_back
 from tiny_mnist.system.signals import DeferredInterrupt
 from tiny_mnist.training.builders import (
@@ -112,6 +113,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
                 save_overridden_config(run, config)
 
             # Fit
+            begun_at = commit() if trainer.is_global_zero else None
             try:
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -131,7 +133,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
 
             # Report
             if trainer.is_global_zero:
-                report(console, trainer, module, data, records, config)
+                report(console, trainer, module, data, records, config, begun_at)
     score = records.metrics.rows[-1].get(f"{module.eval_split}_accuracy")
     return math.nan if score is None else score
 
