@@ -103,6 +103,26 @@ def test_early_stopping_ends_the_run_and_resumes_to_the_same_end(
     assert resumed["metrics"] == whole["metrics"]
 
 
+def test_early_stopping_may_decide_by_the_training_loss(compose: Compose, tmp_path: Path) -> None:
+    monitor = ("callbacks.early_stopping.monitor=train_loss", "data.val_size=0")
+    run = begin(compose(*SMALL, *STOPPING, *monitor), tmp_path)
+    assert run.read_summary()["epochs"] == 2
+
+
+def test_prolonging_a_run_that_was_stopped_says_that_it_trains_no_more(
+    compose: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = compose(*SMALL, *STOPPING)
+    run = begin(config, tmp_path)
+    assert "Early stopping ended this run" not in capsys.readouterr().out
+    config.trainer.max_epochs = 12
+    train(config, tmp_path, resume=True)
+    assert "Early stopping ended this run after epoch 2: it trains no more" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert run.read_summary()["epochs"] == 2
+
+
 def test_checkpoints_of_the_users_own_go_where_they_say_and_leave_the_runs_alone(
     compose: Compose, tmp_path: Path
 ) -> None:
