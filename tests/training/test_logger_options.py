@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from support.program import SMALL, Command
+from support.program import SMALL, WAIT, Command
 from tiny_mnist.errors import UserError
 from tiny_mnist.runs import RunFolder
 from tiny_mnist.sweeps.job import resume_override
@@ -179,6 +182,26 @@ def test_jobs_are_runs_of_their_own_in_each_of_many_loggers_and_go_on_when_resum
     store.rename(tmp_path / "elsewhere.db")
     assert "logger.mlflow begins a new run" in execute(longer, "trainer.max_epochs=4")
     assert json.loads((jobs[0] / "loggers.json").read_text())["mlflow"] != ids[0]["mlflow"]
+
+
+@pytest.mark.slow
+def test_jobs_that_begin_at_once_share_a_new_store_of_mlflow(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    code = (
+        "from tiny_mnist.training.loggers import build_logger; from pathlib import Path; "
+        "from tiny_mnist.runs import RunFolder; "
+        "node = {'_target_': 'lightning.pytorch.loggers.MLFlowLogger'}; "
+        "build_logger('mlflow', node, RunFolder(Path('run')), {}).log_metrics({'loss': 1.0})"
+    )
+    environment = {key: v for key, v in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    errors = [job.communicate(timeout=WAIT)[1] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0, 0], errors
 
 
 @pytest.mark.slow
