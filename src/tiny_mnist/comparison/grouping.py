@@ -53,7 +53,7 @@ GROUP_EXCLUDES = (
 )  # fmt: skip
 """Keys, with all below them, that do not change the result of a run, and seed and fold."""
 LATER_SETTINGS: dict[str, Any] = {"data.flip": 0, "data.fold_seed": 0}
-"""Settings that older runs do not have, with the values that make the same run."""
+"""Settings that older runs lack, with the values that are equivalent to lacking them."""
 COUNT_OR_FRACTION = ("trainer.limit_", "trainer.overfit_batches", "trainer.val_check_interval")
 """Keys whose integers are numbers of batches, while 1.0 means all of them."""
 MAX_BYTES = 1 << 20  # of a summary, which has a few thousand

@@ -19,7 +19,7 @@ from tiny_mnist.errors import UserError
 from tiny_mnist.system.atomic_files import atomic_write
 
 LEVEL = 0.05
-"""Differences that noise explains less often than this are called differences."""
+"""Significance level of the corrected p-values."""
 WIDE = 100  # columns of a terminal that shows all columns of the table
 NAMED = 4  # configurations in a sentence
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from tiny_mnist.config.sections import Fraction, Section
 
 ANY_IMAGES = "tiny_mnist.data.IdxDataModule"
-"""The class whose `root` is not where the images are, but what they are."""
+"""The data module whose `root` identifies the images; that of others is a place only."""
 TRAINING_IMAGES = 60_000
 
 
