@@ -19,7 +19,7 @@ from tiny_mnist.evaluation.metrics import score
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.models.tiny_cnn import TinyCNN
 from tiny_mnist.runs import RunFolder, load_network, weights_sha256
-from tiny_mnist.training.summary import flatten
+from tiny_mnist.training.summary import short_settings
 from tiny_mnist.training.train import train
 
 Compose = Callable[..., DictConfig]
@@ -197,9 +197,9 @@ def test_held_out_images_are_evaluated_each_epoch_and_test_images_once(
 
 def test_a_recipe_is_told_from_another_by_what_is_not_as_usual() -> None:
     usual = {"max_epochs": 3, "precision": "32-true", "gradient_clip_val": None, "devices": 1}
-    assert flatten({"trainer": usual}) == {"max_epochs": 3}
+    assert short_settings({"trainer": usual}) == {"max_epochs": 3}
     other = usual | {"limit_train_batches": 20, "precision": "bf16-mixed"}
-    assert flatten({"trainer": other}) == {
+    assert short_settings({"trainer": other}) == {
         "max_epochs": 3, "limit_train_batches": 20, "precision": "bf16-mixed",
     }  # fmt: skip
 

@@ -92,7 +92,7 @@ def read_run(path: Path) -> Summary:
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
         raise ValueError("not a regular file of a summary's size")
     summary = json.loads(path.read_text())
-    config = LATER_SETTINGS | dict(flat(summary["config"]))
+    config = LATER_SETTINGS | dict(by_dotted_key(summary["config"]))
     seed = config["seed"]
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError("seed is not a number from 0 to 2**32 - 1")
@@ -138,11 +138,11 @@ def number(summary: dict[str, Any], key: str, largest: float) -> float:
     return float(value)
 
 
-def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def by_dotted_key(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """A configuration by keys as on the command line; a class is the value of its node's key."""
     for key, value in config.items():
         if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
+            yield from by_dotted_key(value, f"{prefix}{key}.")
         elif key == "_target_":
             yield prefix.removesuffix("."), ClassPath(value)
         else:

@@ -123,7 +123,7 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
                     save_config(run, settings)
                 if not needs_processes(settings):
                     return train(settings, folder, resume=begun)
-            return run_apart(folder, trust)
+            return run_in_subprocess(folder, trust)
         except TrialPruned as pruned:
             write_marker(folder / PRUNED, f"pruned at {pruned}")
         except Interrupted as interrupted:
@@ -202,7 +202,7 @@ def load_job_config(saved: Path, config: DictConfig, trust: bool) -> DictConfig:
     return own
 
 
-def run_apart(folder: Path, trust: bool) -> float:
+def run_in_subprocess(folder: Path, trust: bool) -> float:
     """Run a job of several processes as a program of its own, which starts the others.
 
     Lightning starts them with the arguments of its own program, which would be the whole sweep.

@@ -65,7 +65,7 @@ class Plan:
             self.overrides = saved_overrides(self.folder / MULTIRUN, config, loader)
         else:
             self.overrides = [*(f"{key}={value}" for key, value in params.items()), *own]
-        check_circumstances(config)
+        check_launcher(config)
 
     def parse(self, overrides: list[str]) -> list[Override]:
         """Overrides in Hydra's grammar."""
@@ -189,7 +189,7 @@ def is_sequential(config: DictConfig) -> bool:
     return str(config.hydra.launcher["_target_"]).endswith("BasicLauncher")
 
 
-def check_circumstances(config: DictConfig) -> None:
+def check_launcher(config: DictConfig) -> None:
     """Check that this process may run a sweep, with the launcher that was chosen.
 
     Raises:

@@ -18,7 +18,7 @@ from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.runs.plain_files import read_json_object
 from tiny_mnist.system.atomic_files import atomic_write
 from tiny_mnist.training.builders import build
-from tiny_mnist.training.summary import flatten
+from tiny_mnist.training.summary import short_settings
 
 IDENTIFIERS = ("id", "run_id")
 """Arguments by which W&B's and MLflow's loggers continue a run of theirs."""
@@ -49,7 +49,7 @@ def open_loggers(
         if trainer.is_global_zero:
             for name, logger in loggers.items():
                 if name not in saved and not isinstance(logger, TensorBoardLogger):  # at the end
-                    logger.log_hyperparams(flatten(config))
+                    logger.log_hyperparams(short_settings(config))
             ids = {name: str(logger.version) for name, logger in loggers.items() if has_id(logger)}
             if ids != saved:
                 with atomic_write(run.logger_ids) as file:

@@ -36,7 +36,7 @@ TRAINER_HPARAMS = {
 # Groups and callbacks that change nothing of the result.
 RECORDERS = ("logger", "epoch_line", "progress_bar", "pruning")
 # Classes that need no mention.
-USUAL_CLASSES = ("tiny_mnist.models.tiny_cnn.TinyCNN", "tiny_mnist.data.MNISTDataModule")
+DEFAULT_CLASSES = ("tiny_mnist.models.tiny_cnn.TinyCNN", "tiny_mnist.data.MNISTDataModule")
 
 # Where the data are, how fast a step is, and what follows from other settings.
 HPARAM_EXCLUDES = (
@@ -112,7 +112,7 @@ def summarize(
         "processes": trainer.world_size,
         **environment(),
         "commit": commit,
-        "settings": flatten(module.hparams),
+        "settings": short_settings(module.hparams),
     }
 
 
@@ -198,7 +198,7 @@ def draw(
     return figures
 
 
-def flatten(settings: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+def short_settings(settings: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
     """What distinguishes one recipe from another, by short names: `max_lr`, `optimizer`, `seed`.
 
     TensorBoard shows the first five in the order of the alphabet, which long names would waste.
@@ -215,9 +215,9 @@ def flatten(settings: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
             if name in RECORDERS:
                 continue
             target = value.get("_target_", "")
-            if target and target not in USUAL_CLASSES:
+            if target and target not in DEFAULT_CLASSES:
                 flat[name] = target.rpartition(".")[2]
-            flat = flatten(value) | flat
+            flat = short_settings(value) | flat
         elif value is not None and not name.startswith("_") and name not in HPARAM_EXCLUDES:
             flat[name] = value if isinstance(value, bool | int | float) else str(value)
     return flat
