@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from support.program import SMALL, Command
 from tiny_mnist.errors import UserError
 from tiny_mnist.launch.resolvers import run_folder, sweep_folder, sweep_mode
-from tiny_mnist.launch.resume import check_log, resumed_config, with_overrides
+from tiny_mnist.launch.resume import resumed_config, with_overrides
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.job import resume_override, run_settings
 
@@ -102,12 +102,6 @@ def test_a_run_on_images_of_ones_own_is_not_resumed_on_others(
     with pytest.raises(UserError, match="the folder is the data"):
         with_overrides(saved, ["data.root=digits"])
     assert with_overrides(compose(), ["data.root=elsewhere"]).data.root == "elsewhere"
-
-
-def test_a_log_file_that_is_a_link_is_not_written(tmp_path: Path) -> None:
-    (tmp_path / "train.log").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="not a regular file"):
-        check_log(tmp_path / "train.log")
 
 
 @pytest.mark.parametrize("name", ["a b=c,d", 'x"y', "x\\", 'x\\"', "a'b", "{a}", "~x", "a(b)"])

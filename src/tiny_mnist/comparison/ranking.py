@@ -96,7 +96,7 @@ class Ranking:
                 "seeds": " ".join(map(str, each.seeds)),
                 **({"folds": " ".join(map(str, each.folds))} if self.has_folds else {}),
                 "ranked_on": self.split,
-                **spread_columns("accuracy", list(each.scores(self.split).values())),
+                **spread_columns(list(each.scores(self.split).values())),
                 "test_accuracy_mean": each.mean("test"),
                 "training_seconds_mean": mean(s["training_seconds"] for s in each.runs.values()),
                 "p": p,
@@ -253,13 +253,13 @@ class Ranking:
             file.write(text.getvalue().encode())
 
 
-def spread_columns(name: str, values: list[float]) -> dict[str, float | None]:
-    """Mean, sample deviation, smallest and largest of some values, as columns."""
+def spread_columns(accuracies: list[float]) -> dict[str, float | None]:
+    """Mean, sample deviation, smallest and largest of some accuracies, as columns."""
     return {
-        f"{name}_mean": mean(values),
-        f"{name}_sd": stdev(values) if len(values) > 1 else None,
-        f"{name}_min": min(values),
-        f"{name}_max": max(values),
+        "accuracy_mean": mean(accuracies),
+        "accuracy_sd": stdev(accuracies) if len(accuracies) > 1 else None,
+        "accuracy_min": min(accuracies),
+        "accuracy_max": max(accuracies),
     }
 
 

@@ -10,7 +10,6 @@ from omegaconf import DictConfig, read_write
 from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.config.schema import validate
 from tiny_mnist.errors import UserError, display_path
-from tiny_mnist.launch.resume import check_log
 from tiny_mnist.launch.stop import stopping
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.job import resume_override, run_settings
@@ -28,7 +27,6 @@ class PreflightCallback(Callback):
             with read_write(config.hydra):  # from here on, the folder is looked up no more
                 config.hydra.run.dir = str(folder)
             if config.get("resume") is not None:
-                check_log(folder / "train.log")
                 RunFolder(folder).check_no_links()
             else:
                 settings = resolve_config(run_settings(config))

@@ -1,8 +1,5 @@
 """Resuming one run: its saved configuration with today's permitted overrides."""
 
-import logging
-from pathlib import Path
-
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -13,8 +10,6 @@ from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.job import LAUNCH_KEYS, check_source, run_settings
 from tiny_mnist.system.processes import is_rank_zero
-
-log = logging.getLogger(__name__)
 
 
 def resumed_config(run: RunFolder, overrides: list[str], trust: bool) -> DictConfig | None:
@@ -96,13 +91,3 @@ def describe_prolonging(run: RunFolder, before: int, after: int) -> str:
         return f"Nothing is trained yet: the learning rate's cycle will span all {after} epochs"
     epochs = f"epoch {after}" if after == before + 1 else f"epochs {before + 1} to {after}"
     return f"The learning rate's cycle ends as planned; {epochs} keep its final rate"
-
-
-def check_log(path: Path) -> None:
-    """Check that the log file may be appended to.
-
-    Raises:
-        UserError: it is a link or no regular file, so that writing could reach another file.
-    """
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise UserError(f"{path} is not a regular file; remove it and resume again")

@@ -249,9 +249,9 @@ class RunFolder:
         return Score(split, accuracy)
 
 
-def job_number(path: Path) -> int:
-    """The job number in the name of a file's folder; the largest integer for other folders."""
-    number = path.parent.name.partition("_")[0]
+def job_number(folder: Path) -> int:
+    """The number in the name of a job's folder; the largest integer for other folders."""
+    number = folder.name.partition("_")[0]
     return int(number) if number.isdecimal() else sys.maxsize
 
 

@@ -120,7 +120,7 @@ def failures(folder: Path) -> dict[str, str]:
     """Why jobs of a sweep failed, by the names of their folders."""
     return {
         path.parent.name: path.read_text(errors="replace").strip()
-        for path in sorted(folder.glob(f"*/{FAILURE}"), key=job_number)
+        for path in sorted(folder.glob(f"*/{FAILURE}"), key=lambda path: job_number(path.parent))
         if not (path.parent / "summary.json").exists()  # another process has done it since
     }
 

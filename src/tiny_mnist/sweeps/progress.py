@@ -72,7 +72,7 @@ class SweepProgress:
     def jobs_begun(self) -> list[Path]:
         """The folders of jobs that were begun."""
         found = [path.parents[1] for path in self.folder.glob("*/.hydra/config.yaml")]
-        return sorted(found, key=lambda job: job_number(job / FAILURE))
+        return sorted(found, key=job_number)
 
     def ending(self, job: Path) -> str | None:
         """How a job ended; None while it has not."""

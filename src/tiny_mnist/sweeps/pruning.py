@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.trainer.states import TrainerFn
 
-from tiny_mnist.runs.folder import FAILURE, job_number
+from tiny_mnist.runs.folder import job_number
 from tiny_mnist.sweeps.job import TrialPruned
 
 
@@ -37,7 +37,7 @@ class PruningCallback(pl.Callback):
 
         hydra = HydraConfig.get()
         study = load_study(hydra.sweeper, Path(hydra.sweep.dir))
-        number = job_number(Path(hydra.runtime.output_dir) / FAILURE)
+        number = job_number(Path(hydra.runtime.output_dir))
         found = study.get_trials(deepcopy=False)[number]
         self.reported = set(found.intermediate_values)
         self.trial = optuna.Trial(study, found._trial_id)
