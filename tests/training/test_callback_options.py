@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from support.outcomes import outcome
+from support.outcomes import outcome, read_metrics
 from support.program import SMALL
 from tiny_mnist.comparison.grouping import find_runs, group_by_settings
 from tiny_mnist.data.idx import LabelledImages
@@ -95,7 +95,7 @@ def test_early_stopping_ends_the_run_and_resumes_to_the_same_end(
     run = begin(config, tmp_path)
     whole = outcome(run)
     assert whole["summary"]["epochs"] == 2
-    assert len(run.read_metrics()) == 2
+    assert len(read_metrics(run)) == 2
     run.summary.unlink()  # as if it had been killed after its last epoch
     train(config, tmp_path, resume=True)
     resumed = outcome(run)

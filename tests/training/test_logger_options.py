@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from support.outcomes import read_metrics
 from support.program import SMALL, WAIT, Command
 from tiny_mnist.errors import UserError
 from tiny_mnist.runs import RunFolder
@@ -26,7 +27,7 @@ EPOCHS, STEPS = 2, 20
 
 def expected(run: RunFolder) -> Points:
     """What every logger must have, from metrics.csv: epochs end with steps 10 and 20."""
-    rows = run.read_metrics()
+    rows = read_metrics(run)
     names = [name for name in rows[0] if name not in ("epoch", "learning_rate")]
     return {
         name: [(int(r["epoch"] or 0) * 10, float(r[name] or 0)) for r in rows] for name in names
@@ -114,7 +115,7 @@ def test_csv(compose: Compose, tmp_path: Path) -> None:
 
 def test_no_logger_leaves_metrics_csv_alone(compose: Compose, tmp_path: Path) -> None:
     train(compose(*SMALL, "logger=none"), tmp_path)
-    assert len(RunFolder(tmp_path).read_metrics()) == EPOCHS
+    assert len(read_metrics(RunFolder(tmp_path))) == EPOCHS
     assert not list(tmp_path.rglob("events.*"))
 
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from support.outcomes import read_metrics
 from support.program import SMALL
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.evaluation.metrics import score
@@ -42,7 +43,7 @@ def test_metrics_have_one_row_an_epoch_in_the_promised_columns(small_run: RunFol
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert float(rows[0]["learning_rate"]) == pytest.approx(0.1)
     assert float(rows[1]["train_loss"]) < float(rows[0]["train_loss"])
-    assert small_run.read_metrics()[1]["test_accuracy"] == float(rows[1]["test_accuracy"])
+    assert read_metrics(small_run)[1]["test_accuracy"] == float(rows[1]["test_accuracy"])
 
 
 def test_the_initial_weights_depend_on_the_seed_alone(compose: Compose, tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_the_initial_weights_depend_on_the_seed_alone(compose: Compose, tmp_path
 
 def test_the_summary_describes_the_run(small_run: RunFolder) -> None:
     found = summary(small_run)
-    last = small_run.read_metrics()[-1]
+    last = read_metrics(small_run)[-1]
     assert {key: found[key] for key in last} == last
     expected = {"parameters": 9594, "seed": 0, "epochs": 2, "steps": 20, "training_images": 1000}
     assert {key: found[key] for key in expected} == expected
@@ -108,7 +109,7 @@ def test_tensorboard_has_curves_rates_pictures_and_hparams(small_run: RunFolder)
     def events(folder: Path) -> EventAccumulator:
         return EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
 
-    rows = small_run.read_metrics()
+    rows = read_metrics(small_run)
     for split in ("train", "test"):
         curves = events(small_run.path / split)
         for tag, column in (("loss", "loss"), ("accuracy (%)", "accuracy")):
@@ -173,7 +174,7 @@ def test_held_out_images_are_evaluated_after_the_last_epoch_whatever_is_said(
     rarely = ("data.val_size=500", "trainer.check_val_every_n_epoch=5")
     accuracy = train(compose(*SMALL, *rarely, "trainer.limit_test_batches=1"), tmp_path)
     run = RunFolder(tmp_path)
-    assert [row["val_accuracy"] for row in run.read_metrics()] == [None, accuracy]
+    assert [row["val_accuracy"] for row in read_metrics(run)] == [None, accuracy]
     assert summary(run)["val_accuracy"] == accuracy
     assert summary(run)["test_images"] == 1000
 

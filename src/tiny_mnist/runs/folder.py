@@ -16,13 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.config.loading import load_config
 from tiny_mnist.errors import UserError
-from tiny_mnist.runs.plain_files import (
-    MAX_TEXT_BYTES,
-    check_not_link,
-    check_regular_file,
-    read_json_object,
-    without_nan,
-)
+from tiny_mnist.runs.plain_files import check_not_link, read_json_object, without_nan
 from tiny_mnist.system.atomic_files import atomic_write
 
 FAILURE, PRUNED = "failure.txt", "pruned.txt"
@@ -197,25 +191,6 @@ class RunFolder:
         table.writerows(rows)
         with atomic_write(self.metrics) as file:
             file.write(text.getvalue().encode())
-
-    def read_metrics(self) -> list[Row]:
-        """Read `metrics.csv` back.
-
-        Raises:
-            UserError: there is none, or it is not a table of numbers.
-        """
-        try:
-            check_regular_file(self.metrics, MAX_TEXT_BYTES)
-            with self.metrics.open(newline="") as file:
-                return [
-                    {
-                        key: (int(cell) if key == "epoch" else float(cell)) if cell else None
-                        for key, cell in row.items()
-                    }
-                    for row in csv.DictReader(file)
-                ]
-        except (OSError, ValueError, TypeError, csv.Error) as error:
-            raise UserError(f"{self.metrics} cannot be read: {error}") from error
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, the last file of a run: a run that has one is finished.
