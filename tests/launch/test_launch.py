@@ -8,11 +8,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from support.program import SMALL, Command
+from tiny_mnist.config.loading import run_settings
 from tiny_mnist.errors import UserError
 from tiny_mnist.launch.resolvers import run_folder, sweep_folder, sweep_mode
 from tiny_mnist.launch.resume import resumed_config, with_overrides
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.sweeps.job import resume_override, run_settings
+from tiny_mnist.sweeps.job import resume_override
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from tiny_mnist.config.loading import run_settings
 from tiny_mnist.errors import format_error, use_lenient_streams
 from tiny_mnist.launch import resolvers  # noqa: F401 (registers what configs/train.yaml names)
 from tiny_mnist.launch.resume import resumed_config
@@ -99,7 +100,7 @@ def run_job(config: DictConfig) -> float:
 
 def start_run(train: Callable[..., float], config: DictConfig, folder: Path) -> float:
     """Train in a new run folder, which is removed again if the start is refused."""
-    settings = job.run_settings(config)
+    settings = run_settings(config)
     if not is_rank_zero():
         return train(settings, folder)
     run = RunFolder(folder)

@@ -12,7 +12,7 @@ from tiny_mnist.config.schema import validate
 from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.launch.stop import stopping
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.sweeps.job import resume_override, run_settings
+from tiny_mnist.sweeps.job import resume_override
 from tiny_mnist.system.processes import is_rank_zero
 
 
@@ -29,7 +29,7 @@ class PreflightCallback(Callback):
             if config.get("resume") is not None:
                 RunFolder(folder).check_no_links()
             else:
-                settings = resolve_config(run_settings(config))
+                settings = resolve_config(config)
                 validate(settings)
                 if is_rank_zero():
                     check_new_folder(RunFolder(folder))

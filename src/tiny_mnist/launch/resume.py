@@ -4,11 +4,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tiny_mnist.config.data_sections import ANY_IMAGES
-from tiny_mnist.config.loading import load_config, resolve_config
+from tiny_mnist.config.loading import LAUNCH_KEYS, load_config, resolve_config, run_settings
 from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
+from tiny_mnist.config.trust import check_trusted
 from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.sweeps.job import LAUNCH_KEYS, check_source, run_settings
 from tiny_mnist.system.processes import is_rank_zero
 
 
@@ -27,7 +27,8 @@ def resumed_config(run: RunFolder, overrides: list[str], trust: bool) -> DictCon
         UserError: the configuration is damaged or not trusted, or an override is not permitted.
     """
     saved = run_settings(load_config(run.configuration))
-    check_source(saved, run.configuration, trust)
+    if not trust:
+        check_trusted(saved, run.configuration)
     config = with_overrides(saved, overrides)
     validate(resolve_config(saved))
     validate(resolve_config(config))

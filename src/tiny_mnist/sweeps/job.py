@@ -16,7 +16,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from tiny_mnist.config.loading import differences, load_config, resolve_config
+from tiny_mnist.config.loading import differences, load_config, resolve_config, run_settings
 from tiny_mnist.config.trust import check_trusted
 from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
@@ -24,9 +24,6 @@ from tiny_mnist.system.atomic_files import atomic_write, remove_unfinished
 from tiny_mnist.system.signals import PREEMPT_SIGNAL, ChildProcesses, Interrupted
 
 log = logging.getLogger(__name__)
-
-LAUNCH_KEYS = ("resume", "trust")
-"""Keys of `configs/train.yaml` that say how the program is started, and are no part of a run."""
 
 IMAGE_KEYS = ("data", "data.root", "data._target_", "experiment")
 """Keys that choose the images of a run; a whole recipe may do so, too."""
@@ -44,26 +41,10 @@ def job_folder(number: int, overrides: str) -> str:
     return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
 
 
-def run_settings(config: DictConfig) -> DictConfig:
-    """A composed configuration without Hydra's node and without the keys of the launch."""
-    names = [str(name) for name in config if name != "hydra" and name not in LAUNCH_KEYS]
-    return OmegaConf.masked_copy(config, names)
-
-
 def needs_processes(config: DictConfig) -> bool:
     """Whether Lightning starts several processes for a run, by its strategy."""
     strategy = str(config.trainer.get("strategy", "auto"))
     return not strategy.startswith(("auto", "single_device"))
-
-
-def check_source(config: DictConfig, source: Path, trust: bool) -> None:
-    """Check a configuration that was read from a folder, unless the user trusts the folder.
-
-    Raises:
-        UserError: it names a class from outside this project.
-    """
-    if not trust:
-        check_trusted(config, source)
 
 
 def save_config(run: RunFolder, config: DictConfig) -> None:
@@ -107,7 +88,7 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
     run = RunFolder(folder)
     settings, trust = run_settings(config), bool(config.get("trust"))
     if (score := finished_score(run)) is not None:
-        remove_marker(folder / FAILURE)
+        (folder / FAILURE).unlink(missing_ok=True)  # of an earlier try
         return score
     if run.is_locked:
         log.warning("job %s: another process is training there", folder.name)
@@ -115,7 +96,7 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
     with terminal_output_discarded():
         try:
             with run.open():
-                remove_marker(folder / FAILURE)
+                (folder / FAILURE).unlink(missing_ok=True)
                 begun = run.has_results
                 if begun:
                     settings = load_job_config(run.configuration, settings, trust)
@@ -162,11 +143,6 @@ def swept_keys() -> set[str]:
     return keys - {*hydra.job.config.override_dirname.exclude_keys}
 
 
-def remove_marker(path: Path) -> None:
-    """Remove the marker of an earlier try."""
-    path.unlink(missing_ok=True)
-
-
 def write_marker(path: Path, text: str) -> None:
     """Record in the folder of a job how it ended."""
     with atomic_write(path) as file:
@@ -192,7 +168,8 @@ def load_job_config(saved: Path, config: DictConfig, trust: bool) -> DictConfig:
         UserError: it cannot be read, or is not trusted.
     """
     own = run_settings(load_config(saved))
-    check_source(own, saved, trust)
+    if not trust:
+        check_trusted(own, saved)
     if changed := sorted(differences(resolve_config(own), resolve_config(config))):
         log.warning(
             "%s: Resuming with the saved configuration; ignoring changes to %s",

@@ -11,17 +11,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from tiny_mnist.config.loading import load_config, resolve_config
+from tiny_mnist.config.loading import LAUNCH_KEYS, load_config, resolve_config, run_settings
 from tiny_mnist.config.schema import validate
+from tiny_mnist.config.trust import check_trusted
 from tiny_mnist.errors import UserError, display_path, program_name
-from tiny_mnist.sweeps.job import (
-    LAUNCH_KEYS,
-    check_source,
-    needs_processes,
-    quoted,
-    resume_override,
-    run_settings,
-)
+from tiny_mnist.sweeps.job import needs_processes, quoted, resume_override
 from tiny_mnist.system.atomic_files import atomic_write
 from tiny_mnist.system.processes import env_world_size
 
@@ -100,8 +94,8 @@ class Plan:
             UserError: a setting is refused, naming the overrides of the job that vary.
         """
         config = run_settings(self.loader.load_sweep_config(self.config, job))
-        if self.resumed:
-            check_source(config, self.folder / MULTIRUN, self.trust)
+        if self.resumed and not self.trust:
+            check_trusted(config, self.folder / MULTIRUN)
         varied = {key for key, several in self.swept().items() if several}
         try:
             validate(resolve_config(config))

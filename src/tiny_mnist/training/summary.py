@@ -8,11 +8,11 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from tiny_mnist.config.loading import NOT_OF_THE_RUN
+from tiny_mnist.config.loading import plain_config
 from tiny_mnist.data import IdxDataModule
 from tiny_mnist.errors import display_path
 from tiny_mnist.evaluation import plots
@@ -69,7 +69,7 @@ def report(
     """
     run = records.metrics.run
     summary = summarize(trainer, module, records, commit)
-    summary["config"] = saved_config(config)
+    summary["config"] = plain_config(config)  # `${seed}` tells what follows the seed
     pictures = {
         path: plots.save(figure, path) for path, figure in draw(module, data, records).items()
     }
@@ -114,14 +114,6 @@ def summarize(
         "commit": commit,
         "settings": short_settings(module.hparams),
     }
-
-
-def saved_config(config: DictConfig) -> dict[str, Any]:
-    """The configuration as composed: `${seed}` tells what follows the seed."""
-    names = [str(name) for name in config if name not in NOT_OF_THE_RUN]
-    plain = OmegaConf.to_container(OmegaConf.masked_copy(config, names))
-    assert isinstance(plain, dict)
-    return {str(name): value for name, value in plain.items()}
 
 
 def hparams_result(summary: Mapping[str, Any], eval_split: str) -> dict[str, float]:
