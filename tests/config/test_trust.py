@@ -36,7 +36,7 @@ def test_every_option_that_ships_is_trusted(path: Path) -> None:
         "lightning.pytorch.callbacks.os.system",
         "lightning.pytorch.trainer.trainer.Path",
         "tiny_mnist.runs.metadata.subprocess.Popen",
-        "tiny_mnist.launch.Path",
+        "tiny_mnist.launch.program.Path",
         "${model._target_}",
         "[os.system]",
     ],
