@@ -217,7 +217,7 @@ def compare(
     if not console.is_terminal:
         console.width = max(console.width, 120)
     console.print(ranking.table())
-    console.print(*ranking.notes(), sep="\n", soft_wrap=True)
+    console.print(*ranking.notes(), sep="\n", soft_wrap=True, markup=False)
 
 
 @app.command()

@@ -27,7 +27,7 @@ def program_name() -> str:
 
 
 class DataError(UserError):
-    """The images cannot be had, so that no run can train, whatever its settings."""
+    """The images cannot be had, so that no run on them can train, whatever its other settings."""
 
 
 def require(extra: str, purpose: str) -> None:

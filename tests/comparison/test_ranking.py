@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from tiny_mnist.cli import app
 from tiny_mnist.comparison.grouping import (
     Repeat,
     changing_together,
@@ -24,7 +26,7 @@ from tiny_mnist.errors import UserError
 def finished(
     folder: Path,
     seed: int,
-    test: float = 99.5,
+    test: float | None = 99.5,
     val: float | None = None,
     data: dict[str, object] | None = None,
     **optim: object,
@@ -68,12 +70,38 @@ def test_only_runs_that_differ_in_the_seed_alone_are_averaged(tmp_path: Path) ->
     }
 
 
+def test_settings_of_a_stranger_are_printed_as_they_are(tmp_path: Path) -> None:
+    """Neither as Rich's markup nor as escape sequences of the terminal."""
+    finished(tmp_path / "a", seed=0, note="[/x]\x1b]0;title\x07")
+    finished(tmp_path / "b", seed=0, note="[bold]b")
+    done = CliRunner().invoke(app, ["compare", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert r"optim.note=[/x]\x1b]0;title\x07" in done.output
+    assert "optim.note=[bold]b" in done.output
+    for seed in (1, 2):
+        finished(tmp_path / f"a{seed}", seed=seed, note="[/x]\x1b]0;title\x07")
+        finished(tmp_path / f"b{seed}", seed=seed, note="[bold]b", test=99)
+    done = CliRunner().invoke(app, ["compare", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "\x1b" not in done.output
+
+
 def test_settings_that_only_some_have_are_told_of_those(tmp_path: Path) -> None:
     finished(tmp_path / "a", seed=0, optimizer={"_target_": "torch.optim.Adagrad"})
     finished(tmp_path / "b", seed=0, optimizer={"_target_": "torch.optim.SGD", "momentum": 0.9})
     found = group_by_settings(find_runs([tmp_path]))
     assert sorted(each.name for each in found) == [
         "optim.optimizer=Adagrad", "optim.optimizer=SGD",
+    ]  # fmt: skip
+
+
+def test_classes_of_one_name_in_two_modules_are_different(tmp_path: Path) -> None:
+    for module in ("mine", "yours"):
+        optimizer = {"_target_": f"{module}.Fast"}
+        finished(tmp_path / module, seed=0, optimizer=optimizer, scheduler={"_target_": "a.Same"})
+    found = group_by_settings(find_runs([tmp_path]))
+    assert sorted(each.name for each in found) == [
+        "optim.optimizer=mine.Fast", "optim.optimizer=yours.Fast",
     ]  # fmt: skip
 
 
@@ -99,6 +127,22 @@ def test_ranks_on_held_out_images_where_all_runs_have_them(tmp_path: Path) -> No
     assert [row["optim.max_lr"] for row in found.rows()] == [1.0, 0.3, 0.75]
     assert "not to choose by" in found.notes()[0]
     assert "Some runs held images out" in found.notes()[1]
+
+
+def test_runs_without_test_images_are_ranked_on_their_validation_images(tmp_path: Path) -> None:
+    for lr, seed in product((0.3, 0.75), (0, 1)):
+        finished(tmp_path / f"{lr}_{seed}", seed, test=None, val=98 + lr, max_lr=lr)
+    found = ranking(tmp_path)
+    assert [row["test_accuracy_mean"] for row in found.rows()] == [None, None]
+    assert "Test accuracy of the first: not measured." in found.notes()[0]
+    found.write_csv(tmp_path / "sweep.csv")
+    finished(tmp_path / "more", 0, test=99.9, max_lr=1.0)
+    found = ranking(tmp_path)
+    assert (found.split, found.untested) == ("test", 4)
+    assert any("4 run(s) were not evaluated on the test images" in note for note in found.notes())
+    finished(tmp_path / "none" / "0", 0, test=None)
+    with pytest.raises(UserError, match="nothing to rank"):
+        ranking(tmp_path / "none")
 
 
 def test_few_seeds_are_said_to_show_nothing_and_many_show_a_difference(tmp_path: Path) -> None:

@@ -76,6 +76,8 @@ def test_the_defaults_are_the_originals_recipe(compose: Compose) -> None:
         ("trainer.max_epochs=0", "trainer.max_epochs=0 should be greater than or equal to 1"),
         ("trainer.limit_train_batches=0", "trainer.limit_train_batches=0 should be greater than 0"),
         ("trainer.limit_train_batches=x", "trainer.limit_train_batches=x should be a number of"),
+        ("trainer.precision=64-true", "trainer.precision=64-true should be '32-true', "),
+        ("trainer.precision=16-true", "trainer.precision=16-true should be"),
         ("+trainer.callbacks=[]", "trainer: callbacks is a group of its own"),
         ("+trainer.default_root_dir=x", "trainer: default_root_dir is the run folder"),
         ("+optim.optimizer.eps=nan", "optim.optimizer.eps=nan must be a finite number"),

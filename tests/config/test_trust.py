@@ -36,7 +36,7 @@ def test_every_option_that_ships_is_trusted(path: Path) -> None:
         "lightning.pytorch.callbacks.os.system",
         "lightning.pytorch.trainer.trainer.Path",
         "tiny_mnist.runs.metadata.subprocess.Popen",
-        "tiny_mnist.launch.Path",
+        "tiny_mnist.launch.program.Path",
         "${model._target_}",
         "[os.system]",
     ],
@@ -59,13 +59,49 @@ def test_other_targets_are_refused_by_name(target: str) -> None:
         ("WandbLogger", {"settings": {"base_url": "http://elsewhere"}}),
         ("CSVLogger", {"save_dir": "/home"}),
         ("CSVLogger", {"name": "../../elsewhere"}),
+        ("CurveLogger", {"save_dir": "/home"}),
     ],
 )
 def test_a_server_or_folder_of_a_logger_is_refused(logger: str, argument: dict[str, Any]) -> None:
     """Credentials of the environment would be sent there."""
-    node = {"_target_": f"lightning.pytorch.loggers.{logger}", **argument}
-    with pytest.raises(UserError, match=r"which may name a server or a folder; .* trust=true"):
-        check_trusted({"logger": {"mine": node}}, Path("config.yaml"))
+    package = "lightning.pytorch.loggers"
+    if logger == "CurveLogger":
+        package = "tiny_mnist.training.callbacks.tensorboard"
+    node = {"_target_": f"{package}.{logger}", **argument}
+    for config in ({"logger": {"mine": node}}, {"callbacks": {"mine": {"inner": node}}}):
+        with pytest.raises(UserError, match=r"may name a server, a file or a folder; .*trust=true"):
+            check_trusted(config, Path("config.yaml"))
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"dirpath": "/home"},
+        {"dirpath": "src"},
+        {"dirpath": ""},
+        {"dirpath": Path("elsewhere")},
+        {"filename": "../train"},
+        {"filename": "/etc/x"},
+        {"filename": "~x/y"},
+        {"parts": ["a", "/b"]},
+        {"parts": {"dirpath": "src"}},
+    ],
+)
+@pytest.mark.parametrize("package", ["lightning.pytorch.callbacks", "pytorch_lightning.callbacks"])
+def test_a_file_or_folder_of_a_callback_is_refused(package: str, argument: dict[str, Any]) -> None:
+    """A checkpoint would be written there, over what the user has."""
+    node = {"_target_": f"{package}.ModelCheckpoint", **argument}
+    for config in ({"callbacks": {"mine": node}}, {"trainer": {"plugins": [node]}}):
+        with pytest.raises(UserError, match="may name a server, a file or a folder"):
+            check_trusted(config, Path("config.yaml"))
+
+
+def test_callbacks_with_plain_arguments_are_trusted() -> None:
+    node = {
+        "_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "dirpath": None, "save_top_k": 2,
+        "monitor": "val_loss", "filename": "best", "save_last": True, "mode": "min",
+    }  # fmt: skip
+    check_trusted({"callbacks": {"best": node, "none": None}}, Path("config.yaml"))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 
 from support.idx_files import idx_bytes, striped, write_idx_folder
 from tiny_mnist.data import MNIST, IdxDataModule, LabelledImages, load_idx
-from tiny_mnist.errors import DataError
+from tiny_mnist.errors import DataError, UserError
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_LABELS = "t10k-labels-idx1-ubyte"
@@ -93,5 +93,7 @@ def test_a_folder_is_needed_and_sizes_must_fit(tmp_path: Path) -> None:
         IdxDataModule().setup("fit")
     root = str(write_idx_folder(tmp_path / "stripes"))
     for sizes in ({"val_size": 299}, {"val_size": 200, "train_size": 101}, {"train_size": 301}):
-        with pytest.raises(DataError, match="there are 300 training images: too few"):
+        with pytest.raises(UserError, match="there are 300 training images: too few") as refused:
             IdxDataModule(root, **sizes).setup("fit")
+        assert not isinstance(refused.value, DataError), "other sizes can be trained on"
+        assert ("hold fewer out with data.val_size" in str(refused.value)) == ("val_size" in sizes)

@@ -177,3 +177,13 @@ def test_restored_loader_finishes_the_epoch_and_the_next_is_complete() -> None:
     other.load_state_dict(loader.state_dict())
     assert equal(joined(list(other)), joined(wanted[3:]))
     assert equal(epoch(other, 1), epoch(training_loader(), 1))
+    # Lightning may ask for a new loader in each epoch, which gets the same state.
+    again = training_loader()
+    again.load_state_dict(loader.state_dict())
+    assert equal(epoch(again, 1), epoch(training_loader(), 1))
+
+
+def test_the_state_of_an_earlier_release_is_restored() -> None:
+    wanted, other = list(training_loader()), training_loader()
+    other.load_state_dict({"batches": 3})
+    assert equal(joined(list(other)), joined(wanted[3:]))

@@ -8,9 +8,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from support.program import SMALL, Command
+from tiny_mnist.config.loading import run_settings
 from tiny_mnist.errors import UserError
 from tiny_mnist.launch.resolvers import run_folder, sweep_folder, sweep_mode
-from tiny_mnist.launch.resume import check_log, with_overrides
+from tiny_mnist.launch.resume import resumed_config, with_overrides
+from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.job import resume_override
 
 
@@ -68,6 +70,32 @@ def test_a_resumed_run_takes_permitted_overrides_only(compose: Callable[..., Dic
             with_overrides(saved, [refused])
 
 
+@pytest.mark.parametrize(
+    ("summary", "told"),
+    [
+        ({"val_images": 0, "test_accuracy": 99.5}, "is finished: test accuracy 99.50 %"),
+        ({"val_images": 60, "val_accuracy": 98, "test_accuracy": None}, "validation accuracy 98.0"),
+        ({"val_images": 0, "test_accuracy": None}, "is finished\n"),
+    ],
+)
+def test_a_finished_run_is_not_trained_again(
+    compose: Callable[..., DictConfig],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    summary: dict[str, float | None],
+    told: str,
+) -> None:
+    run = RunFolder(tmp_path)
+    run.configuration.parent.mkdir()
+    OmegaConf.save(run_settings(compose()), run.configuration)
+    run.write_summary(summary)
+    assert resumed_config(run, [], trust=False) is None
+    assert told in capsys.readouterr().out
+    run.summary.write_text("{")
+    assert resumed_config(run, [], trust=False) is not None
+    assert "it is written again" in capsys.readouterr().out
+
+
 def test_a_run_on_images_of_ones_own_is_not_resumed_on_others(
     compose: Callable[..., DictConfig],
 ) -> None:
@@ -75,12 +103,6 @@ def test_a_run_on_images_of_ones_own_is_not_resumed_on_others(
     with pytest.raises(UserError, match="the folder is the data"):
         with_overrides(saved, ["data.root=digits"])
     assert with_overrides(compose(), ["data.root=elsewhere"]).data.root == "elsewhere"
-
-
-def test_a_log_file_that_is_a_link_is_not_written(tmp_path: Path) -> None:
-    (tmp_path / "train.log").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="not a regular file"):
-        check_log(tmp_path / "train.log")
 
 
 @pytest.mark.parametrize("name", ["a b=c,d", 'x"y', "x\\", 'x\\"', "a'b", "{a}", "~x", "a(b)"])

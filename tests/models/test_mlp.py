@@ -1,4 +1,4 @@
-"""The counter-example of a network trains, and can be used, like the shipped one."""
+"""The baseline without convolutions trains, and can be used, like the shipped network."""
 
 import csv
 from collections.abc import Callable

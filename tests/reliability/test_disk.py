@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.faults import FileEvent, fail_at, flush, open_file, rename_to, validation
-from support.outcomes import outcome
+from support.outcomes import outcome, read_metrics
 from support.program import RUN, TRAIN, WAIT, run_program
 from support.waiting import wait_until
 from tiny_mnist.runs.checkpoint_io import read_checkpoint
@@ -70,7 +70,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_can_be_resumed(
     (disk / "filler").unlink()
     done = run_program("resume=disk/run", folder=tmp_path)
     assert (done.status, done.stderr) == (0, "")
-    assert [row["epoch"] for row in run.read_metrics()] == list(range(1, 61))
+    assert [row["epoch"] for row in read_metrics(run)] == list(range(1, 61))
 
 
 def test_a_vanished_disk_ends_the_run_and_nothing_is_written_in_its_place(disk: Path) -> None:

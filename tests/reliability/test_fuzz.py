@@ -19,6 +19,7 @@ from support.program import run_program
 from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.config.schema import validate
 from tiny_mnist.errors import format_error
+from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.training.builders import build_trainer
 from tiny_mnist.training.checks import check_memory
 from tiny_mnist.training.lit_module import LitClassifier
@@ -73,7 +74,7 @@ def build(config: dict[str, Any]) -> None:
         instantiate(node.optim.scheduler),
         interval=node.optim.interval,
     )
-    trainer = build_trainer(node, logger=False)
+    trainer = build_trainer(node, RunFolder("run"), logger=False)
     data = validate(config).data
     batches = math.ceil((data.train_size or 60_000 - data.val_size) / data.batch_size)
     limit = config["trainer"].get("limit_train_batches", 1.0)

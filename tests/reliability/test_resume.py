@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from support.outcomes import outcome
+from support.outcomes import outcome, read_metrics
 from support.program import RUN, run_program
 from tiny_mnist.errors import UserError
 from tiny_mnist.runs.folder import RunFolder, latest_unfinished_run
@@ -120,7 +120,7 @@ def test_a_finished_run_says_so_and_can_be_prolonged(tmp_path: Path) -> None:
     assert (done.status, done.stderr) == (0, "")
     _, cycle, *_ = done.stdout.splitlines()
     assert cycle == "The learning rate's cycle ends as planned; epochs 4 to 5 keep its final rate"
-    rows = run.read_metrics()
+    rows = read_metrics(run)
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
     assert run.metrics.read_text().startswith(str(first["metrics"]))
     rates = [value for _, value in outcome(run)["curves"]["."]["learning_rate"]]

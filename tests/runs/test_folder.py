@@ -8,6 +8,7 @@ import os
 import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,12 +130,11 @@ def test_a_fifo_is_refused_without_waiting_for_a_writer(tmp_path: Path, name: st
         pass
 
 
-def test_reading_a_fifo_as_summary_or_table_does_not_wait(tmp_path: Path) -> None:
+def test_reading_a_fifo_as_summary_does_not_wait(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    for path, read in ((run.summary, run.read_summary), (run.metrics, run.read_metrics)):
-        os.mkfifo(path)
-        with pytest.raises(UserError, match="is not a regular file"):
-            read()
+    os.mkfifo(run.summary)
+    with pytest.raises(UserError, match="is not a regular file"):
+        run.read_summary()
 
 
 def test_remains_of_a_start_are_removed_without_following_links(tmp_path: Path) -> None:
@@ -171,6 +171,31 @@ def test_a_summary_that_is_no_object_of_finite_numbers_gets_one_line(
     with pytest.raises(UserError, match=r"summary\.json") as refused:
         run.read_summary()
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("summary", "score"),
+    [
+        ({"val_images": 0, "test_accuracy": 99.5}, ("test", 99.5)),
+        ({"val_images": 500, "val_accuracy": 98, "test_accuracy": 99.5}, ("val", 98)),
+        ({"val_images": 500, "val_accuracy": 98.5, "test_accuracy": None}, ("val", 98.5)),
+        ({"val_images": 0, "test_accuracy": None}, ("test", None)),
+    ],
+)
+def test_the_score_is_that_of_held_out_images_if_there_are_any(
+    tmp_path: Path, summary: dict[str, Any], score: tuple[str, float | None]
+) -> None:
+    run = RunFolder(tmp_path)
+    run.write_summary(summary)
+    assert run.read_score() == score
+
+
+@pytest.mark.parametrize("summary", [{}, {"val_images": 1}, {"test_accuracy": "99"}])
+def test_a_summary_without_a_score_gets_one_line(tmp_path: Path, summary: dict[str, Any]) -> None:
+    run = RunFolder(tmp_path)
+    run.write_summary(summary)
+    with pytest.raises(UserError, match="is not the summary of a run"):
+        run.read_score()
 
 
 def begin(path: Path, age: int, checkpoint: bool) -> None:

@@ -1,12 +1,13 @@
 """What a run has produced, in a form that can be compared bit for bit."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.folder import Row, RunFolder
 
 
 def outcome(run: RunFolder) -> dict[str, Any]:
@@ -39,6 +40,18 @@ def weights(sweep: Path) -> dict[str, str]:
         path.parent.name: json.loads(path.read_text())["weights_sha256"]
         for path in sweep.glob("*/summary.json")
     }
+
+
+def read_metrics(run: RunFolder) -> list[Row]:
+    """The rows of metrics.csv."""
+    with run.metrics.open(newline="") as file:
+        return [
+            {
+                key: (int(cell) if key == "epoch" else float(cell)) if cell else None
+                for key, cell in row.items()
+            }
+            for row in csv.DictReader(file)
+        ]
 
 
 def curves(folder: Path) -> dict[str, list[Any]]:

@@ -1,6 +1,7 @@
 """The grid sweeper: jobs are checked first, none is lost, and a table ends every sweep."""
 
 import csv
+import errno
 import json
 import math
 import os
@@ -15,19 +16,20 @@ import pytest
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from support.outcomes import weights
 from support.program import PROJECT, SMALL, WAIT, Command
 from support.waiting import wait_until
-from tiny_mnist.errors import UserError, format_error
+from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.launch import resolvers  # noqa: F401 (registers what train.yaml names)
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps import job
 from tiny_mnist.sweeps.grid_sweeper import GridSweeper, failures
 from tiny_mnist.sweeps.plan import MULTIRUN, Plan
-from tiny_mnist.sweeps.progress import planned
+from tiny_mnist.sweeps.progress import SweepProgress, planned
 from tiny_mnist.system.signals import ChildProcesses
 
 JOB = (*SMALL, "trainer.limit_test_batches=1", "data.val_size=500")
@@ -101,6 +103,12 @@ def test_a_sweep_in_hydra_sweeper_params_and_one_with_glob_hold_images_out() -> 
         (["optim.max_lr=0.3,-1"], "optim.max_lr=-1: optim.max_lr=-1 should be greater than 0"),
         (["optim.max_lr=interval(0.1,1)"], "search it with hydra/sweeper=optuna"),
         (["trainer=cpu,ddp", "hydra/launcher=joblib"], "which no launcher does"),
+        (
+            ["seed=0,1", "trainer.strategy=ddp_static_graph", "hydra/launcher=joblib"],
+            "trainer.strategy=ddp_static_graph starts several processes",
+        ),
+        (["+callbacks.x._target_=no.Such,no.Other"], "callbacks.x._target_=no.Such"),
+        (["model=mlp", "model.hidden=0,12"], "hidden=0 should be at least 1"),
         (["optim.max_lr=0.3,0.5", "hydra.sweep.subdir=x"], "names the folders of its jobs itself"),
     ],
 )
@@ -114,6 +122,22 @@ def test_what_cannot_succeed_is_refused_before_a_folder_is_made(
         make_jobs(*(each for each in overrides if each not in own), hydra=own)
     assert message in str(caught.value)
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("strategy", "several"),
+    [
+        ("auto", False),
+        ("single_device", False),
+        ("ddp", True),
+        ("ddp_find_unused_parameters_true", True),
+        ("fsdp", True),
+    ],
+)
+def test_which_strategies_need_processes_of_their_own(
+    compose: Callable[..., DictConfig], strategy: str, several: bool
+) -> None:
+    assert job.needs_processes(compose(f"trainer.strategy={strategy}")) == several
 
 
 def test_slurm_without_its_commands_is_refused(
@@ -216,6 +240,15 @@ def test_the_resuming_command_names_the_launcher(
         make_jobs("seed=0,1", hydra=("hydra.sweep.dir=mine",))
 
 
+def test_the_resuming_command_names_the_folder_of_the_users_own_configurations(
+    command: Command, tmp_path: Path
+) -> None:
+    begun(tmp_path / "mine", "seed=0,1")
+    (tmp_path / "conf").mkdir()
+    done = command("--config-dir", "conf", "-m", "seed=0,1", "hydra.sweep.dir=mine")
+    assert "go on with python train.py --config-dir=conf resume=mine" in done.stderr
+
+
 def test_a_job_that_another_process_works_on_is_left_alone_and_has_not_failed(
     tmp_path: Path, compose: Callable[..., DictConfig]
 ) -> None:
@@ -243,6 +276,26 @@ def test_a_job_that_fails_records_why_and_stops_no_other(
     assert failures(tmp_path) == {}
 
 
+@pytest.mark.parametrize(
+    ("overrides", "stops"),
+    [
+        (["seed=0,1", "data.root=nowhere"], True),
+        (["data.root=nowhere,elsewhere"], False),
+        (["data=mnist,fashion_mnist"], False),
+    ],
+)
+def test_images_that_are_missing_stop_the_jobs_that_need_them(
+    overrides: list[str], stops: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeper, plan = make_plan(*overrides)
+    for arguments in sweeper.make_batches(plan)[0]:
+        config = plan.loader.load_sweep_config(plan.config, arguments)
+        monkeypatch.setattr(HydraConfig.instance(), "cfg", config)
+        assert job.stops_every_job(DataError("no images"), job.swept_keys()) == stops
+        assert not job.stops_every_job(UserError("too few"), job.swept_keys())
+        assert job.stops_every_job(OSError(errno.ENOSPC, "full"), job.swept_keys())
+
+
 def test_failures_of_jobs_that_were_finished_since_do_not_count(tmp_path: Path) -> None:
     for name in ("0_seed=0", "1_seed=1", "notes"):
         (tmp_path / name).mkdir()
@@ -267,6 +320,37 @@ def test_a_job_is_resumed_with_the_configuration_that_it_was_begun_with(
     job.run_job(train, compose("optim.max_lr=0.3"), run.path)
     assert given == {"max_lr": 0.5, "resume": True}
     assert "Resuming with the saved configuration; ignoring changes to optim.max_lr" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_job_whose_summary_is_damaged_is_finished_again(
+    tmp_path: Path, compose: Callable[..., DictConfig], content: str
+) -> None:
+    run = RunFolder(tmp_path / "0_seed=0")
+    run.configuration.parent.mkdir(parents=True)
+    OmegaConf.save(compose(), run.configuration)
+    run.summary.write_text(content)
+    assert SweepProgress(tmp_path, 1).ending(run.path) is None
+
+    def train(config: DictConfig, folder: Path, resume: bool) -> float:
+        assert resume
+        return 99.0
+
+    assert job.run_job(train, compose(), run.path) == 99
+
+
+def test_a_job_without_test_images_is_finished(
+    tmp_path: Path, compose: Callable[..., DictConfig]
+) -> None:
+    run = RunFolder(tmp_path / "0_seed=0")
+    run.configuration.parent.mkdir(parents=True)
+    OmegaConf.save(compose(), run.configuration)
+    for accuracy, told in ((98.5, "val 98.50 %  2.0 s"), (None, "not evaluated  2.0 s")):
+        summary = {"val_images": 60, "val_accuracy": accuracy, "test_accuracy": None}
+        run.write_summary({**summary, "training_seconds": 2})
+        assert SweepProgress(tmp_path, 1).ending(run.path) == told
+        found = job.run_job(not_to_be_called, compose(), run.path)
+        assert math.isnan(found) if accuracy is None else found == accuracy
 
 
 def not_to_be_called(*arguments: object, **options: object) -> float:

@@ -129,6 +129,19 @@ def test_a_failed_trial_stops_no_other(command: Command, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+def test_a_search_without_a_finished_trial_has_failed(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from lightning.pytorch import Callback\n"
+        "class Fail(Callback):\n"
+        "    def on_fit_start(self, trainer, module): raise ValueError('on purpose')\n"
+    )
+    fail = ("+callbacks.fail._target_=mine.Fail", "hydra.sweeper.n_trials=1")
+    done = command(*SEARCH, *JOB, *fail, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
+    assert done.returncode == 1
+    assert "1 fail" in done.stdout
+
+
+@pytest.mark.slow
 def test_what_ends_all_trials_ends_the_search_and_fails_none(
     command: Command, tmp_path: Path
 ) -> None:

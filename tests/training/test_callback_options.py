@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from support.outcomes import outcome
+from support.outcomes import outcome, read_metrics
 from support.program import SMALL
 from tiny_mnist.comparison.grouping import find_runs, group_by_settings
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.metrics import score
 from tiny_mnist.evaluation.predict import predict
-from tiny_mnist.runs import RunFolder, load_network, weights_sha256
+from tiny_mnist.runs import RunFolder, load_network, read_checkpoint, weights_sha256
 from tiny_mnist.training.train import train
 
 Compose = Callable[..., DictConfig]
@@ -67,6 +67,19 @@ def test_a_run_with_the_moving_average_resumes_to_the_same_bits(
     assert resumed == whole
 
 
+def test_a_run_with_the_moving_average_that_was_killed_at_its_end_keeps_the_average(
+    compose: Compose, tmp_path: Path
+) -> None:
+    config = compose("callbacks=ema", *SMALL, "data.val_size=500")
+    run = begin(config, tmp_path)
+    whole = run.read_summary()
+    run.summary.unlink()  # all that was missing when it was killed after its last checkpoint
+    train(config, tmp_path, resume=True)
+    resumed = run.read_summary()
+    for key in ("weights_sha256", "test_accuracy", "val_accuracy"):
+        assert resumed[key] == whole[key]
+
+
 def test_runs_with_and_without_the_moving_average_are_not_averaged(
     averaged: RunFolder, small_run: RunFolder
 ) -> None:
@@ -82,12 +95,46 @@ def test_early_stopping_ends_the_run_and_resumes_to_the_same_end(
     run = begin(config, tmp_path)
     whole = outcome(run)
     assert whole["summary"]["epochs"] == 2
-    assert len(run.read_metrics()) == 2
+    assert len(read_metrics(run)) == 2
     run.summary.unlink()  # as if it had been killed after its last epoch
     train(config, tmp_path, resume=True)
     resumed = outcome(run)
     assert resumed["summary"] == whole["summary"]
     assert resumed["metrics"] == whole["metrics"]
+
+
+def test_early_stopping_may_decide_by_the_training_loss(compose: Compose, tmp_path: Path) -> None:
+    monitor = ("callbacks.early_stopping.monitor=train_loss", "data.val_size=0")
+    run = begin(compose(*SMALL, *STOPPING, *monitor), tmp_path)
+    assert run.read_summary()["epochs"] == 2
+
+
+def test_prolonging_a_run_that_was_stopped_says_that_it_trains_no_more(
+    compose: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = compose(*SMALL, *STOPPING)
+    run = begin(config, tmp_path)
+    assert "Early stopping ended this run" not in capsys.readouterr().out
+    config.trainer.max_epochs = 12
+    train(config, tmp_path, resume=True)
+    assert "Early stopping ended this run after epoch 2: it trains no more" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert run.read_summary()["epochs"] == 2
+
+
+def test_checkpoints_of_the_users_own_go_where_they_say_and_leave_the_runs_alone(
+    compose: Compose, tmp_path: Path
+) -> None:
+    best = tmp_path / "new" / "folder"
+    target = "+callbacks.best._target_=lightning.pytorch.callbacks.ModelCheckpoint"
+    own = (target, f"+callbacks.best.dirpath={best}", "+callbacks.best.filename=newest")
+    config = compose(*SMALL, *own, "++callbacks.best.enable_version_counter=false")
+    train(config, tmp_path / "run")
+    assert [path.name for path in best.iterdir()] == ["newest.ckpt"]
+    run = RunFolder(tmp_path / "run")
+    for path, step in ((run.previous_checkpoint, 10), (run.last_checkpoint, 20)):
+        assert read_checkpoint(path)["global_step"] == step
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from support.outcomes import read_metrics
 from support.program import PROJECT, WAIT, Command
 from tiny_mnist.data import MNISTDataModule
 from tiny_mnist.data.loaders import EvaluationLoader, Shard, TrainingLoader
@@ -142,7 +143,7 @@ def test_two_processes_learn_as_one_does(command: Command, tmp_path: Path) -> No
             done = command(*recipe, *trainer, f"seed={seed}", f"hydra.run.dir={run}", **ONE_THREAD)
             assert done.returncode == 0, done.stderr
             accuracies[run] = summary(tmp_path / run)["test_accuracy"]
-            rates = [row["learning_rate"] for row in RunFolder(tmp_path / run).read_metrics()]
+            rates = [row["learning_rate"] for row in read_metrics(RunFolder(tmp_path / run))]
             assert rates[0] == pytest.approx(0.1)
     one, two = ((accuracies[f"{name}0"] + accuracies[f"{name}1"]) / 2 for name in ("one", "two"))
     assert min(accuracies.values()) > 90

@@ -1,11 +1,16 @@
 """A resumed run trains with the threads of its checkpoint, or says that it does not."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import DictConfig, OmegaConf
 
+from support.program import SMALL
+from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.training.environment import environment, match_environment
+from tiny_mnist.training.train import train
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +32,26 @@ def test_threads_are_set_to_those_of_the_checkpoint(
     (line,) = match_environment(environment() | {"threads": threads + 1})
     assert line == f"Using {threads + 1} threads, as when the run was begun"
     assert torch.get_num_threads() == threads + 1
+
+
+def test_a_resumed_run_leaves_the_next_one_its_threads(
+    compose: Callable[..., DictConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int,
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    run = RunFolder(tmp_path)
+    config = compose(*SMALL, "trainer.max_epochs=1", "trainer.limit_val_batches=1")
+    run.configuration.parent.mkdir()
+    OmegaConf.save(config, run.configuration)
+    torch.set_num_threads(threads + 1)
+    train(config, tmp_path)
+    torch.set_num_threads(threads)
+    run.summary.unlink()
+    train(config, tmp_path, resume=True)
+    assert run.read_summary()["threads"] == threads + 1
+    assert torch.get_num_threads() == threads
 
 
 def test_threads_that_the_user_chose_stay_and_are_named(

@@ -14,8 +14,11 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from tiny_mnist.config.loading import resolve_config
+from tiny_mnist.errors import UserError
 from tiny_mnist.models import TinyCNN
 from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.training.checks import check_optim
 from tiny_mnist.training.lit_module import LitClassifier
 from tiny_mnist.training.metrics import LossAndAccuracy
 
@@ -57,6 +60,15 @@ def test_a_run_of_any_length_is_one_whole_cycle(
     assert rates[0] == pytest.approx(0.3 / 7.5)
     assert max(rates) == pytest.approx(0.3, rel=1e-4)
     assert rates[-2] == pytest.approx(0.3 / 7.5 / 7.5)
+
+
+def test_a_schedule_that_follows_a_metric_is_refused(compose: Callable[..., DictConfig]) -> None:
+    config = resolve_config(compose())
+    config["optim"]["scheduler"] = {
+        "_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "_partial_": True,
+    }  # fmt: skip
+    with pytest.raises(UserError, match="ReduceLROnPlateau needs a metric"):
+        check_optim(config)
 
 
 def batch(correct: int, images: int) -> tuple[Tensor, Tensor]:

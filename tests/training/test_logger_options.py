@@ -2,14 +2,19 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from support.program import SMALL, Command
+from support.outcomes import read_metrics
+from support.program import SMALL, WAIT, Command
+from tiny_mnist.errors import UserError
 from tiny_mnist.runs import RunFolder
 from tiny_mnist.sweeps.job import resume_override
 from tiny_mnist.training.train import train
@@ -22,7 +27,7 @@ EPOCHS, STEPS = 2, 20
 
 def expected(run: RunFolder) -> Points:
     """What every logger must have, from metrics.csv: epochs end with steps 10 and 20."""
-    rows = run.read_metrics()
+    rows = read_metrics(run)
     names = [name for name in rows[0] if name not in ("epoch", "learning_rate")]
     return {
         name: [(int(r["epoch"] or 0) * 10, float(r[name] or 0)) for r in rows] for name in names
@@ -110,8 +115,27 @@ def test_csv(compose: Compose, tmp_path: Path) -> None:
 
 def test_no_logger_leaves_metrics_csv_alone(compose: Compose, tmp_path: Path) -> None:
     train(compose(*SMALL, "logger=none"), tmp_path)
-    assert len(RunFolder(tmp_path).read_metrics()) == EPOCHS
+    assert len(read_metrics(RunFolder(tmp_path))) == EPOCHS
     assert not list(tmp_path.rglob("events.*"))
+
+
+def test_a_prolonged_run_whose_logger_is_refused_stays_finished(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path)
+    config = compose(*SMALL, "trainer.max_epochs=1", "logger=csv")
+    run.configuration.parent.mkdir()
+    OmegaConf.save(config, run.configuration)
+    train(config, tmp_path)
+    before = run.configuration.read_text(), run.summary.read_text()
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise UserError("no account")
+
+    monkeypatch.setattr("tiny_mnist.training.loggers.build_logger", refuse)
+    with pytest.raises(UserError, match="no account"):
+        train(compose(*SMALL, "logger=csv"), tmp_path, resume=True)
+    assert (run.configuration.read_text(), run.summary.read_text()) == before
 
 
 @pytest.mark.slow
@@ -159,6 +183,26 @@ def test_jobs_are_runs_of_their_own_in_each_of_many_loggers_and_go_on_when_resum
     store.rename(tmp_path / "elsewhere.db")
     assert "logger.mlflow begins a new run" in execute(longer, "trainer.max_epochs=4")
     assert json.loads((jobs[0] / "loggers.json").read_text())["mlflow"] != ids[0]["mlflow"]
+
+
+@pytest.mark.slow
+def test_jobs_that_begin_at_once_share_a_new_store_of_mlflow(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    code = (
+        "from tiny_mnist.training.loggers import build_logger; from pathlib import Path; "
+        "from tiny_mnist.runs import RunFolder; "
+        "node = {'_target_': 'lightning.pytorch.loggers.MLFlowLogger'}; "
+        "build_logger('mlflow', node, RunFolder(Path('run')), {}).log_metrics({'loss': 1.0})"
+    )
+    environment = {key: v for key, v in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    jobs = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    errors = [job.communicate(timeout=WAIT)[1] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0, 0], errors
 
 
 @pytest.mark.slow

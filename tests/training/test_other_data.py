@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tiny_mnist.data import FASHION_MNIST, LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.export.onnx_format import predict_onnx
 from tiny_mnist.runs import RunFolder, load_images, load_network
-from tiny_mnist.training.checks import check_num_classes, fill_num_classes
+from tiny_mnist.training.checks import check_last_batch, check_num_classes, fill_num_classes
 from tiny_mnist.training.train import train
 
 Compose = Callable[..., DictConfig]
@@ -171,6 +172,35 @@ class Fixed(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of ten classes."""
         return self.layer(images.flatten(1)).log_softmax(dim=1)
+
+
+def test_one_image_in_the_last_batch_is_refused_before_anything_is_trained(
+    compose: Compose, stripes: Path, tmp_path: Path
+) -> None:
+    config = compose("data=idx", f"data.root={stripes}", *EPOCHS, "data.val_size=59")
+    with pytest.raises(UserError, match=r"leaves 1 of 301 training images .* batch normalisation"):
+        train(config, tmp_path)
+    assert not (tmp_path / "metrics.csv").exists()
+    assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    ("network", "images", "processes", "limit", "refused"),
+    [
+        (nn.BatchNorm1d(1), 300, 1, 1.0, False),
+        (nn.BatchNorm1d(1), 301, 1, 1.0, True),
+        (nn.BatchNorm1d(1), 303, 2, 1.0, True),
+        (nn.BatchNorm1d(1), 301, 1, 6, False),
+        (nn.BatchNorm1d(1), 301, 1, 0.9, False),
+        (nn.Identity(), 301, 1, 1.0, False),
+        (nn.Identity(), 301, 2, 1.0, True),
+    ],
+)
+def test_how_many_images_the_last_batch_needs(
+    network: nn.Module, images: int, processes: int, limit: float, refused: bool
+) -> None:
+    with pytest.raises(UserError) if refused else nullcontext():
+        check_last_batch(network, images, 50, processes, limit)
 
 
 def test_a_network_with_another_number_of_outputs_is_refused() -> None:

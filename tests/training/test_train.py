@@ -13,13 +13,14 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from support.outcomes import read_metrics
 from support.program import SMALL
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.evaluation.metrics import score
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.models.tiny_cnn import TinyCNN
 from tiny_mnist.runs import RunFolder, load_network, weights_sha256
-from tiny_mnist.training.summary import flatten
+from tiny_mnist.training.summary import short_settings
 from tiny_mnist.training.train import train
 
 Compose = Callable[..., DictConfig]
@@ -42,7 +43,7 @@ def test_metrics_have_one_row_an_epoch_in_the_promised_columns(small_run: RunFol
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert float(rows[0]["learning_rate"]) == pytest.approx(0.1)
     assert float(rows[1]["train_loss"]) < float(rows[0]["train_loss"])
-    assert small_run.read_metrics()[1]["test_accuracy"] == float(rows[1]["test_accuracy"])
+    assert read_metrics(small_run)[1]["test_accuracy"] == float(rows[1]["test_accuracy"])
 
 
 def test_the_initial_weights_depend_on_the_seed_alone(compose: Compose, tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_the_initial_weights_depend_on_the_seed_alone(compose: Compose, tmp_path
 
 def test_the_summary_describes_the_run(small_run: RunFolder) -> None:
     found = summary(small_run)
-    last = small_run.read_metrics()[-1]
+    last = read_metrics(small_run)[-1]
     assert {key: found[key] for key in last} == last
     expected = {"parameters": 9594, "seed": 0, "epochs": 2, "steps": 20, "training_images": 1000}
     assert {key: found[key] for key in expected} == expected
@@ -66,6 +67,22 @@ def test_the_summary_describes_the_run(small_run: RunFolder) -> None:
     assert found["config"]["optim"]["scheduler"]["anneal_strategy"] == "cos"
     assert found["images_per_second"] > 0
     assert found["packages"]["torch"] == torch.__version__.partition("+")[0]
+
+
+def test_the_commit_is_that_of_the_code_that_trained(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may commit, or change a file, while a long run trains."""
+    asked: list[bool] = []
+
+    def commit() -> str:
+        asked.append(RunFolder(tmp_path).last_checkpoint.exists())
+        return "abc"
+
+    monkeypatch.setattr("tiny_mnist.training.train.commit", commit)
+    train(compose(*SMALL, "trainer.max_epochs=1", "trainer.limit_val_batches=1"), tmp_path)
+    assert asked == [False]
+    assert summary(RunFolder(tmp_path))["commit"] == "abc"
 
 
 def test_the_checkpoint_is_plain_data_that_rebuilds_the_network(
@@ -92,7 +109,7 @@ def test_tensorboard_has_curves_rates_pictures_and_hparams(small_run: RunFolder)
     def events(folder: Path) -> EventAccumulator:
         return EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
 
-    rows = small_run.read_metrics()
+    rows = read_metrics(small_run)
     for split in ("train", "test"):
         curves = events(small_run.path / split)
         for tag, column in (("loss", "loss"), ("accuracy (%)", "accuracy")):
@@ -134,6 +151,22 @@ def test_a_run_on_warped_images_goes_on_to_the_same_bits(compose: Compose, tmp_p
     assert summary(run)["weights_sha256"] == whole
 
 
+def test_loaders_that_are_made_anew_begin_each_later_epoch_at_its_first_batch(
+    compose: Compose, tmp_path: Path
+) -> None:
+    reload = "++trainer.reload_dataloaders_every_n_epochs=1"
+    config = compose(*SMALL, reload, "checkpoint_every=7", "trainer.max_epochs=1")
+    run = RunFolder(tmp_path)
+    run.configuration.parent.mkdir()
+    OmegaConf.save(config, run.configuration)
+    train(config, tmp_path)
+    run.last_checkpoint.unlink()  # there is one more, from within the epoch
+    config.trainer.max_epochs = 2
+    train(config, tmp_path, resume=True)
+    found = summary(run)
+    assert (found["steps"], found["training_images"]) == (20, 1000)
+
+
 def test_held_out_images_are_evaluated_after_the_last_epoch_whatever_is_said(
     compose: Compose, tmp_path: Path
 ) -> None:
@@ -141,7 +174,7 @@ def test_held_out_images_are_evaluated_after_the_last_epoch_whatever_is_said(
     rarely = ("data.val_size=500", "trainer.check_val_every_n_epoch=5")
     accuracy = train(compose(*SMALL, *rarely, "trainer.limit_test_batches=1"), tmp_path)
     run = RunFolder(tmp_path)
-    assert [row["val_accuracy"] for row in run.read_metrics()] == [None, accuracy]
+    assert [row["val_accuracy"] for row in read_metrics(run)] == [None, accuracy]
     assert summary(run)["val_accuracy"] == accuracy
     assert summary(run)["test_images"] == 1000
 
@@ -165,9 +198,9 @@ def test_held_out_images_are_evaluated_each_epoch_and_test_images_once(
 
 def test_a_recipe_is_told_from_another_by_what_is_not_as_usual() -> None:
     usual = {"max_epochs": 3, "precision": "32-true", "gradient_clip_val": None, "devices": 1}
-    assert flatten({"trainer": usual}) == {"max_epochs": 3}
+    assert short_settings({"trainer": usual}) == {"max_epochs": 3}
     other = usual | {"limit_train_batches": 20, "precision": "bf16-mixed"}
-    assert flatten({"trainer": other}) == {
+    assert short_settings({"trainer": other}) == {
         "max_epochs": 3, "limit_train_batches": 20, "precision": "bf16-mixed",
     }  # fmt: skip
 

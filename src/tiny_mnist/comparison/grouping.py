@@ -8,10 +8,22 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from tiny_mnist.errors import UserError, one_line
+from tiny_mnist.config.data_sections import ANY_IMAGES
+from tiny_mnist.errors import UserError, one_line, printable
 
 Summary = dict[str, Any]
 """The content of a summary.json, its configuration by keys as on the command line."""
+
+
+class ClassPath(str):
+    """The dotted path of a class. Runs are compared by it, and shown by its last name."""
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the class."""
+        return self.rpartition(".")[2]
 
 
 class Fold(NamedTuple):
@@ -41,9 +53,7 @@ GROUP_EXCLUDES = (
 )  # fmt: skip
 """Keys, with all below them, that do not change the result of a run, and seed and fold."""
 LATER_SETTINGS: dict[str, Any] = {"data.flip": 0, "data.fold_seed": 0}
-"""Settings that older runs do not have, with the values that make the same run."""
-ANY_IMAGES = "IdxDataModule"
-"""The class whose `data.root` is not where the images are, but what they are."""
+"""Settings that older runs lack, with the values that are equivalent to lacking them."""
 COUNT_OR_FRACTION = ("trainer.limit_", "trainer.overfit_batches", "trainer.val_check_interval")
 """Keys whose integers are numbers of batches, while 1.0 means all of them."""
 MAX_BYTES = 1 << 20  # of a summary, which has a few thousand
@@ -82,14 +92,14 @@ def read_run(path: Path) -> Summary:
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
         raise ValueError("not a regular file of a summary's size")
     summary = json.loads(path.read_text())
-    config = LATER_SETTINGS | dict(flat(summary["config"]))
+    config = LATER_SETTINGS | dict(by_dotted_key(summary["config"]))
     seed = config["seed"]
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError("seed is not a number from 0 to 2**32 - 1")
     held_out = summary.get("val_images") or 0
-    val = summary.get("val_accuracy")
+    test, val = summary["test_accuracy"], summary.get("val_accuracy")
     return {
-        "test_accuracy": number(summary, "test_accuracy", 100.0),
+        "test_accuracy": None if test is None else number(summary, "test_accuracy", 100.0),
         "training_seconds": number(summary, "training_seconds", 1e12),
         "val_accuracy": None if val is None else number(summary, "val_accuracy", 100.0),
         "val_images": number({"val_images": held_out}, "val_images", 1e12),
@@ -128,13 +138,13 @@ def number(summary: dict[str, Any], key: str, largest: float) -> float:
     return float(value)
 
 
-def flat(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A configuration by keys as on the command line; a class by its name alone."""
+def by_dotted_key(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A configuration by keys as on the command line; a class is the value of its node's key."""
     for key, value in config.items():
         if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
+            yield from by_dotted_key(value, f"{prefix}{key}.")
         elif key == "_target_":
-            yield prefix.removesuffix("."), str(value).rpartition(".")[2]
+            yield prefix.removesuffix("."), ClassPath(value)
         else:
             yield f"{prefix}{key}", str(value) if isinstance(value, list) else value
 
@@ -158,7 +168,7 @@ class RunGroup:
         """What sets it apart, as one text."""
         chosen = {key: self.settings[key] for key in self.named_by or self.settings}
         told = [f"{key}={format_value(v)}" for key, v in chosen.items() if v is not None]
-        return " ".join(told) or ("(defaults)" if self.settings else "all the same")
+        return printable(" ".join(told)) or ("(defaults)" if self.settings else "all the same")
 
     @property
     def seeds(self) -> list[int]:
@@ -177,14 +187,20 @@ class RunGroup:
         return first.get("data"), first.get("data.root") if is_any_images(first) else None
 
     def scores(self, split: str) -> dict[Repeat, float]:
-        """Final accuracy in percent by seed and fold, on the "val" or "test" images."""
+        """Final accuracy in percent by seed and fold, on the "val" or "test" images.
+
+        Runs that were not evaluated on these images are left out.
+        """
         return {
-            repeat: summary[f"{split}_accuracy"] for repeat, summary in sorted(self.runs.items())
+            repeat: accuracy
+            for repeat, summary in sorted(self.runs.items())
+            if (accuracy := summary[f"{split}_accuracy"]) is not None
         }
 
-    def mean(self, split: str) -> float:
-        """Mean final accuracy in percent."""
-        return mean(self.scores(split).values())
+    def mean(self, split: str) -> float | None:
+        """Mean final accuracy in percent; None where it was not measured."""
+        scores = self.scores(split).values()
+        return mean(scores) if scores else None
 
 
 def group_by_settings(runs: dict[Path, Summary]) -> list[RunGroup]:
@@ -202,11 +218,27 @@ def group_by_settings(runs: dict[Path, Summary]) -> list[RunGroup]:
         values = tuple(identity(key, summary["config"].get(key)) for key in varied)
         groups.setdefault(values, []).append(summary)
     settings = [{key: found[0]["config"].get(key) for key in varied} for found in groups.values()]
+    for key in varied:
+        shorten_classes(settings, key)
     named_by = tuple(changing_together(settings)) if settings else ()
     return [
         RunGroup(each, {summary["repeat"]: summary for summary in found}, named_by)
         for each, found in zip(settings, groups.values(), strict=True)
     ]
+
+
+def shorten_classes(settings: list[dict[str, Any]], key: str) -> None:
+    """Leave the names of the classes of one key, unless classes of two modules have one name.
+
+    Args:
+        settings: of each group; they are changed.
+        key: of any setting.
+    """
+    paths = {each[key] for each in settings if isinstance(each[key], ClassPath)}
+    if len({path.name for path in paths}) == len(paths):
+        for each in settings:
+            if isinstance(each[key], ClassPath):
+                each[key] = each[key].name
 
 
 def is_compared(key: str) -> bool:

@@ -22,7 +22,7 @@ class Comparison:
         difference: mean of the one less mean of the other, over the runs that are compared.
         p: two-sided, not corrected.
         smallest: the smallest p that so many runs can give.
-        unit: what there must be more of to give a smaller one.
+        unit: what is counted: "seeds" or "folds"; more of them allow a smaller p.
     """
 
     test: str

@@ -19,7 +19,7 @@ from tiny_mnist.errors import UserError
 from tiny_mnist.system.atomic_files import atomic_write
 
 LEVEL = 0.05
-"""Differences that noise explains less often than this are called differences."""
+"""Significance level of the corrected p-values."""
 WIDE = 100  # columns of a terminal that shows all columns of the table
 NAMED = 4  # configurations in a sentence
 
@@ -37,7 +37,7 @@ class Ranking:
         runs: at least one, by folder.
 
     Raises:
-        UserError: none of them was evaluated on the images that it held out.
+        UserError: none of them has an accuracy to rank by.
     """
 
     def __init__(self, runs: dict[Path, Summary]) -> None:
@@ -51,9 +51,17 @@ class Ranking:
         self.unmeasured, runs = len(runs) - len(measured), measured
         held_out = all(summary["val_accuracy"] is not None for summary in runs.values())
         self.split: Literal["val", "test"] = "val" if held_out else "test"
+        ranked = {
+            path: summary
+            for path, summary in runs.items()
+            if summary[f"{self.split}_accuracy"] is not None
+        }
+        if not ranked:
+            raise UserError("no run was evaluated on the test images: nothing to rank")
+        self.untested, runs = len(runs) - len(ranked), ranked
         self.mixed = not held_out and any(s["val_accuracy"] is not None for s in runs.values())
         self.configurations = group_by_settings(runs)
-        self.configurations.sort(key=lambda each: each.mean(self.split), reverse=True)
+        self.configurations.sort(key=lambda each: each.mean(self.split) or 0, reverse=True)
         self.left_out = len(runs) - sum(len(each.runs) for each in self.configurations)
         numbered = list(enumerate(self.configurations))
         pairs = {
@@ -88,7 +96,7 @@ class Ranking:
                 "seeds": " ".join(map(str, each.seeds)),
                 **({"folds": " ".join(map(str, each.folds))} if self.has_folds else {}),
                 "ranked_on": self.split,
-                **spread_columns("accuracy", list(each.scores(self.split).values())),
+                **spread_columns(list(each.scores(self.split).values())),
                 "test_accuracy_mean": each.mean("test"),
                 "training_seconds_mean": mean(s["training_seconds"] for s in each.runs.values()),
                 "p": p,
@@ -140,9 +148,10 @@ class Ranking:
         if self.split == "val":
             scores = list(self.first.scores("test").values())
             of = " of the first" if len(self.configurations) > 1 else ""
+            tested = f"{spread(scores)} %" if scores else "not measured"
             notes.append(
                 "Accuracies are on held-out training images; nothing was selected on the test "
-                f"images. Test accuracy{of}: {spread(scores)} %."
+                f"images. Test accuracy{of}: {tested}."
             )
         elif len(self.configurations) > 1:
             notes.append(
@@ -155,6 +164,11 @@ class Ranking:
             notes.append(
                 f"{self.unmeasured} run(s) held images out and were not evaluated on them after "
                 "the last epoch: left out."
+            )
+        if self.untested:
+            notes.append(
+                f"{self.untested} run(s) were not evaluated on the test images, on which others "
+                "are compared: left out."
             )
         if self.left_out:
             repeated = "seed and fold" if self.has_folds else "a seed"
@@ -239,13 +253,13 @@ class Ranking:
             file.write(text.getvalue().encode())
 
 
-def spread_columns(name: str, values: list[float]) -> dict[str, float | None]:
-    """Mean, sample deviation, smallest and largest of some values, as columns."""
+def spread_columns(accuracies: list[float]) -> dict[str, float | None]:
+    """Mean, sample deviation, smallest and largest of some accuracies, as columns."""
     return {
-        f"{name}_mean": mean(values),
-        f"{name}_sd": stdev(values) if len(values) > 1 else None,
-        f"{name}_min": min(values),
-        f"{name}_max": max(values),
+        "accuracy_mean": mean(accuracies),
+        "accuracy_sd": stdev(accuracies) if len(accuracies) > 1 else None,
+        "accuracy_min": min(accuracies),
+        "accuracy_max": max(accuracies),
     }
 
 

@@ -1,8 +1,7 @@
 """Whether two groups of runs differ by more than their seeds do: exact permutation tests.
 
-With a handful of runs each, no distribution need be assumed: all rearrangements that would be as
-likely if there were no difference can be counted out. A t-test would claim more, on the faith that
-accuracies are normally distributed.
+All rearrangements of a handful of runs that would be as likely without a difference are counted.
+Permutation tests need no assumption about the distribution; a t-test assumes normality.
 """
 
 import functools
@@ -80,7 +79,7 @@ def two_sided_p(found: np.ndarray, observed: float) -> float:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number, so that one in 20 *families* of tests errs at 0.05.
+    """Holm-corrected p-values; controls the family-wise error rate.
 
     Source: S. Holm, A simple sequentially rejective multiple test procedure, 1979.
     """

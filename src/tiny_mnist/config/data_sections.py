@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from tiny_mnist.config.sections import Fraction, Section
 
+ANY_IMAGES = "tiny_mnist.data.IdxDataModule"
+"""The data module whose `root` identifies the images; that of others is a place only."""
 TRAINING_IMAGES = 60_000
 
 
@@ -60,7 +62,10 @@ class IdxData(Section):
 
     @property
     def smallest_batch(self) -> int | None:
-        """Images in the last batch of an epoch; None when their number is not known."""
+        """Images in the last batch of an epoch; None when their number is not known.
+
+        What is not known here is checked when the images are read.
+        """
         return None
 
 

@@ -9,17 +9,27 @@ from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.errors import UserError, one_line
 
-NOT_OF_THE_RUN = ("hydra", "resume", "trust")
-"""Top-level keys that say how the program is started, not what a run is."""
+LAUNCH_KEYS = ("resume", "trust")
+"""Keys of `configs/train.yaml` that say how the program is started, and are no part of a run."""
 MAX_BYTES = 1 << 20  # of a saved configuration, which has about two thousand
+
+
+def run_settings(config: DictConfig) -> DictConfig:
+    """A composed configuration without Hydra's node and without the keys of the launch."""
+    names = [str(name) for name in config if name != "hydra" and name not in LAUNCH_KEYS]
+    return OmegaConf.masked_copy(config, names)
 
 
 def resolve_config(config: DictConfig) -> dict[str, Any]:
     """The configuration of the run as plain data, with all interpolations resolved."""
-    names = [str(name) for name in config if name not in NOT_OF_THE_RUN]
-    resolved = OmegaConf.to_container(OmegaConf.masked_copy(config, names), resolve=True)
-    assert isinstance(resolved, dict)
-    return {str(name): value for name, value in resolved.items()}
+    return plain_config(config, resolve=True)
+
+
+def plain_config(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
+    """The configuration of the run as plain data, by default with interpolations as written."""
+    plain = OmegaConf.to_container(run_settings(config), resolve=resolve)
+    assert isinstance(plain, dict)
+    return {str(name): value for name, value in plain.items()}
 
 
 def differences(one: Any, other: Any, key: str = "") -> Iterator[str]:

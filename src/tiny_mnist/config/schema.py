@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from tiny_mnist.config.data_sections import IdxData, MNISTData
+from tiny_mnist.config.data_sections import ANY_IMAGES, IdxData, MNISTData
 from tiny_mnist.config.sections import (
     AnyClass,
     Batches,
@@ -55,7 +55,7 @@ KNOWN_CLASSES = {
     "tiny_mnist.models.tiny_cnn.TinyCNN": "known",
     "tiny_mnist.data.MNISTDataModule": "known",
     "tiny_mnist.data.FashionMNISTDataModule": "known",
-    "tiny_mnist.data.IdxDataModule": "idx",
+    ANY_IMAGES: "idx",
     "torch.optim.lr_scheduler.OneCycleLR": "known",
 }
 
@@ -109,9 +109,9 @@ class Trainer(OpenSection):
     limit_test_batches: SomeBatches = 1.0
     check_val_every_n_epoch: int = Field(default=1, ge=1)
     strategy: str = "auto"
-    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true"] = (
-        "32-true"
-    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Not the `-true` ones of other widths: images are normalised to 32 bits after Lightning has
+    converted its batches."""
     gradient_clip_val: Annotated[float, Field(gt=0)] | None = None
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
 
@@ -128,7 +128,7 @@ class Trainer(OpenSection):
 
     @model_validator(mode="after")
     def processes_are_asked_for(self) -> "Trainer":
-        """Lightning would start them by itself, which sweeps and searches must know of."""
+        """Several processes need an explicit strategy: sweeps start such jobs differently."""
         if self.processes > 1 and self.strategy == "auto":
             raise ValueError("several devices or nodes need trainer=ddp")
         return self

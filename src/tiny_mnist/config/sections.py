@@ -26,7 +26,7 @@ def check_batches(value: Any) -> int | float:
 
 
 def check_some_batches(value: Any) -> int | float:
-    """The same, but not none."""
+    """Check a number or fraction of batches that must be above zero."""
     if value == 0 and not isinstance(value, bool):
         raise ValueError("should be greater than 0")
     return check_batches(value)

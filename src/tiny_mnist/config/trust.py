@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, printable
 
 OWN_CLASSES = frozenset(
     {
@@ -22,6 +22,7 @@ OWN_CLASSES = frozenset(
         "tiny_mnist.models.tiny_cnn.TinyCNN",
         "tiny_mnist.sweeps.pruning.PruningCallback",
         "tiny_mnist.training.callbacks.early_stopping.EarlyStopping",
+        "tiny_mnist.training.callbacks.ema.EMAWeightAveraging",
         "tiny_mnist.training.callbacks.epoch_line.EpochLine",
         "tiny_mnist.training.callbacks.progress_bar.ProgressBar",
         "tiny_mnist.training.callbacks.tensorboard.CurveLogger",
@@ -33,14 +34,20 @@ LIBRARY_CLASSES = re.compile(
     r"torch\.optim\.(lr_scheduler\.)?[A-Z]\w*"
     r"|(lightning\.pytorch|pytorch_lightning)\.(Trainer|(callbacks|loggers)\.[A-Z]\w*)"
 )
-LIBRARY_LOGGER = re.compile(r"(lightning\.pytorch|pytorch_lightning)\.loggers\.\w+")
+IN_GROUP = {
+    "logger": re.compile(r"(lightning\.pytorch|pytorch_lightning)\.loggers\.\w+|.*\.CurveLogger"),
+    "callbacks": re.compile(r"(lightning\.pytorch|pytorch_lightning|tiny_mnist.*)\.callbacks\..+"),
+}
+"""Classes of loggers and callbacks, wherever they are named."""
 LOGGER_KEYS = frozenset(
     {
         "experiment_name", "flush_logs_every_n_steps", "group", "name", "offline", "project",
         "run_name", "synchronous", "version",
     }
 )  # fmt: skip
-"""Arguments of Lightning's loggers that name no server, and no folder if they are plain words."""
+"""Arguments of loggers that name no server, and no folder if they are plain words."""
+PATH_KEY = re.compile(r"dir|path|folder|file(?!name)")
+"""In the names of arguments of callbacks, which are relative to the current folder."""
 REFERENCE = re.compile(r"\$\{[\w.]+\}")  # of another key: ${seed}, ${optim.max_lr}
 
 
@@ -53,19 +60,11 @@ def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
 
     Raises:
         UserError: a `_target_` other than the classes of this project, of `torch.optim`, and
-            Lightning's Trainer, callbacks and loggers; an argument of a logger that may name a
-            server, where credentials would be sent, or a folder; or an interpolation other than a
-            reference to another key, such as `${oc.env:HOME}`.
+            Lightning's Trainer, callbacks and loggers; an argument of a logger or callback that may
+            name a server, where credentials would be sent, or a file or folder; or an interpolation
+            other than a reference to another key, such as `${oc.env:HOME}`.
     """
     plain = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
-    for key, node in nodes(plain):
-        if not LIBRARY_LOGGER.fullmatch(str(node.get("_target_"))):
-            continue
-        if unsafe := [name for name, value in node.items() if not is_safe_for_logger(name, value)]:
-            raise UserError(
-                f"{source} sets {key}.{unsafe[0]}={node[unsafe[0]]}, which may name a server or a "
-                "folder; if you trust that folder, say trust=true (tiny-mnist: --trust)"
-            )
     for key, value in leaves(plain):
         name = key.rpartition(".")[2]
         if name == "_target_" and not is_trusted(value):
@@ -78,14 +77,38 @@ def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
                 f"{source} holds the interpolation {key}={value}; a saved configuration may refer "
                 "to its own keys only"
             )
+    for key, node in nodes(plain):
+        for group, is_safe in (("logger", is_safe_for_logger), ("callbacks", is_safe_for_callback)):
+            target = str(node.get("_target_"))
+            if not (key.startswith(f"{group}.") or IN_GROUP[group].fullmatch(target)):
+                continue
+            if unsafe := [name for name, value in node.items() if not is_safe(name, value)]:
+                value = printable(node[unsafe[0]])[:200]
+                raise UserError(
+                    f"{source} sets {key}.{unsafe[0]}={value}, which may name a server, a file or "
+                    "a folder; if you trust that folder, say trust=true (tiny-mnist: --trust)"
+                )
 
 
 def is_safe_for_logger(name: str, value: Any) -> bool:
-    """Whether a stranger's configuration may give one of Lightning's loggers this argument."""
-    if name == "_target_" or value is None:
+    """Whether a stranger's configuration may give a logger this argument."""
+    return name == "_target_" or value is None or (name in LOGGER_KEYS and is_plain(value))
+
+
+def is_safe_for_callback(name: str, value: Any) -> bool:
+    """Whether a stranger's configuration may give a callback this argument."""
+    if name == "_target_" or value is None or isinstance(value, bool | int | float):
         return True
-    is_plain = re.fullmatch(r"[\w. -]*", str(value)) and ".." not in str(value)
-    return bool(name in LOGGER_KEYS and is_plain)
+    if isinstance(value, Mapping):
+        return all(is_safe_for_callback(str(key), part) for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return all(is_safe_for_callback(name, part) for part in value)
+    return isinstance(value, str) and is_plain(value) and not PATH_KEY.search(name)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a plain word or number, which is no path and no address."""
+    return bool(re.fullmatch(r"[\w. -]*", str(value))) and ".." not in str(value)
 
 
 def is_trusted(target: Any) -> bool:

@@ -126,7 +126,8 @@ class IdxDataModule(pl.LightningDataModule):
         Replaces `prepare_data`: the first process fetches, the others wait for its lock.
 
         Raises:
-            DataError: the files are not available, or too few for the sizes asked for.
+            DataError: the files are not available.
+            UserError: there are too few images for the sizes asked for.
         """
         if hasattr(self, "train_indices"):
             return

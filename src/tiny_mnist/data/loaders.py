@@ -64,6 +64,7 @@ class TrainingLoader:
         self.augmentation = augmentation
         self.epoch = 0
         self.batches_yielded = self.start_batch = 0
+        self.start_epoch: int | None = None
 
     @property
     def sampler(self) -> "TrainingLoader":
@@ -75,12 +76,15 @@ class TrainingLoader:
         self.epoch = epoch
 
     def state_dict(self) -> dict[str, int]:
-        """Number of batches of the current epoch that were yielded."""
-        return {"batches": self.batches_yielded}
+        """The current epoch, and how many of its batches were yielded."""
+        return {"epoch": self.epoch, "batches": self.batches_yielded}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next iteration start after that number of batches."""
-        self.start_batch = state["batches"]
+        """Let the next iteration start after that number of batches, if it is of that epoch.
+
+        Checkpoints of earlier releases do not name the epoch: it is that of the next iteration.
+        """
+        self.start_batch, self.start_epoch = state["batches"], state.get("epoch")
 
     def __len__(self) -> int:
         return math.ceil(len(self.indices) / self.batch_size)
@@ -96,7 +100,8 @@ class TrainingLoader:
         device = self.images.device  # copied once per epoch, because each copy makes a GPU wait
         params = params and params.select(order).to(device)
         order = order.to(device)
-        self.batches_yielded, self.start_batch = self.start_batch, 0
+        is_resumed = self.start_epoch in (None, self.epoch)
+        self.batches_yielded, self.start_batch = self.start_batch if is_resumed else 0, 0
         rank, world_size = self.shard
         for start in range(self.batches_yielded * self.batch_size, len(order), self.batch_size):
             self.batches_yielded += 1

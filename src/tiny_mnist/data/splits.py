@@ -4,21 +4,21 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from tiny_mnist.errors import DataError
+from tiny_mnist.errors import UserError
 
 
 def check_sizes(count: int, val_size: int, train_size: int | None, folds: int | None) -> None:
     """Check that there are images to train on, as many as asked for.
 
     Raises:
-        DataError: there are not.
+        UserError: there are not.
     """
     left = count - (-(-count // folds) if folds else val_size)
     if left < 2 or (train_size or 0) > left or (folds or 0) > count:
-        raise DataError(
-            f"there are {count:,} training images: too few for data.val_size={val_size} "
-            f"data.train_size={train_size} data.folds={folds}"
-        )
+        sizes = {"val_size": val_size, "train_size": train_size, "folds": folds}
+        asked = " ".join(f"data.{key}={size}" for key, size in sizes.items() if size)
+        hint = "; hold fewer out with data.val_size=…" if val_size else ""
+        raise UserError(f"there are {count:,} training images: too few for {asked}{hint}")
 
 
 def stratified_folds(

@@ -15,7 +15,6 @@ from tiny_mnist.evaluation.metrics import Bin, wilson_interval
 from tiny_mnist.system.atomic_files import atomic_write
 
 TRAIN, EVALUATION = "tab:blue", "tab:orange"
-DPI = 150
 SHORT = 3  # characters of a class name, of which two stand on one line
 COLUMNS, SAMPLE_ROWS, MISTAKE_ROWS = 10, 2, 2  # of images in `predictions`
 CELL_WIDTH, CELL_HEIGHT = (

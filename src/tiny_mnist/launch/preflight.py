@@ -10,10 +10,9 @@ from omegaconf import DictConfig, read_write
 from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.config.schema import validate
 from tiny_mnist.errors import UserError, display_path
-from tiny_mnist.launch.resume import check_log
 from tiny_mnist.launch.stop import stopping
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.sweeps.job import resume_override, run_settings
+from tiny_mnist.sweeps.job import resume_override
 from tiny_mnist.system.processes import is_rank_zero
 
 
@@ -28,10 +27,9 @@ class PreflightCallback(Callback):
             with read_write(config.hydra):  # from here on, the folder is looked up no more
                 config.hydra.run.dir = str(folder)
             if config.get("resume") is not None:
-                check_log(folder / "train.log")
                 RunFolder(folder).check_no_links()
             else:
-                settings = resolve_config(run_settings(config))
+                settings = resolve_config(config)
                 validate(settings)
                 if is_rank_zero():
                     check_new_folder(RunFolder(folder))

@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from tiny_mnist.errors import UserError
-from tiny_mnist.runs.folder import latest_unfinished_run
+from tiny_mnist.runs.folder import LATEST, RUNS, latest_unfinished_run
 from tiny_mnist.sweeps.job import job_folder
 from tiny_mnist.sweeps.plan import MULTIRUN
 from tiny_mnist.system.processes import env_world_size, is_rank_zero
@@ -25,10 +25,10 @@ def run_folder(resume: str | None, default: str) -> str:
     """
     if resume is None:
         return default if is_rank_zero() else "."
-    if resume == "latest":
+    if resume == LATEST:
         if env_world_size() > 1:
             raise UserError("resume=latest may mean another run to each process; name the folder")
-        return str(latest_unfinished_run(Path("runs")).path)
+        return str(latest_unfinished_run(RUNS).path)
     path = existing_folder(resume)
     if not (path / ".hydra" / "config.yaml").is_file():
         raise UserError(f"no run to resume: there is no {path / '.hydra' / 'config.yaml'}")
@@ -37,12 +37,12 @@ def run_folder(resume: str | None, default: str) -> str:
 
 def sweep_folder(resume: str | None, default: str) -> str:
     """Value of `hydra.sweep.dir`: the sweep to resume, or a new folder."""
-    return default if resume in (None, "latest") else str(Path(str(resume)).expanduser())
+    return default if resume in (None, LATEST) else str(Path(str(resume)).expanduser())
 
 
 def sweep_mode(resume: str | None) -> str | None:
     """Value of `hydra.mode`: MULTIRUN to resume a sweep, else what the flags say."""
-    if resume is None or resume == "latest":
+    if resume is None or resume == LATEST:
         return None
     path = Path(str(resume)).expanduser()
     return "MULTIRUN" if (path / MULTIRUN).exists() else None

@@ -1,21 +1,15 @@
 """Resuming one run: its saved configuration with today's permitted overrides."""
 
-import json
-import logging
-from pathlib import Path
-
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from tiny_mnist.config.loading import load_config, resolve_config
+from tiny_mnist.config.data_sections import ANY_IMAGES
+from tiny_mnist.config.loading import LAUNCH_KEYS, load_config, resolve_config, run_settings
 from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
+from tiny_mnist.config.trust import check_trusted
 from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.sweeps.job import LAUNCH_KEYS, check_source, run_settings
 from tiny_mnist.system.processes import is_rank_zero
-
-ANY_IMAGES = "tiny_mnist.data.IdxDataModule"
-log = logging.getLogger(__name__)
 
 
 def resumed_config(run: RunFolder, overrides: list[str], trust: bool) -> DictConfig | None:
@@ -33,7 +27,8 @@ def resumed_config(run: RunFolder, overrides: list[str], trust: bool) -> DictCon
         UserError: the configuration is damaged or not trusted, or an override is not permitted.
     """
     saved = run_settings(load_config(run.configuration))
-    check_source(saved, run.configuration, trust)
+    if not trust:
+        check_trusted(saved, run.configuration)
     config = with_overrides(saved, overrides)
     validate(resolve_config(saved))
     validate(resolve_config(config))
@@ -41,11 +36,14 @@ def resumed_config(run: RunFolder, overrides: list[str], trust: bool) -> DictCon
     if after < before:
         raise UserError(f"trainer.max_epochs={after}: the run was begun for {before} epochs")
     if run.summary.exists() and after == before:
-        if (accuracy := read_test_accuracy(run)) is not None:
+        try:
+            result = describe_result(run)
+        except UserError as error:
+            print(f"{error}; it is written again")
+        else:
             if is_rank_zero():
-                print(f"{display_path(run.path)} is finished: test accuracy {accuracy:.2f} %")
+                print(f"{display_path(run.path)} is finished{result}")
             return None
-        print(f"{run.summary} is damaged: it is written again")
     if after > before and is_rank_zero():
         print(describe_prolonging(run, before, after))
     return config
@@ -74,12 +72,18 @@ def with_overrides(saved: DictConfig, overrides: list[str]) -> DictConfig:
     return config
 
 
-def read_test_accuracy(run: RunFolder) -> float | None:
-    """The test accuracy of a finished run, in percent; None when its summary is damaged."""
-    try:
-        return float(json.loads(run.summary.read_text())["test_accuracy"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+def describe_result(run: RunFolder) -> str:
+    """The accuracy of a finished run, on the test images if it was measured on them.
+
+    Raises:
+        UserError: its summary is damaged.
+    """
+    split, accuracy = run.read_score()
+    tested = run.read_summary().get("test_accuracy")
+    if isinstance(tested, int | float):
+        split, accuracy = "test", tested
+    name = "validation" if split == "val" else split
+    return "" if accuracy is None else f": {name} accuracy {accuracy:.2f} %"
 
 
 def describe_prolonging(run: RunFolder, before: int, after: int) -> str:
@@ -88,13 +92,3 @@ def describe_prolonging(run: RunFolder, before: int, after: int) -> str:
         return f"Nothing is trained yet: the learning rate's cycle will span all {after} epochs"
     epochs = f"epoch {after}" if after == before + 1 else f"epochs {before + 1} to {after}"
     return f"The learning rate's cycle ends as planned; {epochs} keep its final rate"
-
-
-def check_log(path: Path) -> None:
-    """Check that the log file may be appended to.
-
-    Raises:
-        UserError: it is a link or no regular file, so that writing could reach another file.
-    """
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise UserError(f"{path} is not a regular file; remove it and resume again")

@@ -1,4 +1,4 @@
-"""A counter-example: about as many parameters as `TinyCNN`, and no convolution."""
+"""Baseline without convolutions, about as many parameters as `TinyCNN`."""
 
 from collections import OrderedDict
 

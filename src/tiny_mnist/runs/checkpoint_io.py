@@ -11,6 +11,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
 from tiny_mnist.errors import UserError, printable
+from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.runs.plain_files import check_regular_file
 from tiny_mnist.system.atomic_files import atomic_write
 
@@ -20,17 +21,31 @@ COUNTERS = ("epoch", "global_step")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files, moved into place only once they are on the disk."""
+    """Lightning's checkpoint files, moved into place only once they are on the disk.
+
+    Args:
+        run: the run folder. Of its last checkpoint, the one before is kept; its folder must exist,
+            because a run whose folder was removed must not continue. Other checkpoints are those of
+            callbacks that the user has added.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        super().__init__()
+        self.run = run
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint; the one that had this name before is kept as `previous.ckpt`."""
+        """Write a checkpoint."""
         # Into memory first: torch.save hides the system's reason when a file cannot be written.
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        path = Path(path)
-        with atomic_write(path, previous=path.with_name("previous.ckpt")) as file:
+        path, previous = Path(path), None
+        if path.absolute() == self.run.last_checkpoint.absolute():
+            previous = self.run.previous_checkpoint
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path, previous) as file:
             file.write(content.getbuffer())
 
     def load_checkpoint(

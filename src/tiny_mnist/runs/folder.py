@@ -9,20 +9,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.config.loading import load_config
 from tiny_mnist.errors import UserError
-from tiny_mnist.runs.plain_files import (
-    MAX_TEXT_BYTES,
-    check_not_link,
-    check_regular_file,
-    read_json_object,
-    without_nan,
-)
+from tiny_mnist.runs.plain_files import check_not_link, read_json_object, without_nan
 from tiny_mnist.system.atomic_files import atomic_write
 
 FAILURE, PRUNED = "failure.txt", "pruned.txt"
@@ -43,6 +37,15 @@ EVENT_FOLDERS = (".", "train", "val", "test")
 
 Row = dict[str, float | int | None]
 """One epoch's metrics by column name; None where nothing was measured."""
+
+
+class Score(NamedTuple):
+    """What a finished run is judged by."""
+
+    split: Literal["val", "test"]
+    """Held-out images if there are any, else the test images."""
+    accuracy: float | None
+    """After the last epoch, in percent; None where nothing was measured."""
 
 
 class RunFolder:
@@ -189,25 +192,6 @@ class RunFolder:
         with atomic_write(self.metrics) as file:
             file.write(text.getvalue().encode())
 
-    def read_metrics(self) -> list[Row]:
-        """Read `metrics.csv` back.
-
-        Raises:
-            UserError: there is none, or it is not a table of numbers.
-        """
-        try:
-            check_regular_file(self.metrics, MAX_TEXT_BYTES)
-            with self.metrics.open(newline="") as file:
-                return [
-                    {
-                        key: (int(cell) if key == "epoch" else float(cell)) if cell else None
-                        for key, cell in row.items()
-                    }
-                    for row in csv.DictReader(file)
-                ]
-        except (OSError, ValueError, TypeError, csv.Error) as error:
-            raise UserError(f"{self.metrics} cannot be read: {error}") from error
-
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, the last file of a run: a run that has one is finished.
 
@@ -225,10 +209,24 @@ class RunFolder:
         """
         return read_json_object(self.summary)
 
+    def read_score(self) -> Score:
+        """The final accuracy of a finished run, from `summary.json`.
 
-def job_number(path: Path) -> int:
-    """The job number in the name of a file's folder; the largest integer for other folders."""
-    number = path.parent.name.partition("_")[0]
+        Raises:
+            UserError: there is no summary, or it is damaged.
+        """
+        summary = self.read_summary()
+        split: Literal["val", "test"] = "val" if summary.get("val_images") else "test"
+        key = f"{split}_accuracy"
+        accuracy = summary.get(key, "missing")
+        if accuracy is not None and type(accuracy) not in (int, float):
+            raise UserError(f"{self.summary} is not the summary of a run: {key} is not a number")
+        return Score(split, accuracy)
+
+
+def job_number(folder: Path) -> int:
+    """The number in the name of a job's folder; the largest integer for other folders."""
+    number = folder.name.partition("_")[0]
     return int(number) if number.isdecimal() else sys.maxsize
 
 

@@ -1,1 +1,1 @@
-"""Many runs from one command: sweepers, progress, ranking and statistics."""
+"""Many runs from one command: sweepers, their jobs, launching and progress."""

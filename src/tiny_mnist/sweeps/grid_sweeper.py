@@ -100,7 +100,7 @@ class GridSweeper(BasicSweeper):
 
 
 def check_components_of(configs: Sequence[DictConfig]) -> None:
-    """Check the classes and the optimizer of each job, once for each that is different.
+    """Check the classes of each job, and each network with each optimizer.
 
     Raises:
         UserError: a class cannot be found, or an optimizer refuses a setting.
@@ -110,9 +110,9 @@ def check_components_of(configs: Sequence[DictConfig]) -> None:
     unlike = {}
     for config in configs:
         settings = resolve_config(config)
-        unlike[repr([settings["optim"], settings["model"]["_target_"]])] = settings
-    for settings in unlike.values():
         check_classes(settings)
+        unlike[repr([settings["optim"], settings["model"]])] = settings
+    for settings in unlike.values():
         check_optim(settings)
 
 
@@ -120,7 +120,7 @@ def failures(folder: Path) -> dict[str, str]:
     """Why jobs of a sweep failed, by the names of their folders."""
     return {
         path.parent.name: path.read_text(errors="replace").strip()
-        for path in sorted(folder.glob(f"*/{FAILURE}"), key=job_number)
+        for path in sorted(folder.glob(f"*/{FAILURE}"), key=lambda path: job_number(path.parent))
         if not (path.parent / "summary.json").exists()  # another process has done it since
     }
 
@@ -142,11 +142,15 @@ def report(plan: Plan, jobs: int) -> None:
         console.width = max(console.width, 120)
     finished = len([*plan.folder.glob("*/summary.json")])
     if finished:
-        ranking = Ranking(find_runs([plan.folder]))
-        ranking.write_csv(plan.folder / "sweep.csv")
-        save(plot_sweep(ranking.configurations, ranking.split), plan.folder / "sweep.png")
-        console.print("", ranking.table(console.width), sep="\n")
-        console.print(*ranking.notes(), sep="\n", soft_wrap=True, markup=False)
+        try:
+            ranking = Ranking(find_runs([plan.folder]))
+        except UserError as error:  # must not replace what ended the sweep
+            console.print(f"No table: {error}", soft_wrap=True, markup=False)
+        else:
+            ranking.write_csv(plan.folder / "sweep.csv")
+            save(plot_sweep(ranking.configurations, ranking.split), plan.folder / "sweep.png")
+            console.print("", ranking.table(console.width), sep="\n")
+            console.print(*ranking.notes(), sep="\n", soft_wrap=True, markup=False)
     console.print(f"\nSweep folder: {display_path(plan.folder)}", soft_wrap=True, markup=False)
     if finished < jobs:
         failed = failures(plan.folder)

@@ -1,7 +1,6 @@
 """One job of a sweep: skip a finished one, resume a begun one, record a failure."""
 
 import errno
-import json
 import logging
 import math
 import os
@@ -9,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from tiny_mnist.config.loading import differences, load_config, resolve_config
+from tiny_mnist.config.loading import differences, load_config, resolve_config, run_settings
 from tiny_mnist.config.trust import check_trusted
 from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
@@ -26,9 +25,8 @@ from tiny_mnist.system.signals import PREEMPT_SIGNAL, ChildProcesses, Interrupte
 
 log = logging.getLogger(__name__)
 
-LAUNCH_KEYS = ("resume", "trust")
-"""Keys of `configs/train.yaml` that say how the program is started, and are no part of a run."""
-
+IMAGE_KEYS = ("data", "data.root", "data._target_", "experiment")
+"""Keys that choose the images of a run; a whole recipe may do so, too."""
 
 MAX_NAME_LENGTH = 120  # characters of a job directory; file systems allow 255 bytes
 
@@ -43,20 +41,10 @@ def job_folder(number: int, overrides: str) -> str:
     return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
 
 
-def run_settings(config: DictConfig) -> DictConfig:
-    """A composed configuration without Hydra's node and without the keys of the launch."""
-    names = [str(name) for name in config if name != "hydra" and name not in LAUNCH_KEYS]
-    return OmegaConf.masked_copy(config, names)
-
-
-def check_source(config: DictConfig, source: Path, trust: bool) -> None:
-    """Check a configuration that was read from a folder, unless the user trusts the folder.
-
-    Raises:
-        UserError: it names a class from outside this project.
-    """
-    if not trust:
-        check_trusted(config, source)
+def needs_processes(config: DictConfig) -> bool:
+    """Whether Lightning starts several processes for a run, by its strategy."""
+    strategy = str(config.trainer.get("strategy", "auto"))
+    return not strategy.startswith(("auto", "single_device"))
 
 
 def save_config(run: RunFolder, config: DictConfig) -> None:
@@ -99,24 +87,24 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
     """
     run = RunFolder(folder)
     settings, trust = run_settings(config), bool(config.get("trust"))
-    if run.summary.exists():
-        remove_marker(folder / FAILURE)
-        return read_score(run.summary)
+    if (score := finished_score(run)) is not None:
+        (folder / FAILURE).unlink(missing_ok=True)  # of an earlier try
+        return score
     if run.is_locked:
         log.warning("job %s: another process is training there", folder.name)
         return math.nan
     with terminal_output_discarded():
         try:
             with run.open():
-                remove_marker(folder / FAILURE)
+                (folder / FAILURE).unlink(missing_ok=True)
                 begun = run.has_results
                 if begun:
                     settings = load_job_config(run.configuration, settings, trust)
                 else:
                     save_config(run, settings)
-                if settings.trainer.get("strategy") != "ddp":
+                if not needs_processes(settings):
                     return train(settings, folder, resume=begun)
-            return run_apart(folder, trust)
+            return run_in_subprocess(folder, trust)
         except TrialPruned as pruned:
             write_marker(folder / PRUNED, f"pruned at {pruned}")
         except Interrupted as interrupted:
@@ -125,7 +113,7 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
                 handler(interrupted.number, None)  # submitit's: puts the job back into the queue
             raise
         except Exception as error:
-            if stops_every_job(error):
+            if stops_every_job(error, swept_keys()):
                 raise
             log.info("the job failed", exc_info=error)
             if not run.is_locked:  # else another process has begun it in the meantime
@@ -134,15 +122,25 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
     return math.nan
 
 
-def stops_every_job(error: Exception) -> bool:
-    """Whether an error would meet the other jobs too: no images, or a disk that takes no more."""
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-    return isinstance(error, DataError) or (isinstance(error, OSError) and error.errno in full)
+def stops_every_job(error: Exception, swept: Collection[str]) -> bool:
+    """Whether an error would meet the other jobs too: no images, or a disk that takes no more.
+
+    Args:
+        error: of one job.
+        swept: the keys whose values differ between the jobs.
+    """
+    if isinstance(error, DataError):
+        return not {*IMAGE_KEYS} & {*swept}
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def remove_marker(path: Path) -> None:
-    """Remove the marker of an earlier try."""
-    path.unlink(missing_ok=True)
+def swept_keys() -> set[str]:
+    """The keys whose values differ between the jobs of the sweep that Hydra is running."""
+    if not HydraConfig.initialized():
+        return set()
+    hydra = HydraConfig.get()
+    keys = {text.partition("=")[0].lstrip("+~") for text in hydra.overrides.task}
+    return keys - {*hydra.job.config.override_dirname.exclude_keys}
 
 
 def write_marker(path: Path, text: str) -> None:
@@ -170,7 +168,8 @@ def load_job_config(saved: Path, config: DictConfig, trust: bool) -> DictConfig:
         UserError: it cannot be read, or is not trusted.
     """
     own = run_settings(load_config(saved))
-    check_source(own, saved, trust)
+    if not trust:
+        check_trusted(own, saved)
     if changed := sorted(differences(resolve_config(own), resolve_config(config))):
         log.warning(
             "%s: Resuming with the saved configuration; ignoring changes to %s",
@@ -180,7 +179,7 @@ def load_job_config(saved: Path, config: DictConfig, trust: bool) -> DictConfig:
     return own
 
 
-def run_apart(folder: Path, trust: bool) -> float:
+def run_in_subprocess(folder: Path, trust: bool) -> float:
     """Run a job of several processes as a program of its own, which starts the others.
 
     Lightning starts them with the arguments of its own program, which would be the whole sweep.
@@ -200,7 +199,7 @@ def run_apart(folder: Path, trust: bool) -> float:
     if process.returncode:
         last = errors.strip().splitlines()[-1:] or [f"status {process.returncode}, see train.log"]
         raise UserError(last[0].removeprefix("error: "))
-    return read_score(folder / "summary.json")
+    return score_or_nan(RunFolder(folder))
 
 
 def quoted(path: Path) -> str:
@@ -216,11 +215,22 @@ def resume_override(path: Path) -> str:
     return f"resume={text if is_plain else quoted(path)}"
 
 
-def read_score(summary: Path) -> float:
-    """The final accuracy in percent: on held-out images if there are any, else on the test images.
+def finished_score(run: RunFolder) -> float | None:
+    """As `score_or_nan`; None if the run is unfinished or its summary must be written again."""
+    if not run.summary.exists():
+        return None
+    try:
+        return score_or_nan(run)
+    except UserError as error:
+        log.warning("%s; it is written again", error)
+        return None
 
-    NaN where images were held out and the last epoch was not evaluated on them.
+
+def score_or_nan(run: RunFolder) -> float:
+    """The final accuracy of a finished run in percent; NaN where nothing was measured.
+
+    Raises:
+        UserError: its summary is damaged.
     """
-    content = json.loads(summary.read_text())
-    value = content["val_accuracy" if content["val_images"] else "test_accuracy"]
-    return math.nan if value is None else float(value)
+    accuracy = run.read_score().accuracy
+    return math.nan if accuracy is None else float(accuracy)

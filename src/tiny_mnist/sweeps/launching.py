@@ -1,12 +1,9 @@
 """Running the jobs of a sweep: the launcher, signals for all of its processes, the display."""
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from hydra.core.plugins import Plugins
@@ -17,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.sweeps.plan import is_sequential
 from tiny_mnist.sweeps.progress import SweepProgress
-from tiny_mnist.system.signals import DeferredInterrupt, Interrupted, handled_signals
+from tiny_mnist.system.signals import DeferredInterrupt, ForwardedSignals
 
 
 def make_launcher(
@@ -64,34 +61,3 @@ def launch(launcher: Launcher, jobs: Sequence[Sequence[str]], first: int) -> lis
     # Hydra would print the overrides of a job that raised, above the one line that explains it.
     with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
         return [result.return_value for result in results]
-
-
-class ForwardedSignals:
-    """Context manager that passes the first of each signal on to joblib's processes.
-
-    They save their state and end, and so does the sweep then. A second signal, or one that comes
-    while no process runs here, ends the sweep at once.
-    """
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-
-    def __enter__(self) -> "ForwardedSignals":
-        self.before = {number: signal.signal(number, self.forward) for number in handled_signals()}
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, at: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-        if self.received is not None and not isinstance(error, Interrupted):
-            raise Interrupted(self.received) from error
-
-    def forward(self, number: int, frame: FrameType | None) -> None:
-        """Handle one signal."""
-        first, self.received = self.received is None, number
-        processes = multiprocessing.active_children()
-        for process in processes:
-            with suppress(OSError):
-                os.kill(process.pid or 0, number)
-        if not (first and processes):
-            raise Interrupted(number)

@@ -139,7 +139,7 @@ def draw(
 
 @contextmanager
 def quiet_plots() -> Iterator[None]:
-    """Draw without a screen, and without a word on what Optuna and matplotlib call experimental."""
+    """Draw without a display; ignore ExperimentalWarnings."""
     import matplotlib.pyplot as plt
 
     plt.switch_backend("agg")

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.runs.folder import FAILURE, PRUNED
 from tiny_mnist.sweeps.grid_sweeper import check_components_of
-from tiny_mnist.sweeps.job import job_folder
+from tiny_mnist.sweeps.job import job_folder, needs_processes
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
 from tiny_mnist.sweeps.plan import HELD_OUT, HELD_OUT_NOTE, MULTIRUN, Job, Plan, holds_out
 
@@ -54,13 +54,13 @@ class OptunaSweeper(Sweeper):
 
         Raises:
             UserError: it cannot be run as asked; nothing has been written.
-            SystemExit: every trial has failed; status 1.
+            SystemExit: no trial of the study was completed; status 1.
             Interrupted: a signal ended the sweep; trials that ran can be resumed.
         """
         if not find_spec("optuna"):
             raise UserError("hydra/sweeper=optuna needs optuna: pip install -e '.[sweep]'")
         from tiny_mnist.sweeps.optuna_report import report
-        from tiny_mnist.sweeps.optuna_study import Trials, load_study
+        from tiny_mnist.sweeps.optuna_study import Trials, complete, load_study
 
         for name in ("n_trials", "n_jobs"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
@@ -84,6 +84,8 @@ class OptunaSweeper(Sweeper):
                         trials.release()
         finally:
             report(plan, study, self.space, self.constant, self.n_trials)
+        if not complete(study.get_trials(deepcopy=False)):
+            raise SystemExit(1)
 
     def prepare(self, plan: Plan) -> None:
         """Find what is searched, and compose trials at the ends of all ranges.
@@ -110,7 +112,7 @@ class OptunaSweeper(Sweeper):
         for config in configs:
             if OmegaConf.select(config, "data.val_size") == 0 and not holds_out(config):
                 raise UserError("a search needs held-out images: data.val_size must not be 0")
-            if config.trainer.get("strategy") == "ddp":
+            if needs_processes(config):
                 raise UserError("a search trains each trial in one process, without trainer=ddp")
         check_components_of(configs)
         # Trials of fewer epochs have finished their schedule where longer ones have not.

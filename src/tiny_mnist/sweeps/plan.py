@@ -11,10 +11,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from tiny_mnist.config.loading import load_config, resolve_config
+from tiny_mnist.config.loading import LAUNCH_KEYS, load_config, resolve_config, run_settings
 from tiny_mnist.config.schema import validate
+from tiny_mnist.config.trust import check_trusted
 from tiny_mnist.errors import UserError, display_path, program_name
-from tiny_mnist.sweeps.job import LAUNCH_KEYS, check_source, quoted, resume_override, run_settings
+from tiny_mnist.sweeps.job import needs_processes, quoted, resume_override
 from tiny_mnist.system.atomic_files import atomic_write
 from tiny_mnist.system.processes import env_world_size
 
@@ -58,7 +59,7 @@ class Plan:
             self.overrides = saved_overrides(self.folder / MULTIRUN, config, loader)
         else:
             self.overrides = [*(f"{key}={value}" for key, value in params.items()), *own]
-        check_circumstances(config)
+        check_launcher(config)
 
     def parse(self, overrides: list[str]) -> list[Override]:
         """Overrides in Hydra's grammar."""
@@ -93,15 +94,16 @@ class Plan:
             UserError: a setting is refused, naming the overrides of the job that vary.
         """
         config = run_settings(self.loader.load_sweep_config(self.config, job))
-        if self.resumed:
-            check_source(config, self.folder / MULTIRUN, self.trust)
+        if self.resumed and not self.trust:
+            check_trusted(config, self.folder / MULTIRUN)
         varied = {key for key, several in self.swept().items() if several}
         try:
             validate(resolve_config(config))
-            if config.trainer.get("strategy") == "ddp" and not is_sequential(self.config):
+            if needs_processes(config) and not is_sequential(self.config):
                 raise UserError(
-                    "trainer=ddp starts several processes for each job, which no launcher does: "
-                    "sweep without hydra/launcher, one job after the other"
+                    f"trainer.strategy={config.trainer.strategy} starts several processes for each "
+                    "job, which no launcher does: sweep without hydra/launcher, one job after the "
+                    "other"
                 )
         except UserError as error:
             told = [each for each in job if each.partition("=")[0].lstrip("+~") in varied]
@@ -136,9 +138,17 @@ class Plan:
             if not text.lstrip("+").startswith(left_out)
         ]  # fmt: skip
         trust = ["trust=true"] if self.trust else []
-        return shlex.join(
-            [*program_name().split(), resume_override(display_path(self.folder)), *kept, *trust]
-        )
+        resume = resume_override(display_path(self.folder))
+        return shlex.join([*program_name().split(), *self.config_dir, resume, *kept, *trust])
+
+    @property
+    def config_dir(self) -> list[str]:
+        """The flag `--config-dir` of this sweep: its jobs are composed anew."""
+        return [
+            f"--config-dir={display_path(Path(source.path))}"
+            for source in self.config.hydra.runtime.config_sources
+            if source.provider == "command-line"
+        ]
 
 
 def hold_out(plan: Plan, configs: Iterable[DictConfig]) -> bool:
@@ -173,7 +183,7 @@ def is_sequential(config: DictConfig) -> bool:
     return str(config.hydra.launcher["_target_"]).endswith("BasicLauncher")
 
 
-def check_circumstances(config: DictConfig) -> None:
+def check_launcher(config: DictConfig) -> None:
     """Check that this process may run a sweep, with the launcher that was chosen.
 
     Raises:

@@ -1,7 +1,6 @@
 """One display for jobs that run side by side, here or on a cluster: read from their folders."""
 
 import csv
-import json
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,7 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tiny_mnist.runs.folder import FAILURE, PRUNED, job_number
+from tiny_mnist.config.loading import load_config
+from tiny_mnist.errors import UserError
+from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder, job_number
 
 INTERVAL = 1.0  # seconds between two looks
 LINES = 16  # jobs shown at once
@@ -71,7 +72,7 @@ class SweepProgress:
     def jobs_begun(self) -> list[Path]:
         """The folders of jobs that were begun."""
         found = [path.parents[1] for path in self.folder.glob("*/.hydra/config.yaml")]
-        return sorted(found, key=lambda job: job_number(job / FAILURE))
+        return sorted(found, key=job_number)
 
     def ending(self, job: Path) -> str | None:
         """How a job ended; None while it has not."""
@@ -79,12 +80,12 @@ class SweepProgress:
             for name, prefix in ((FAILURE, "failed: "), (PRUNED, "")):
                 if (note := job / name).exists():
                     return prefix + note.read_text().strip()
-            summary = json.loads((job / "summary.json").read_text())
-            split = "val" if summary.get("val_accuracy") is not None else "test"
-            seconds = summary["training_seconds"]
-            return f"{split} {summary[f'{split}_accuracy']:.2f} %  {seconds:.1f} s"
-        except (OSError, ValueError, KeyError):
+            split, accuracy = RunFolder(job).read_score()
+            seconds = float(RunFolder(job).read_summary()["training_seconds"])
+        except (OSError, UserError, ValueError, KeyError, TypeError):
             return None
+        result = "not evaluated" if accuracy is None else f"{split} {accuracy:.2f} %"
+        return f"{result}  {seconds:.1f} s"
 
     def refresh(self) -> None:
         """Show what has changed."""
@@ -111,7 +112,7 @@ class SweepProgress:
 def planned(job: Path) -> int | None:
     """How many epochs a job is to do; None when that cannot be read, as while it is written."""
     try:
-        config = OmegaConf.load(job / ".hydra" / "config.yaml")
+        config = load_config(RunFolder(job).configuration)
         return int(OmegaConf.select(config, "trainer.max_epochs"))
     except Exception:  # OmegaConf's, YAML's, and what comes of half a number
         return None

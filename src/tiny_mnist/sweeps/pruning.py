@@ -6,8 +6,9 @@ from typing import Any
 import lightning.pytorch as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.pytorch.trainer.states import TrainerFn
 
-from tiny_mnist.runs.folder import FAILURE, job_number
+from tiny_mnist.runs.folder import job_number
 from tiny_mnist.sweeps.job import TrialPruned
 
 
@@ -36,7 +37,7 @@ class PruningCallback(pl.Callback):
 
         hydra = HydraConfig.get()
         study = load_study(hydra.sweeper, Path(hydra.sweep.dir))
-        number = job_number(Path(hydra.runtime.output_dir) / FAILURE)
+        number = job_number(Path(hydra.runtime.output_dir))
         found = study.get_trials(deepcopy=False)[number]
         self.reported = set(found.intermediate_values)
         self.trial = optuna.Trial(study, found._trial_id)
@@ -50,9 +51,10 @@ class PruningCallback(pl.Callback):
         value = trainer.callback_metrics.get(self.monitor)
         if self.trial is None or value is None or trainer.sanity_checking:
             return
-        epoch, accuracy = trainer.current_epoch + 1, float(value)
+        is_fitting = trainer.state.fn is TrainerFn.FITTING  # else all epochs are counted already
+        epoch, accuracy = trainer.current_epoch + is_fitting, float(value)
         if epoch not in self.reported:
             self.trial.report(accuracy, epoch)
-        is_last = epoch >= (trainer.max_epochs or 0)
+        is_last = not is_fitting or epoch >= (trainer.max_epochs or 0)
         if self.prune and not is_last and self.trial.should_prune():
             raise TrialPruned(f"{accuracy:.2f} % after epoch {epoch}")

@@ -1,8 +1,11 @@
 """Requests to stop (Ctrl-C, SIGTERM, SIGHUP): immediate, or deferred to the next safe point."""
 
+import multiprocessing
+import os
 import signal
 import subprocess
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -81,6 +84,36 @@ class DeferredInterrupt:
     def release(self) -> None:
         """Raise immediately from now on."""
         self.held = False
+
+
+class ForwardedSignals:
+    """Context manager that passes each signal on to the processes of a pool, as joblib's.
+
+    They save their state and end, and `Interrupted` is raised then. A second signal, or one that
+    comes while no process runs, raises it at once.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def __enter__(self) -> "ForwardedSignals":
+        self.before = {number: signal.signal(number, self.forward) for number in handled_signals()}
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, at: object) -> None:
+        restore(self.before)
+        if self.received is not None and not isinstance(error, Interrupted):
+            raise Interrupted(self.received) from error
+
+    def forward(self, number: int, frame: FrameType | None) -> None:
+        """Handle one signal."""
+        first, self.received = self.received is None, number
+        processes = multiprocessing.active_children()
+        for process in processes:
+            with suppress(OSError):
+                os.kill(process.pid or 0, number)
+        if not (first and processes):
+            raise Interrupted(number)
 
 
 class ChildProcesses:

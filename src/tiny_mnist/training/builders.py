@@ -17,6 +17,7 @@ from torch import nn
 from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.models.cpu_layout import use_onednn_layout
 from tiny_mnist.runs.checkpoint_io import AtomicCheckpointIO
+from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.system.processes import env_world_size
 from tiny_mnist.training.callbacks.learning_rate import LearningRates
 from tiny_mnist.training.callbacks.metrics_csv import MetricsCsv
@@ -92,12 +93,13 @@ def build(node: Mapping[str, Any], key: str) -> Any:
         raise UserError(f"{key}: {instantiation_failure(error)}") from error
 
 
-def build_trainer(config: Mapping[str, Any], **fixed: Any) -> pl.Trainer:
+def build_trainer(config: Mapping[str, Any], run: RunFolder, **fixed: Any) -> pl.Trainer:
     """Lightning's Trainer as configured.
 
     Args:
         config: the resolved configuration.
-        fixed: arguments of the Trainer that are not settings.
+        run: the run folder.
+        fixed: further arguments of the Trainer that are not settings.
 
     Raises:
         UserError: Lightning refuses a setting, or this machine lacks the device.
@@ -106,11 +108,12 @@ def build_trainer(config: Mapping[str, Any], **fixed: Any) -> pl.Trainer:
     bars = [
         callback for callback in fixed.get("callbacks", ()) if isinstance(callback, ProgressBar)
     ]
-    plugins = [AtomicCheckpointIO(), *settings.get("plugins", [])]
+    plugins = [AtomicCheckpointIO(run), *settings.get("plugins", [])]
     try:
         trainer: pl.Trainer = instantiate(
-            settings, **fixed, plugins=plugins, enable_progress_bar=bool(bars)
-        )
+            settings, **fixed, default_root_dir=run.path, plugins=plugins,
+            enable_progress_bar=bool(bars),
+        )  # fmt: skip
     except InstantiationException as error:
         if isinstance(error.__cause__, OSError):  # the log cannot be written
             raise error.__cause__ from None

@@ -9,6 +9,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_class, get_object
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tiny_mnist.errors import UserError, one_line, require
 from tiny_mnist.system.memory import memory_limit
@@ -117,7 +118,7 @@ def check_optim(config: Mapping[str, Any]) -> None:
         optimizer = parts["optimizer"](parts["network"].parameters())
         scheduler = parts["scheduler"] and make_scheduler(parts["scheduler"], optimizer, 100)
         optimizer.step(lambda: torch.zeros(()))
-        if scheduler and not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        if scheduler:
             scheduler.step()
     except (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
@@ -183,6 +184,35 @@ def check_memory(
         raise UserError(
             f"a step on {images} images needs about {needed >> 30} GiB of memory and there "
             f"are {there >> 30} GiB; choose a smaller data.batch_size or a smaller network"
+        )
+
+
+def check_last_batch(
+    network: nn.Module, images: int, batch_size: int, processes: int, max_batches: int | float
+) -> None:
+    """Check that the last batch of an epoch has enough images for every process.
+
+    Args:
+        network: batch normalisation needs two images in each process; other layers need one.
+        images: of an epoch.
+        batch_size: images of a step, over all processes.
+        processes: that share each batch.
+        max_batches: as `Trainer.limit_train_batches`: their number, or a part of all.
+
+    Raises:
+        UserError: there are too few.
+    """
+    batches = -(-images // batch_size)
+    used = max_batches if isinstance(max_batches, int) else int(max_batches * batches)
+    last = images - (batches - 1) * batch_size if used >= batches else batch_size
+    is_normalized = any(isinstance(layer, _BatchNorm) for layer in network.modules())
+    needed = 2 if is_normalized else 1
+    if last // processes < needed:
+        reason = "batch normalisation needs 2" if is_normalized else "1 is needed"
+        raise UserError(
+            f"data.batch_size={batch_size} leaves {last} of {images:,} training images for the "
+            f"last batch, and {reason} in each of {processes} process(es); choose another "
+            "batch_size or train_size"
         )
 
 

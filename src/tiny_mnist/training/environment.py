@@ -1,8 +1,9 @@
-"""What the bits of a run depend on beside its configuration: threads and package versions."""
+"""Environment that affects bit-exact results: threads and package versions."""
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +19,17 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {package: version(package) for package in PACKAGES},
     }
+
+
+@contextmanager
+def restoring_threads() -> Iterator[None]:
+    """Restore the number of threads at the end: the next run of this process has its own."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
 
 
 def match_environment(saved: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from tiny_mnist.config.trust import check_trusted
@@ -234,7 +234,16 @@ def components(config: Mapping[str, Any]) -> dict[str, Any]:
 def make_scheduler(
     make: Callable[..., LRScheduler], optimizer: Optimizer, total_steps: int | None
 ) -> LRScheduler:
-    """A learning-rate schedule, told the length of the run if it takes it."""
-    if "total_steps" in inspect.signature(make).parameters:
-        return make(optimizer, total_steps=total_steps)
-    return make(optimizer)
+    """A learning-rate schedule, told the length of the run if it takes it.
+
+    Raises:
+        UserError: it needs a metric, which no schedule is given here.
+    """
+    takes_length = "total_steps" in inspect.signature(make).parameters
+    scheduler = make(optimizer, **({"total_steps": total_steps} if takes_length else {}))
+    if isinstance(scheduler, ReduceLROnPlateau):
+        raise UserError(
+            f"optim.scheduler: {type(scheduler).__name__} needs a metric at each step, and "
+            "schedules here depend on the step or epoch alone; choose another, such as StepLR"
+        )
+    return scheduler

@@ -4,23 +4,26 @@ import inspect
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from filelock import FileLock
 from hydra.utils import get_class
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from tiny_mnist.errors import format_error
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.runs.plain_files import read_json_object
 from tiny_mnist.system.atomic_files import atomic_write
 from tiny_mnist.training.builders import build
-from tiny_mnist.training.summary import flatten
+from tiny_mnist.training.summary import short_settings
 
 IDENTIFIERS = ("id", "run_id")
 """Arguments by which W&B's and MLflow's loggers continue a run of theirs."""
-MLFLOW_STORE = "sqlite:///mlflow.db"  # in the current folder, where `mlflow ui` looks for it
+SQLITE = "sqlite:///"
+MLFLOW_STORE = f"{SQLITE}mlflow.db"  # in the current folder, where `mlflow ui` looks for it
 
 
 @contextmanager
@@ -46,7 +49,7 @@ def open_loggers(
         if trainer.is_global_zero:
             for name, logger in loggers.items():
                 if name not in saved and not isinstance(logger, TensorBoardLogger):  # at the end
-                    logger.log_hyperparams(flatten(config))
+                    logger.log_hyperparams(short_settings(config))
             ids = {name: str(logger.version) for name, logger in loggers.items() if has_id(logger)}
             if ids != saved:
                 with atomic_write(run.logger_ids) as file:
@@ -81,18 +84,34 @@ def build_logger(
     parameters = inspect.signature(get_class(node["_target_"])).parameters
     given = {key: value for key, value in node.items() if value is not None or key not in defaults}
     arguments = {key: value for key, value in defaults.items() if key in parameters} | given
-    if name in saved:
-        continued = {key: str(saved[name]) for key in IDENTIFIERS if key in parameters}
-        try:
-            logger: Logger = build(arguments | continued, f"logger.{name}")
-            _ = getattr(logger, "experiment", None)  # looks the run up
-            return logger
-        except Exception as error:
-            if (reason := format_error(error)) is None:
-                raise
-            print(f"logger.{name} begins a new run, because {saved.pop(name)} is gone: {reason}")
-    begun: Logger = build(arguments, f"logger.{name}")
-    return begun
+    with store_lock(str(arguments.get("tracking_uri"))):
+        if name in saved:
+            continued = {key: str(saved[name]) for key in IDENTIFIERS if key in parameters}
+            try:
+                logger: Logger = build(arguments | continued, f"logger.{name}")
+                _ = getattr(logger, "experiment", None)  # looks the run up
+                return logger
+            except Exception as error:
+                if (reason := format_error(error)) is None:
+                    raise
+                gone = saved.pop(name)
+                print(f"logger.{name} begins a new run, because {gone} is gone: {reason}")
+        begun: Logger = build(arguments, f"logger.{name}")
+        if isinstance(begun, MLFlowLogger):
+            _ = begun.experiment  # creates the tables of the store, and the experiment
+        return begun
+
+
+def store_lock(uri: str) -> AbstractContextManager[Any]:
+    """A lock for MLflow's store in a file: of jobs that create its tables at once, some would fail.
+
+    Args:
+        uri: of the store; other ones than SQLite's need no lock.
+    """
+    path = Path(uri.removeprefix(SQLITE))
+    if not uri.startswith(SQLITE) or not path.parent.is_dir():
+        return nullcontext()
+    return FileLock(path.with_name(f".{path.name}.lock"))
 
 
 def has_id(logger: Logger) -> bool:

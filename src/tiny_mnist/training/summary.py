@@ -8,17 +8,17 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from tiny_mnist.config.loading import NOT_OF_THE_RUN
+from tiny_mnist.config.loading import plain_config
 from tiny_mnist.data import IdxDataModule
 from tiny_mnist.errors import display_path
 from tiny_mnist.evaluation import plots
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.models.tiny_cnn import parameter_count
-from tiny_mnist.runs.metadata import commit, device_name, weights_sha256
+from tiny_mnist.runs.metadata import device_name, weights_sha256
 from tiny_mnist.training.builders import Records
 from tiny_mnist.training.callbacks.tensorboard import TAGS
 from tiny_mnist.training.environment import environment
@@ -36,7 +36,7 @@ TRAINER_HPARAMS = {
 # Groups and callbacks that change nothing of the result.
 RECORDERS = ("logger", "epoch_line", "progress_bar", "pruning")
 # Classes that need no mention.
-USUAL_CLASSES = ("tiny_mnist.models.tiny_cnn.TinyCNN", "tiny_mnist.data.MNISTDataModule")
+DEFAULT_CLASSES = ("tiny_mnist.models.tiny_cnn.TinyCNN", "tiny_mnist.data.MNISTDataModule")
 
 # Where the data are, how fast a step is, and what follows from other settings.
 HPARAM_EXCLUDES = (
@@ -52,14 +52,24 @@ def report(
     data: pl.LightningDataModule,
     records: Records,
     config: DictConfig,
+    commit: str | None,
 ) -> None:
     """Write down and show the outcome of a trained and evaluated run.
 
     `summary.json` is written last: where it exists, nothing is missing.
+
+    Args:
+        console: prints the outcome.
+        trainer: of the run.
+        module: with the final weights.
+        data: of the run.
+        records: what was measured in each epoch.
+        config: as composed.
+        commit: of this source tree as the run began; it may be another by now.
     """
     run = records.metrics.run
-    summary = summarize(trainer, module, records)
-    summary["config"] = saved_config(config)
+    summary = summarize(trainer, module, records, commit)
+    summary["config"] = plain_config(config)  # `${seed}` tells what follows the seed
     pictures = {
         path: plots.save(figure, path) for path, figure in draw(module, data, records).items()
     }
@@ -80,7 +90,9 @@ def report(
     console.print(text, soft_wrap=True, markup=False)
 
 
-def summarize(trainer: pl.Trainer, module: LitClassifier, records: Records) -> dict[str, Any]:
+def summarize(
+    trainer: pl.Trainer, module: LitClassifier, records: Records, commit: str | None
+) -> dict[str, Any]:
     """The content of summary.json; accuracies in percent."""
     device = trainer.strategy.root_device  # where it ran: the network is back on the CPU
     num_images = records.metrics.num_images
@@ -99,17 +111,9 @@ def summarize(trainer: pl.Trainer, module: LitClassifier, records: Records) -> d
         "device": f"{device.type}: {device_name(device)}",
         "processes": trainer.world_size,
         **environment(),
-        "commit": commit(),
-        "settings": flatten(module.hparams),
+        "commit": commit,
+        "settings": short_settings(module.hparams),
     }
-
-
-def saved_config(config: DictConfig) -> dict[str, Any]:
-    """The configuration as composed: `${seed}` tells what follows the seed."""
-    names = [str(name) for name in config if name not in NOT_OF_THE_RUN]
-    plain = OmegaConf.to_container(OmegaConf.masked_copy(config, names))
-    assert isinstance(plain, dict)
-    return {str(name): value for name, value in plain.items()}
 
 
 def hparams_result(summary: Mapping[str, Any], eval_split: str) -> dict[str, float]:
@@ -186,7 +190,7 @@ def draw(
     return figures
 
 
-def flatten(settings: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+def short_settings(settings: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
     """What distinguishes one recipe from another, by short names: `max_lr`, `optimizer`, `seed`.
 
     TensorBoard shows the first five in the order of the alphabet, which long names would waste.
@@ -203,9 +207,9 @@ def flatten(settings: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
             if name in RECORDERS:
                 continue
             target = value.get("_target_", "")
-            if target and target not in USUAL_CLASSES:
+            if target and target not in DEFAULT_CLASSES:
                 flat[name] = target.rpartition(".")[2]
-            flat = flatten(value) | flat
+            flat = short_settings(value) | flat
         elif value is not None and not name.startswith("_") and name not in HPARAM_EXCLUDES:
             flat[name] = value if isinstance(value, bool | int | float) else str(value)
     return flat

@@ -18,6 +18,7 @@ from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
 from tiny_mnist.data import IdxDataModule
 from tiny_mnist.errors import UserError, display_path, one_line
 from tiny_mnist.runs.folder import RunFolder, save_overridden_config
+from tiny_mnist.runs.metadata import commit
 from tiny_mnist.runs.recovery import latest_valid_checkpoint, roll_back
 from tiny_mnist.system.signals import DeferredInterrupt
 from tiny_mnist.training.builders import (
@@ -35,13 +36,14 @@ from tiny_mnist.training.callbacks.metrics_csv import MetricsCsv
 from tiny_mnist.training.checks import (
     IMAGE_SHAPE,
     check_classes,
+    check_last_batch,
     check_memory,
     check_monitors,
     check_num_classes,
     check_optim,
     fill_num_classes,
 )
-from tiny_mnist.training.environment import match_environment
+from tiny_mnist.training.environment import match_environment, restoring_threads
 from tiny_mnist.training.lit_module import LitClassifier
 from tiny_mnist.training.loggers import open_loggers
 from tiny_mnist.training.summary import report
@@ -87,7 +89,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     checkpoints = StepCheckpoint(run, settings.get("checkpoint_every"), signals)
     trainer = build_trainer(
         settings,
-        default_root_dir=run.path,
+        run,
         logger=False,  # opened last
         callbacks=[*records.callbacks, *callbacks, checkpoints],
     )
@@ -95,18 +97,23 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     choose_layout(module.network, trainer)
     atexit.register(destroy_process_group)
 
-    with signals, run.open() if trainer.is_global_zero else nullcontext():
+    with signals, restoring_threads(), run.open() if trainer.is_global_zero else nullcontext():
         if isinstance(data, IdxDataModule):
             data.trainer = trainer
             data.setup("fit")  # before anything is changed: the files may be absent
+            check_last_batch(
+                module.network, len(data.train_indices), data.batch_size, trainer.world_size,
+                trainer.limit_train_batches,
+            )  # fmt: skip
         checkpoint = find_checkpoint(run, trainer, settings, console) if resume else None
-        if resume and trainer.is_global_zero:
-            save_overridden_config(run, config)
-
         if trainer.is_global_zero:
             console.print(network_table(module.network, image_shape_of(data)), "", sep="\n")
         with open_loggers(settings, run, trainer, resume):
+            if resume and trainer.is_global_zero:
+                save_overridden_config(run, config)
+
             # Fit
+            begun_at = commit() if trainer.is_global_zero else None
             try:
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
             except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -126,7 +133,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
 
             # Report
             if trainer.is_global_zero:
-                report(console, trainer, module, data, records, config)
+                report(console, trainer, module, data, records, config, begun_at)
     score = records.metrics.rows[-1].get(f"{module.eval_split}_accuracy")
     return math.nan if score is None else score
 

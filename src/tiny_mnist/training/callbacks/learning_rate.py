@@ -34,15 +34,15 @@ class LearningRates(EpochEndCallback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Hand the rates of the epoch to the loggers."""
-        self.hand_over(trainer)
+        self.log_rates(trainer)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Hand over the rates that the checkpoint will hold."""
-        self.hand_over(trainer)
+        self.log_rates(trainer)
 
-    def hand_over(self, trainer: pl.Trainer) -> None:
+    def log_rates(self, trainer: pl.Trainer) -> None:
         """Hand all new rates to the loggers."""
         first = len(self.rates) - len(self.times)
         for logger in trainer.loggers:

@@ -24,12 +24,12 @@ UPDATE_SECONDS = 1.0  # between two readings of the running metrics: each waits 
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's Rich bar with running loss and accuracy, moved every `UPDATE_SECONDS`."""
+    """Lightning's Rich bar with running loss and accuracy, updated every `UPDATE_SECONDS`."""
 
     def __init__(self) -> None:
         theme = RichProgressBarTheme(metrics_format=".4f")
         super().__init__(REFRESH_HZ, leave=False, theme=theme, console_kwargs=CONSOLE)
-        self.moved = 0.0
+        self.last_update = 0.0
 
     def _init_progress(self, trainer: pl.Trainer) -> None:
         super()._init_progress(trainer)
@@ -69,8 +69,8 @@ class ProgressBar(RichProgressBar):
     ) -> None:
         """Move the bar once a second only: moving it takes a good part of a step."""
         now = perf_counter()
-        if now - self.moved >= UPDATE_SECONDS or trainer.is_last_batch:
-            self.moved = now
+        if now - self.last_update >= UPDATE_SECONDS or trainer.is_last_batch:
+            self.last_update = now
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def get_metrics(
