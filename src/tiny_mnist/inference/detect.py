@@ -50,6 +50,8 @@ class Digit(NamedTuple):
     """From the top, starting at 0."""
     verifier: Float32[ndarray, "11"]
     """Log-probabilities of the ten digits and of anything else, by the network that judges them."""
+    certainty: float = 1.0
+    """Probability that its row has as many digits as were found, from 0 to 1."""
 
 
 class Reading(NamedTuple):
@@ -76,10 +78,10 @@ def find_digits(picture: Colours) -> list[Digit]:
     coarse, _ = resize(large, SEARCH_SIDE)
     small = max(picture.shape[:2]) <= SCREEN_SIDE
     found = [(*digit_scores(group), group.hypothesis) for group in find_groups(coarse, small)]
-    scored = sorted(found, key=lambda item: -item[0])
+    scored = sorted(found, key=lambda item: -max(item[:2]))
     best: Reading | None = None
     for place, (score, row_score, hypothesis) in enumerate(scored):
-        done = place >= MAX_READ or score < scored[0][0] - SCORE_RANGE
+        done = place >= MAX_READ or max(score, row_score) < max(scored[0][:2]) - SCORE_RANGE
         if best is not None and (best.cost < GOOD_COST or done):
             break
         reading = read_hypothesis(large, hypothesis, score, row_score)
@@ -99,7 +101,7 @@ def find_digits(picture: Colours) -> list[Digit]:
             area = whole[one.box.top : one.box.bottom, one.box.left : one.box.right]
             area[:] = one.mask if one.mask.shape == area.shape else True
             image = draw_greys(whole, original.contrast)
-        digits.append(Digit(box, image, one.row, one.verifier))
+        digits.append(Digit(box, image, one.row, one.verifier, one.certainty))
     return digits
 
 
@@ -114,6 +116,8 @@ def read_hypothesis(
         score: of the hypothesis, if there is one digit.
         row_score: of the hypothesis, if there are several.
     """
+    if max(score, row_score) < MIN_SCORE:
+        return None
     segmentation = apply_hypothesis(picture, hypothesis)
     digits, cost = find_row_digits(
         find_ink(segmentation.contrast), segmentation.rim, hypothesis.cut

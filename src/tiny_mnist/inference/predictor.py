@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 BATCH = 16  # pictures in memory at the same time
-UNSURE = 0.1  # reliability of a digit below which the picture's status is "unsure"
+UNSURE = 0.13  # reliability of a digit below which the picture's status is "unsure"
 VERIFIER_WEIGHT = 0.5  # of its log-probabilities beside those of the network
 
 Network = Callable[[UInt8[ndarray, "n 28 28"]], Float32[ndarray, "n 10"]]
@@ -184,11 +184,14 @@ def predict_images(sources: Iterable[Source], network: Network) -> Iterator[Imag
 
 
 def predicted(digit: Digit, probabilities: Float32[ndarray, "10"]) -> DigitPrediction:
-    """A digit with both networks' probabilities, and how far they agree on it."""
+    """A digit with both networks' probabilities, and how reliable it is.
+
+    It is reliable if both agree on it, and if there is no other division of its row into digits.
+    """
     scores = np.log(probabilities + 1e-9) + VERIFIER_WEIGHT * digit.verifier[:10]
     combined = np.exp(scores - scores.max())
     combined = np.asarray(combined / combined.sum(), np.float32)
-    reliability = float(np.exp(digit.verifier[:10]) @ combined)
+    reliability = digit.certainty * float(np.exp(digit.verifier[:10]) @ combined)
     return DigitPrediction(digit.box, digit.image, combined, digit.row, reliability)
 
 
