@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 BATCH = 16  # pictures in memory at the same time
-UNSURE = 0.13  # reliability of a digit below which the picture's status is "unsure"
+UNSURE = 0.1  # reliability of a digit below which the picture's status is "unsure"
 VERIFIER_WEIGHT = 0.5  # of its log-probabilities beside those of the network
 
 Network = Callable[[UInt8[ndarray, "n 28 28"]], Float32[ndarray, "n 10"]]

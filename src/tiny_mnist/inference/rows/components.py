@@ -12,6 +12,7 @@ from tiny_mnist.inference.paper import Mask
 
 MAX_COMPONENTS = 80  # the largest ones are looked at; more are noise
 NEIGHBOURS = 3  # items of a row beside which another is; one alone may be small and raised
+MAX_STROKE = 1.4  # width of a stroke of a digit, in heights of the row; a wider one is a line
 
 Labels = Int32[ndarray, "height width"]
 
@@ -142,7 +143,7 @@ def find_rows(parts: list[Component]) -> list[Row]:
     tall = [item for item in items if union_box(item).height >= 0.35 * tallest] or items
     rows: list[list[list[Component]]] = []
     boxes = [(union_box(item), item) for item in tall]
-    for box, item in sorted(boxes, key=lambda one: (one[0].height < 0.7 * height, one[0].left)):
+    for box, item in sorted(boxes, key=lambda one: (one[0].height < 0.6 * tallest, one[0].left)):
         best = max(rows, key=lambda row: row_overlap(box, row), default=None)
         if best is None or row_overlap(box, best) < 0.4:
             rows.append([item])
@@ -178,11 +179,13 @@ def merge_strokes(parts: list[Component], height: float) -> list[list[Component]
             overlap = min(part.box.right, box.right) - max(part.box.left, box.left)
             along = max(part.box.top - box.bottom, box.top - part.box.bottom)
             joined = box.union(part.box)
+            lower = min(part.box, box, key=lambda one: one.height)
             if (
                 overlap > 0.6 * min(part.box.width, box.width)
                 and along < 0.2 * height
                 and joined.height < 1.35 * height
-                and min(part.box.height, box.height) < 0.6 * height
+                and lower.height < 0.6 * height
+                and lower.width < MAX_STROKE * height
             ):
                 item.append(part)
                 break

@@ -34,7 +34,7 @@ WIDE = 1.05  # width of a component, in its heights, above which it is always cu
 LINE = 15.0  # width of a component, in its heights, above which it is a line
 FLAT = 0.3  # height of a component, in heights of the row, below which it is a line or a dash
 MAX_COST = 9.0  # of one digit, however little it looks like one
-CUT_COST = 1.0, 0.5  # of a cut, and for each width of the stroke that is cut through
+CUT_COST = 1.5, 0.8  # of a cut, and for each width of the stroke that is cut through
 SKIP_COST = 0.8, 7.0  # of leaving a piece out: of any, and of one as high as the row
 DIGIT_WIDTH = 0.7  # in heights of the row: a wider piece that is left out counts as several
 
@@ -198,10 +198,8 @@ def digit_cost(log_probs: Float32[ndarray, "11"], box: Box, height: float) -> fl
 
 def skip_cost(box: Box, height: float) -> float:
     """Cost of leaving a piece out, which is large for one as high as the row and a wide one."""
-    if box.height < FLAT * height:
-        return SKIP_COST[0]
     part = min(1.0, max(box.height, 0.6 * box.width) / height)
-    digits = max(1.0, box.width / (DIGIT_WIDTH * height))
+    digits = 1.0 if box.height < FLAT * height else max(1.0, box.width / (DIGIT_WIDTH * height))
     return SKIP_COST[0] + SKIP_COST[1] * max(0.0, part - 0.3) * digits
 
 
