@@ -3,23 +3,27 @@
 python -m research.fit_digit_score --fonts FOLDER [--check]
 
 A logistic regression over rendered pictures of one digit and of none: whether the largest group of
-strokes under a hypothesis is read as the digit, from `digit_features`. With --check, nothing is
-written, and the exit status tells whether the weights in the package are those of the fit.
+strokes under a hypothesis is read as the digit, from `digit_features`. The file records beside the
+weights what they were fitted to. With --check, nothing is written, and the exit status tells
+whether the weights in the package are those of the fit.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from research.pictures.digits import sources
+from research.pictures.digits import font_files, sources
 from research.pictures.non_digits import blank
 from research.pictures.numbers import drawing
 from research.pictures.scenes import SCENES
+from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.detect import LARGE_SIDE, SCREEN_SIDE, resize
 from tiny_mnist.inference.digit_score import FILE, WEIGHTS, digit_features
 from tiny_mnist.inference.hypotheses import find_groups
@@ -27,6 +31,7 @@ from tiny_mnist.inference.image_io import to_rgb
 from tiny_mnist.inference.mnist_format import draw_mask
 from tiny_mnist.inference.paper import SEARCH_SIDE
 from tiny_mnist.inference.rows.reading import verify_images
+from tiny_mnist.runs import commit
 from tiny_mnist.system.atomic_files import atomic_write
 
 SEED = 20_000
@@ -51,8 +56,8 @@ def rows(each: int, fonts: Path | None) -> Iterator[tuple[dict[str, float], bool
                 yield digit_features(group), right
 
 
-def fit(each: int, fonts: Path | None) -> dict[str, float]:
-    """The intercept and the weights, by name."""
+def fit(each: int, fonts: Path | None) -> tuple[dict[str, float], dict[str, Any]]:
+    """The intercept and the weights, by name; and what they were fitted to."""
     found = list(rows(each, fonts))
     names = list(found[0][0])
     features = np.array([[one[name] for name in names] for one, _ in found])
@@ -60,11 +65,21 @@ def fit(each: int, fonts: Path | None) -> dict[str, float]:
     deviation = np.maximum(features.std(axis=0), 1e-6)
     model = LogisticRegression(C=STRENGTH, max_iter=1000).fit(features / deviation, right)
     weights = model.coef_[0] / deviation
+    told_apart = float((model.predict(features / deviation) == right).mean())
     print(f"{len(found)} hypotheses, {right.mean():.1%} of them show the digit")
-    print(f"told apart: {(model.predict(features / deviation) == right).mean():.1%}")
+    print(f"told apart: {told_apart:.1%}")
+    card = {
+        "seed": SEED,
+        "pictures_of_each_kind": each,
+        "fonts": [path.name for path in font_files(fonts)] if fonts else [],
+        "hypotheses": len(found),
+        "told_apart": round(told_apart, 4),
+        "verifier_sha256": hashlib.sha256(pretrained.VERIFIER.read_bytes()).hexdigest(),
+        "commit": commit(),
+    }
     values = {"intercept": float(model.intercept_[0])}
     values |= {name: float(w) for name, w in zip(names, weights, strict=True)}
-    return {name: round(value, DECIMALS) for name, value in values.items()}
+    return {name: round(value, DECIMALS) for name, value in values.items()}, card
 
 
 def main() -> None:
@@ -74,13 +89,13 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=24, help="pictures of each kind")
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     options = parser.parse_args()
-    weights = fit(options.each, options.fonts)
+    weights, card = fit(options.each, options.fonts)
     for name, value in weights.items():
         print(f"{name:20} {value:7.2f}  was {WEIGHTS[name]:7.2f}")
     if options.check:
         sys.exit(weights != WEIGHTS)
     with atomic_write(FILE) as file:
-        file.write((json.dumps(weights, indent=2) + "\n").encode())
+        file.write((json.dumps({"weights": weights, "fit": card}, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -3,17 +3,21 @@
 python -m research.train_verifier --fonts FOLDER
 
 It has the ten digits and an eleventh class: neighbours taken together, parts of digits, letters,
-scribbles, separators, corners of grids. The images are pieces of rendered rows, found as
+scribbles, separators, corners of grids, blurs. The images are pieces of rendered rows, found as
 `tiny_mnist.inference` finds them, and some of MNIST's training images as they are. The rows show
-strokes, MNIST's first 50,000 training images and, where there are any, handwriting fonts.
+strokes, MNIST's first 50,000 training images and, where there are any, handwriting fonts. A card
+beside the network records what it was trained on and its error on rows that were held out.
 """
 
 import argparse
+import hashlib
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,19 +26,29 @@ from numpy.typing import NDArray
 from torch import nn
 
 from research.pictures.digits import Shape, font_files, glyphs, sources
-from research.pictures.labelled import MIN_INK, OTHER, damaged, lone_digit, row_candidates
+from research.pictures.labelled import (
+    MIN_INK,
+    OTHER,
+    damaged,
+    lone_digit,
+    row_candidates,
+    varied,
+)
 from research.pictures.non_digits import grid_corner, letter, scribble
 from research.pictures.numbers import resized_to, separator
+from research.pictures.strokes import Mask, cropped, strokes
 from tiny_mnist.data import download
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import draw_mask
 from tiny_mnist.models.tiny_cnn import TinyCNN
+from tiny_mnist.runs import commit
 from tiny_mnist.system.atomic_files import atomic_write
 
 TRAIN_IMAGES = slice(0, 50_000)
 MNIST_IMAGES = 15_000  # of these, taken as they are
 CHUNK = 60  # rows that one process renders at a time
+HELD_OUT = 20  # every so many chunks, one is held out
 
 Sample = tuple[NDArray[np.bool_], int]
 """Ink and class."""
@@ -45,7 +59,7 @@ def row_samples(shape: Shape, rng: np.random.Generator) -> Iterator[Sample]:
     found = [one for one in row_candidates(shape, rng) if one.mask.sum() >= MIN_INK]
     digits = [one for one in found if 0 <= one.label < OTHER]
     others = [one for one in found if one.label == OTHER]
-    kept = rng.permutation(len(others))[: 2 + round(1.3 * len(digits))]
+    kept = rng.permutation(len(others))[: 2 + round(1.2 * len(digits))]
     for one in [*digits, *(others[index] for index in kept)]:
         yield one.mask, one.label
     for digit in rng.integers(10, size=2):
@@ -53,14 +67,42 @@ def row_samples(shape: Shape, rng: np.random.Generator) -> Iterator[Sample]:
 
 
 def other_samples(fonts: list[Path], rng: np.random.Generator) -> Iterator[Sample]:
-    """Letters, scribbles, corners of grids, separators and blots."""
-    masks = [scribble(rng), grid_corner(rng), separator(80, rng.uniform(0.05, 0.1), rng)[0]]
-    if fonts:
-        masks += [letter(glyphs(fonts), rng) for _ in range(3)]
-    blot = cv2.GaussianBlur(rng.standard_normal((80, 80)).astype(np.float32), (0, 0), 14)
-    masks.append(np.asarray((blot > np.quantile(blot, 0.7)) * 255, np.uint8))
-    for mask in masks:
-        yield damaged(np.pad(resized_to(mask, int(rng.uniform(40, 90))), 4), rng), OTHER
+    """Some letters, scribbles, corners of grids, separators, blurs and blots."""
+    kinds: list[Callable[[], Mask]] = [
+        partial(scribble, rng),
+        partial(grid_corner, rng),
+        lambda: separator(80, rng.uniform(0.05, 0.1), rng)[0],
+        partial(blot, rng),
+        lambda: blur(strokes(int(rng.integers(10)), rng.uniform(0.05, 0.1), rng), rng),
+    ]
+    for place in rng.choice(len(kinds), 2, replace=False):
+        yield rescaled(kinds[place](), rng), OTHER
+    for _ in range(2 if fonts else 0):
+        mask = letter(glyphs(fonts), rng)
+        yield rescaled(varied(partial(same, mask), rng)(0), rng), OTHER
+
+
+def same(mask: Mask, width: float) -> Mask:
+    """The shape, whatever the pen's width."""
+    return mask
+
+
+def rescaled(mask: Mask, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """The ink of a shape in any resolution."""
+    return damaged(np.pad(resized_to(mask, int(rng.uniform(25, 100))), 4), rng)
+
+
+def blot(rng: np.random.Generator) -> Mask:
+    """A random blob."""
+    field = cv2.GaussianBlur(rng.standard_normal((80, 80)).astype(np.float32), (0, 0), 14)
+    return np.asarray((field > np.quantile(field, 0.7)) * 255, np.uint8)
+
+
+def blur(mask: Mask, rng: np.random.Generator) -> Mask:
+    """What a threshold leaves of a digit far out of focus."""
+    small = np.pad(resized_to(mask, 80), 40)
+    soft = cv2.GaussianBlur(small.astype(np.float32), (0, 0), rng.uniform(9, 18))
+    return cropped(np.asarray((soft > rng.uniform(0.3, 0.65) * soft.max()) * 255, np.uint8))
 
 
 def render_chunk(fonts: Path | None, seed: tuple[int, int]) -> tuple[NDArray[np.uint8], list[int]]:
@@ -69,31 +111,41 @@ def render_chunk(fonts: Path | None, seed: tuple[int, int]) -> tuple[NDArray[np.
     shapes = sources(fonts, TRAIN_IMAGES)
     files = font_files(fonts) if fonts else []
     images, labels = [], []
-    for number in range(CHUNK):
+    for _ in range(CHUNK):
         shape = shapes[list(shapes)[rng.integers(len(shapes))]]
-        found = list(row_samples(shape, rng))
-        if number % 3 == 0:
-            found += other_samples(files, rng)
-        for mask, label in found:
+        for mask, label in [*row_samples(shape, rng), *other_samples(files, rng)]:
             if mask.sum() >= MIN_INK:
                 images.append(draw_mask(mask))
                 labels.append(label)
     return np.stack(images), labels
 
 
-def samples(
-    fonts: Path | None, rows: int, seed: int, jobs: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images in MNIST's format and their classes: rendered ones, and MNIST's own."""
+class Samples(NamedTuple):
+    """Images in MNIST's format and their classes."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    held_out: torch.Tensor
+    """Which of them the network is not trained on: all pieces of some rows."""
+
+
+def samples(fonts: Path | None, rows: int, seed: int, jobs: int) -> Samples:
+    """Rendered images, and MNIST's own."""
     seeds = [(seed, number) for number in range(rows // CHUNK)]
     with ProcessPoolExecutor(jobs) as pool:
         chunks = list(pool.map(partial(render_chunk, fonts), seeds))
     mnist = download.load(download.default_root())
-    images = [torch.from_numpy(images) for images, _ in chunks]
-    labels = [torch.tensor(labels) for _, labels in chunks]
-    return (
-        torch.cat([*images, mnist.train_images[:MNIST_IMAGES]]),
-        torch.cat([*labels, mnist.train_labels[:MNIST_IMAGES]]),
+    chunks += zip(
+        mnist.train_images[:MNIST_IMAGES].numpy().reshape(-1, CHUNK, 28, 28),
+        mnist.train_labels[:MNIST_IMAGES].reshape(-1, CHUNK).tolist(),
+        strict=True,
+    )
+    return Samples(
+        torch.from_numpy(np.concatenate([images for images, _ in chunks])),
+        torch.tensor([label for _, labels in chunks for label in labels]),
+        torch.tensor(
+            [place % HELD_OUT == 0 for place, (_, labels) in enumerate(chunks) for _ in labels]
+        ),
     )
 
 
@@ -113,14 +165,19 @@ class Verifier(nn.Module):
         return result
 
 
-def fit(model: Verifier, images: torch.Tensor, labels: torch.Tensor, epochs: int) -> None:
-    """Train with AdamW and one cycle of the learning rate; prints the held-out error."""
+def fit(model: Verifier, data: Samples, epochs: int) -> dict[str, float]:
+    """Train with AdamW and one cycle of the learning rate.
+
+    Returns:
+        Percent of the held-out digits and of the other held-out images that are misread.
+    """
     rng = torch.Generator().manual_seed(0)
-    held = torch.rand(len(labels), generator=rng) < 0.05
-    train_x, train_y = images[~held], labels[~held]
+    held = data.held_out
+    train_x, train_y = data.images[~held], data.labels[~held]
     optimizer = torch.optim.AdamW(model.parameters(), 0.01, weight_decay=0.01)
     steps = epochs * (len(train_y) // 128)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, steps, pct_start=0.2)
+    errors: dict[str, float] = {}
     for epoch in range(epochs):
         model.train()
         order = torch.randperm(len(train_y), generator=rng)
@@ -133,43 +190,60 @@ def fit(model: Verifier, images: torch.Tensor, labels: torch.Tensor, epochs: int
             schedule.step()
         model.eval()
         with torch.inference_mode():
-            predicted = torch.cat([model(part) for part in images[held].split(1000)]).argmax(1)
-        digit = labels[held] != OTHER
-        right = predicted == labels[held]
-        print(
-            f"epoch {epoch}: digits {100 * right[digit].float().mean():.2f} %, "
-            f"others {100 * right[~digit].float().mean():.2f} %",
-            flush=True,
-        )
+            parts = [model(part) for part in data.images[held].split(1000)]
+        wrong = torch.cat(parts).argmax(1) != data.labels[held]
+        digit = data.labels[held] != OTHER
+        for name, group in (("digits", wrong[digit]), ("others", wrong[~digit])):
+            errors[name] = round(100 * float(group.float().mean()), 2)
+        print(f"epoch {epoch}: misread, in percent: {errors}", flush=True)
+    return errors
 
 
 def main() -> None:
     """Render, train, export."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fonts", type=Path, help="folder of handwriting fonts")
-    parser.add_argument("--rows", type=int, default=6_000, help="rendered rows of digits")
+    parser.add_argument("--rows", type=int, default=9_000, help="rendered rows of digits")
     parser.add_argument("--jobs", type=int, default=2, help="processes that render")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--width", type=int, default=12, help="channels of the first convolution")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=pretrained.VERIFIER, help="ONNX file")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
-    images, labels = samples(options.fonts, options.rows, options.seed, options.jobs)
-    print(f"{len(labels)} images, {int((labels == OTHER).sum())} of them not digits", flush=True)
+    data = samples(options.fonts, options.rows, options.seed, options.jobs)
+    others = int((data.labels == OTHER).sum())
+    print(f"{len(data.labels)} images, {others} of them not digits", flush=True)
     model = Verifier(options.width).to(memory_format=torch.channels_last)
-    fit(model, images, labels, options.epochs)
+    errors = fit(model, data, options.epochs)
     file = io.BytesIO()
     torch.onnx.export(
         model.eval(),
-        (images[:2],),
+        (data.images[:2],),
         file,  # type: ignore[arg-type]
         input_names=["images"],
         output_names=["log_probs"],
         dynamic_axes={"images": {0: "batch"}, "log_probs": {0: "batch"}},
         dynamo=False,
     )
-    with atomic_write(pretrained.VERIFIER) as target:
+    card = {
+        "seed": options.seed,
+        "rows": options.rows,
+        "images": len(data.labels),
+        "images_of_no_digit": others,
+        "mnist_training_images": MNIST_IMAGES,
+        "fonts": [path.name for path in font_files(options.fonts)] if options.fonts else [],
+        "epochs": options.epochs,
+        "width": options.width,
+        "commit": commit(),
+        "held_out_images": int(data.held_out.sum()),
+        "held_out_error": errors,
+        "sha256": hashlib.sha256(file.getvalue()).hexdigest(),
+    }
+    with atomic_write(options.out) as target:
         target.write(file.getvalue())
+    with atomic_write(options.out.with_suffix(".json")) as target:
+        target.write((json.dumps(card, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

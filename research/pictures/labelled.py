@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from research.pictures.digits import Shape
 from research.pictures.numbers import Row, draw_layers, drawing, resized_to, sheared
-from research.pictures.scenes import Draw
-from research.pictures.strokes import Mask, cropped
+from research.pictures.strokes import Draw, Mask, cropped
 from tiny_mnist.inference.mnist_format import Box
 from tiny_mnist.inference.rows.components import find_components, find_rows, union_box
 from tiny_mnist.inference.rows.pieces import find_boundaries, find_candidates, item_masks

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from research.pictures.scenes import Draw
-from research.pictures.strokes import Mask, cropped
+from research.pictures.strokes import Draw, Mask, cropped
 from research.pictures.surfaces import (
     Picture,
     compressed,

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from research.pictures.digits import Shape
-from research.pictures.scenes import Draw
-from research.pictures.strokes import Mask, cropped
+from research.pictures.strokes import Draw, Mask, cropped
 from research.pictures.surfaces import (
     Picture,
     compressed,

@@ -1,11 +1,16 @@
 """Digits as strokes of a pen, jittered, slanted and stretched."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.uint8]
 """Ink 0–255 on black, tightly cropped, some hundred pixels high."""
+
+Draw = Callable[[float], Mask]
+"""Draws a shape with a pen of this width, as a part of its height."""
 
 HEIGHT = 400  # pixels of a rendered digit
 

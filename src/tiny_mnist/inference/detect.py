@@ -13,7 +13,13 @@ from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from tiny_mnist.inference.digit_score import digit_scores
-from tiny_mnist.inference.hypotheses import Hypothesis, Segmentation, apply_hypothesis, find_groups
+from tiny_mnist.inference.hypotheses import (
+    STROKE_REACHES,
+    Hypothesis,
+    Segmentation,
+    apply_hypothesis,
+    find_groups,
+)
 from tiny_mnist.inference.ink import find_ink
 from tiny_mnist.inference.mnist_format import (
     CENTRE,
@@ -36,6 +42,8 @@ MAX_SCORE = 2.0  # more does not make a hypothesis better
 MAX_READ = 4  # hypotheses among which the best reading is chosen; more only if they have none
 SCORE_RANGE = 2.5  # below the best score
 GOOD_COST = 0.5  # mean cost of a digit in a good reading
+ZOOM = 1.5  # the digits are looked at again if the picture has so many times the detail
+CLOSER_COST = 0.3  # more than this must not be added to the mean cost of a digit by that
 MAX_ROW_COST = 5.0  # mean cost of a digit in a row
 
 
@@ -50,6 +58,8 @@ class Digit(NamedTuple):
     """From the top, starting at 0."""
     verifier: Float32[ndarray, "11"]
     """Log-probabilities of the ten digits and of anything else, by the network that judges them."""
+    certainty: float = 1.0
+    """Probability that its row has as many digits as were found, from 0 to 1."""
 
 
 class Reading(NamedTuple):
@@ -73,23 +83,81 @@ def find_digits(picture: Colours) -> list[Digit]:
     if (already := find_mnist_image(picture)) is not None:
         return [already]
     large, scale = resize(picture, LARGE_SIDE)
-    coarse, _ = resize(large, SEARCH_SIDE)
-    small = max(picture.shape[:2]) <= SCREEN_SIDE
-    found = [(*digit_scores(group), group.hypothesis) for group in find_groups(coarse, small)]
-    scored = sorted(found, key=lambda item: -item[0])
-    best: Reading | None = None
-    for place, (score, row_score, hypothesis) in enumerate(scored):
-        done = place >= MAX_READ or score < scored[0][0] - SCORE_RANGE
-        if best is not None and (best.cost < GOOD_COST or done):
-            break
-        reading = read_hypothesis(large, hypothesis, score, row_score)
-        if reading is not None and (best is None or reading.value > best.value):
-            best = reading
+    best = best_reading(large, small=max(picture.shape[:2]) <= SCREEN_SIDE)
     if best is None:
         return []
-    hypothesis, segmentation = best.hypothesis, best.segmentation
+    area = area_of(best, scale, picture.shape)
+    closer = picture[area.top : area.bottom, area.left : area.right]
+    large, closer_scale = resize(closer, LARGE_SIDE)
+    if scale * ZOOM < closer_scale <= 1:
+        again = read_closer(large, best, max(picture.shape) / max(closer.shape))
+        if again is not None:
+            return [
+                digit._replace(box=shifted(digit.box, area.left, area.top))
+                for digit in draw_digits(closer, again, closer_scale)
+            ]
+    return draw_digits(picture, best, scale)
+
+
+def best_reading(picture: Colours, small: bool) -> Reading | None:
+    """The reading under the best hypothesis; None if there is no digit.
+
+    Args:
+        picture: its longer side at most `LARGE_SIDE`.
+        small: whether the original picture is so small that its light is even.
+    """
+    coarse, _ = resize(picture, SEARCH_SIDE)
+    found = [(*digit_scores(group), group.hypothesis) for group in find_groups(coarse, small)]
+    scored = sorted(found, key=lambda item: -max(item[:2]))
+    best: Reading | None = None
+    for place, (score, row_score, hypothesis) in enumerate(scored):
+        done = place >= MAX_READ or max(score, row_score) < max(scored[0][:2]) - SCORE_RANGE
+        if best is not None and (best.cost < GOOD_COST or done):
+            break
+        reading = read_hypothesis(picture, hypothesis, score, row_score)
+        if reading is not None and (best is None or reading.value > best.value):
+            best = reading
+    return best
+
+
+def area_of(reading: Reading, scale: float, shape: tuple[int, ...]) -> Box:
+    """The part of a picture around its digits, with margins: the row may go on at both ends."""
+    around = reading.digits[0].box
+    for digit in reading.digits[1:]:
+        around = around.union(digit.box)
+    high = max(digit.box.height for digit in reading.digits)
+    left, top, right, bottom = around
+    wider = Box(max(0, left - 3 * high), max(0, top - high), right + 3 * high, bottom + high)
+    return rescale(wider, 1 / scale, shape)
+
+
+def read_closer(picture: Colours, reading: Reading, enlarged: float) -> Reading | None:
+    """The digits of a picture's part in more detail; None if that makes them less plausible.
+
+    Args:
+        picture: the part, its longer side at most `LARGE_SIDE`.
+        reading: of the whole picture.
+        enlarged: longer side of the whole picture, in longer sides of the part.
+    """
+    hypothesis = reading.hypothesis
+    if hypothesis.stroke_reach is not None:
+        reach = min(hypothesis.stroke_reach * enlarged, STROKE_REACHES[-1])
+        hypothesis = hypothesis._replace(stroke_reach=reach)
+    again = read_hypothesis(picture, hypothesis, MAX_SCORE, MAX_SCORE)
+    return again if again is not None and again.cost < reading.cost + CLOSER_COST else None
+
+
+def draw_digits(picture: Colours, reading: Reading, scale: float) -> list[Digit]:
+    """The digits of a picture in MNIST's format.
+
+    Args:
+        picture: as it came.
+        reading: of the picture at another scale.
+        scale: the factor.
+    """
+    hypothesis, segmentation = reading.hypothesis, reading.segmentation
     digits = []
-    for one in best.digits:
+    for one in reading.digits:
         box = rescale(one.box, 1 / scale, picture.shape[:2])
         if box.size > GREY_SIZE:
             image = draw_mask(one.mask)
@@ -99,7 +167,7 @@ def find_digits(picture: Colours) -> list[Digit]:
             area = whole[one.box.top : one.box.bottom, one.box.left : one.box.right]
             area[:] = one.mask if one.mask.shape == area.shape else True
             image = draw_greys(whole, original.contrast)
-        digits.append(Digit(box, image, one.row, one.verifier))
+        digits.append(Digit(box, image, one.row, one.verifier, one.certainty))
     return digits
 
 
@@ -114,6 +182,8 @@ def read_hypothesis(
         score: of the hypothesis, if there is one digit.
         row_score: of the hypothesis, if there are several.
     """
+    if max(score, row_score) < MIN_SCORE:
+        return None
     segmentation = apply_hypothesis(picture, hypothesis)
     digits, cost = find_row_digits(
         find_ink(segmentation.contrast), segmentation.rim, hypothesis.cut
@@ -155,6 +225,11 @@ def resize(picture: Colours, longer: int) -> tuple[UInt8[ndarray, "newheight new
     size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(picture, size, interpolation=interpolation)), scale
+
+
+def shifted(box: Box, right: int, down: int) -> Box:
+    """The box moved by so many pixels."""
+    return Box(box.left + right, box.top + down, box.right + right, box.bottom + down)
 
 
 def rescale(box: Box, scale: float, shape: tuple[int, ...]) -> Box:

@@ -13,7 +13,8 @@ from tiny_mnist.inference.paper import Colours, Mask, shrink
 OFF_SHEET_PENALTY = 1.0  # for hypotheses that look beside the sheet, if there is one
 ONE_DIGIT_FEATURES = ("log_excess_width", "log_part_of_ink")
 FILE = Path(__file__).with_name("digit_score.json")
-WEIGHTS: dict[str, float] = json.loads(FILE.read_text())
+"""The weights, and what they were fitted to; null: these are older than the record."""
+WEIGHTS: dict[str, float] = json.loads(FILE.read_text())["weights"]
 
 
 def digit_scores(group: Group) -> tuple[float, float]:

@@ -223,11 +223,14 @@ def predict_images(
 
 
 def predicted(digit: Digit, probabilities: Float32[ndarray, "10"]) -> DigitPrediction:
-    """A digit with both networks' probabilities, and how far they agree on it."""
+    """A digit with both networks' probabilities, and how reliable it is.
+
+    It is reliable if both agree on it, and if there is no other division of its row into digits.
+    """
     scores = np.log(probabilities + 1e-9) + VERIFIER_WEIGHT * digit.verifier[:10]
     combined = np.exp(scores - scores.max())
     combined = np.asarray(combined / combined.sum(), np.float32)
-    reliability = float(np.exp(digit.verifier[:10]) @ combined)
+    reliability = digit.certainty * float(np.exp(digit.verifier[:10]) @ combined)
     return DigitPrediction(digit.box, digit.image, combined, digit.row, reliability)
 
 

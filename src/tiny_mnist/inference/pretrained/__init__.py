@@ -15,6 +15,7 @@ WEIGHTS = FOLDER / "tiny_mnist.safetensors"
 GRAPH = FOLDER / "tiny_mnist.onnx"
 CARD = FOLDER / "card.json"
 VERIFIER = FOLDER / "verifier.onnx"
+VERIFIER_CARD = FOLDER / "verifier.json"
 
 
 def open_session(graph: Path) -> "onnxruntime.InferenceSession":

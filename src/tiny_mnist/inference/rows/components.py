@@ -11,6 +11,8 @@ from tiny_mnist.inference.mnist_format import Box
 from tiny_mnist.inference.paper import Mask
 
 MAX_COMPONENTS = 80  # the largest ones are looked at; more are noise
+NEIGHBOURS = 3  # items of a row beside which another is; one alone may be small and raised
+MAX_STROKE = 1.4  # width of a stroke of a digit, in heights of the row; a wider one is a line
 
 Labels = Int32[ndarray, "height width"]
 
@@ -35,7 +37,7 @@ def find_components(mask: Mask, rim: Mask, cut: bool) -> tuple[Labels, list[Comp
         cut: whether a digit may touch the rim.
     """
     labels, parts = label_components(mask, rim)
-    parts = [p for p in parts if (cut or not p.on_rim) and not is_frame(p, parts)]
+    parts = [p for p in parts if (cut or not p.on_rim) and not is_frame(p, parts, labels)]
     if not parts:
         return labels, []
     best = parts[0]
@@ -59,18 +61,29 @@ def label_components(mask: Mask, rim: Mask) -> tuple[Labels, list[Component]]:
     return labels, sorted(parts, key=lambda p: -p.area)[:MAX_COMPONENTS]
 
 
-def is_frame(part: Component, parts: list[Component]) -> bool:
-    """Whether this is a hollow frame around another component of some size."""
+def is_frame(part: Component, parts: list[Component], labels: Labels) -> bool:
+    """Whether this is a hollow frame around another component of some size.
+
+    The other one is shut in: joined digits are hollow, too, and their box may have others in it.
+    """
     box = part.box
-    return part.area < 0.4 * box.width * box.height and any(
-        other.box.size > 0.3 * min(box.width, box.height)
+    inside = [
+        other
+        for other in parts
+        if other.box.size > 0.3 * min(box.width, box.height)
         and other.area > 0.005 * part.area
         and box.left < other.box.left
         and other.box.right < box.right
         and box.top < other.box.top
         and other.box.bottom < box.bottom
-        for other in parts
-    )
+    ]
+    if not inside or part.area >= 0.4 * box.width * box.height:
+        return False
+    area = labels[box.top : box.bottom, box.left : box.right]
+    free = np.pad((area != part.label).astype(np.uint8), 1, constant_values=1)
+    _, regions = cv2.connectedComponents(free, connectivity=4)
+    outside = regions[1:-1, 1:-1] == regions[0, 0]
+    return any(not outside[area == other.label].any() for other in inside)
 
 
 def frame_mask(mask: Mask) -> Mask:
@@ -78,7 +91,7 @@ def frame_mask(mask: Mask) -> Mask:
     rim = np.ones_like(mask)
     rim[1:-1, 1:-1] = False
     labels, parts = label_components(mask, rim)
-    frames = [part.label for part in parts if not part.on_rim and is_frame(part, parts)]
+    frames = [part.label for part in parts if not part.on_rim and is_frame(part, parts, labels)]
     return np.isin(labels, frames)
 
 
@@ -125,11 +138,12 @@ class Row(NamedTuple):
 def find_rows(parts: list[Component]) -> list[Row]:
     """Rows of digits from top to bottom."""
     tallest = max(part.box.height for part in parts)
-    items = merge_strokes(parts, typical_height(parts))
+    height = typical_height(parts)
+    items = merge_strokes(parts, height)
     tall = [item for item in items if union_box(item).height >= 0.35 * tallest] or items
     rows: list[list[list[Component]]] = []
-    for item in sorted(tall, key=lambda item: union_box(item).left):
-        box = union_box(item)
+    boxes = [(union_box(item), item) for item in tall]
+    for box, item in sorted(boxes, key=lambda one: (one[0].height < 0.6 * tallest, one[0].left)):
         best = max(rows, key=lambda row: row_overlap(box, row), default=None)
         if best is None or row_overlap(box, best) < 0.4:
             rows.append([item])
@@ -165,11 +179,13 @@ def merge_strokes(parts: list[Component], height: float) -> list[list[Component]
             overlap = min(part.box.right, box.right) - max(part.box.left, box.left)
             along = max(part.box.top - box.bottom, box.top - part.box.bottom)
             joined = box.union(part.box)
+            lower = min(part.box, box, key=lambda one: one.height)
             if (
                 overlap > 0.6 * min(part.box.width, box.width)
                 and along < 0.2 * height
                 and joined.height < 1.35 * height
-                and min(part.box.height, box.height) < 0.6 * height
+                and lower.height < 0.6 * height
+                and lower.width < MAX_STROKE * height
             ):
                 item.append(part)
                 break
@@ -179,8 +195,9 @@ def merge_strokes(parts: list[Component], height: float) -> list[list[Component]
 
 
 def row_overlap(box: Box, row: list[list[Component]]) -> float:
-    """How much of the lower of two heights an item shares with the nearest of a row."""
-    near = union_box(min(row, key=lambda item: abs(union_box(item).right - box.left)))
+    """How much of the lower of two heights an item shares with the nearest ones of a row."""
+    nearest = sorted(row, key=lambda item: abs(union_box(item).right - box.left))[:NEIGHBOURS]
+    near = union_box([part for item in nearest for part in item])
     shared = min(box.bottom, near.bottom) - max(box.top, near.top)
     return shared / max(1, min(box.height, near.height))
 

@@ -11,6 +11,7 @@ from tiny_mnist.inference.mnist_format import stroke_width
 
 ROWS = 64  # cuts are searched in a component shrunk to this height
 MAX_CUTS = 6.0  # of one component, for each height of it in its width
+MAX_TOTAL = 90  # cuts of one component, however wide: it has at most some 20 digits
 SEED_ROWS = (0.25, 0.5, 0.75)  # parts of the height at which cheapest ways are searched
 SEED_DISTANCE = 0.06  # between the cheapest ways of one row, in heights
 CUT_DISTANCE = 0.05  # mean distance between two cuts, in heights
@@ -46,11 +47,11 @@ def find_cuts(mask: Bool[ndarray, "height width"]) -> list[Cut]:
     for row in sorted({int(part * rows) for part in SEED_ROWS}):
         total = down[row] + up[rows - 1 - row] - ink[row]
         lowest = -cv2.dilate(-total[None], np.ones((1, 2 * apart + 1)))[0]
-        low = np.flatnonzero((total <= lowest) & (total <= MAX_CROSSING * stroke)).tolist()
-        seeds += [(float(total[x]), row, int(x)) for x in low if 2 <= x <= columns - 3]
+        low = middles((total <= lowest) & (total <= MAX_CROSSING * stroke))
+        seeds += [(float(total[x]), row, x) for x in low if 2 <= x <= columns - 3]
     found: list[tuple[ndarray, float]] = []
     for cost, row, column in sorted(seeds):
-        if len(found) >= MAX_CUTS * columns / rows:
+        if len(found) >= min(MAX_CUTS * columns / rows, MAX_TOTAL):
             break
         way = np.full(rows, float(column))
         x = column
@@ -64,6 +65,12 @@ def find_cuts(mask: Bool[ndarray, "height width"]) -> list[Cut]:
     places = np.linspace(0, rows - 1, mask.shape[0])
     cuts = [Cut(np.interp(places, np.arange(rows), way) / scale, cost) for way, cost in found]
     return sorted(cuts, key=lambda cut: float(cut.columns.mean()))
+
+
+def middles(marked: Bool[ndarray, " n"]) -> list[int]:
+    """The middle of each run of marked places."""
+    edges = np.flatnonzero(np.diff(np.pad(marked, 1).astype(np.int8)))
+    return [int(start + end - 1) // 2 for start, end in edges.reshape(-1, 2)]
 
 
 def cheapest_ways(

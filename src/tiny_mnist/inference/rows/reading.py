@@ -17,7 +17,13 @@ from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import Box, draw_mask
 from tiny_mnist.inference.paper import Mask
 from tiny_mnist.inference.rows.components import Labels, Row, find_components, find_rows, union_box
-from tiny_mnist.inference.rows.pieces import Boundary, find_boundaries, find_candidates, item_masks
+from tiny_mnist.inference.rows.pieces import (
+    Boundary,
+    Candidate,
+    find_boundaries,
+    find_candidates,
+    item_masks,
+)
 from tiny_mnist.inference.rows.slant import deslant, slanted_box
 
 if TYPE_CHECKING:
@@ -25,17 +31,21 @@ if TYPE_CHECKING:
 
 CERTAIN = 0.7  # a component whose cost is lower is not cut, unless it is wide
 WIDE = 1.05  # width of a component, in its heights, above which it is always cut
+LINE = 15.0  # width of a component, in its heights, above which it is a line
+FLAT = 0.3  # height of a component, in heights of the row, below which it is a line or a dash
 MAX_COST = 9.0  # of one digit, however little it looks like one
 CUT_COST = 1.5, 0.8  # of a cut, and for each width of the stroke that is cut through
 SKIP_COST = 0.8, 7.0  # of leaving a piece out: of any, and of one as high as the row
+DIGIT_WIDTH = 0.7  # in heights of the row: a wider piece that is left out counts as several
 
 
-class Way(NamedTuple):
-    """The cheapest division of a row from its left end to a boundary."""
+class Step(NamedTuple):
+    """One step in the division of a row: from one boundary to another."""
 
-    cost: float
     first: int
-    """The boundary before."""
+    last: int
+    """Numbers of the boundaries."""
+    cost: float
     candidate: int | None
     """Number of the candidate that is a digit; None if what lies between is left out."""
 
@@ -50,6 +60,8 @@ class FoundDigit(NamedTuple):
     """From the top, starting at 0."""
     verifier: Float32[ndarray, "11"]
     """Log-probabilities of the ten digits and of anything else."""
+    certainty: float
+    """Probability that its row has as many digits as were found, from 0 to 1."""
 
 
 def find_row_digits(mask: Mask, rim: Mask, cut: bool) -> tuple[list[FoundDigit], float]:
@@ -84,31 +96,82 @@ def read_row(labels: Labels, row: Row, number: int) -> tuple[list[FoundDigit], f
     boundaries = find_boundaries(masks, wanted)
     candidates = find_candidates(boundaries, masks, row)
     scores = verify([candidate.mask for candidate in candidates])
-    best: list[Way] = [Way(0.0, 0, None), *[Way(np.inf, 0, None) for _ in boundaries[1:]]]
-    arriving: list[list[int]] = [[] for _ in boundaries]
-    for index, candidate in enumerate(candidates):
-        arriving[candidate.last].append(index)
-    for last in range(1, len(boundaries)):
-        options = [Way(best[last - 1].cost, last - 1, None)]  # there may be no ink between
-        for index in arriving[last]:
-            first, _, _, box = candidates[index]
-            before = best[first].cost + cut_cost(boundaries[first])
-            options.append(Way(before + digit_cost(scores[index], box, row.height), first, index))
-            options.append(Way(before + skip_cost(box, row.height), first, None))
-        best[last] = min(options[1:] or options, key=lambda way: way.cost)
-    digits: list[FoundDigit] = []
-    last = len(boundaries) - 1
+    steps = possible_steps(boundaries, candidates, scores, row.height)
+    chosen, cost, certainty = cheapest_steps(steps, len(boundaries))
+    digits = []
+    for index in chosen:
+        _, _, mask, box = candidates[index]
+        box = slanted_box(mask, box, shift)
+        digits.append(FoundDigit(box, mask, number, scores[index], certainty))
+    return digits, cost
+
+
+def possible_steps(
+    boundaries: list[Boundary],
+    candidates: list[Candidate],
+    scores: Float32[ndarray, "n 11"],
+    height: float,
+) -> list[Step]:
+    """Every candidate as a digit and as something left out, ordered by its last boundary.
+
+    Args:
+        boundaries: of the row.
+        candidates: of the row.
+        scores: log-probabilities of each candidate.
+        height: of the row, in pixels.
+    """
+    steps = []
+    for index, (candidate, score) in enumerate(zip(candidates, scores, strict=True)):
+        first, last, _, box = candidate
+        cut = cut_cost(boundaries[first])
+        steps.append(Step(first, last, cut + digit_cost(score, box, height), index))
+        steps.append(Step(first, last, cut + skip_cost(box, height), None))
+    reached = {step.last for step in steps}
+    empty = [last for last in range(1, len(boundaries)) if last not in reached]
+    steps += [Step(last - 1, last, 0.0, None) for last in empty]  # there is no ink between
+    return sorted(steps, key=lambda step: step.last)
+
+
+def cheapest_steps(steps: list[Step], boundaries: int) -> tuple[list[int], float, float]:
+    """The cheapest division of a row, by dynamic programming for each number of digits.
+
+    Args:
+        steps: ordered by their last boundary.
+        boundaries: how many there are.
+
+    Returns:
+        The candidates that are digits, from left to right; the cost of the whole row; and the
+        probability that the number of digits is right. Costs are taken for negative
+        log-probabilities: the cheapest divisions into other numbers of digits are the alternatives.
+    """
+    costs = np.full((boundaries, boundaries), np.inf)  # by boundary and number of digits before it
+    costs[0, 0] = 0.0
+    origin = np.full((boundaries, boundaries), -1)
+    for place, step in enumerate(steps):
+        cost = costs[step.first] + step.cost
+        if step.candidate is not None:
+            cost = np.concatenate([[np.inf], cost[:-1]])
+        better = cost < costs[step.last]
+        costs[step.last, better] = cost[better]
+        origin[step.last, better] = place
+    count = int(costs[-1].argmin())
+    lowest = float(costs[-1, count])
+    certainty = 1 / float(np.exp(lowest - costs[-1]).sum())
+    chosen = []
+    last = boundaries - 1
     while last:
-        chosen = best[last].candidate
-        if chosen is not None:
-            _, _, mask, box = candidates[chosen]
-            digits.append(FoundDigit(slanted_box(mask, box, shift), mask, number, scores[chosen]))
-        last = best[last].first
-    return digits[::-1], best[-1].cost
+        step = steps[origin[last, count]]
+        if step.candidate is not None:
+            chosen.append(step.candidate)
+            count -= 1
+        last = step.first
+    return chosen[::-1], lowest, certainty
 
 
 def may_touch(log_probs: Float32[ndarray, "11"], box: Box, height: float) -> bool:
-    """Whether an item of a row may be several digits that touch."""
+    """Whether an item of a row may be several digits that touch; a line below them is none."""
+    if box.height < FLAT * height or box.width > LINE * box.height:
+        return False
     if box.width > WIDE * max(box.height, 0.7 * height):
         return True
     return box.width > 0.4 * height and digit_cost(log_probs, box, height) > CERTAIN
@@ -128,15 +191,16 @@ def digit_cost(log_probs: Float32[ndarray, "11"], box: Box, height: float) -> fl
         height: of the row, in pixels.
     """
     cost = min(-float(log_probs[:10].max()), MAX_COST)
-    low = max(0.0, 0.45 - box.height / height)
+    low = max(0.0, 0.38 - box.height / height)
     wide = max(0.0, box.width / box.height - 1.0)
     return cost + 12 * low + 3 * wide
 
 
 def skip_cost(box: Box, height: float) -> float:
-    """Cost of leaving a piece out, which is large for one as high as the row."""
+    """Cost of leaving a piece out, which is large for one as high as the row and a wide one."""
     part = min(1.0, max(box.height, 0.6 * box.width) / height)
-    return SKIP_COST[0] + SKIP_COST[1] * max(0.0, part - 0.3)
+    digits = 1.0 if box.height < FLAT * height else max(1.0, box.width / (DIGIT_WIDTH * height))
+    return SKIP_COST[0] + SKIP_COST[1] * max(0.0, part - 0.3) * digits
 
 
 def verify(masks: list[ndarray]) -> Float32[ndarray, "n 11"]:

@@ -5,7 +5,13 @@ from jaxtyping import Bool, Int, Int32
 from numpy import ndarray
 
 from tiny_mnist.inference.mnist_format import Box, bounding_box
-from tiny_mnist.inference.rows.components import Component, Labels, Row, union_box
+from tiny_mnist.inference.rows.components import (
+    Component,
+    Labels,
+    Row,
+    merge_strokes,
+    union_box,
+)
 
 USUAL_SLANT = 0.1  # of the digits that the networks know
 
@@ -37,11 +43,8 @@ def deslant(
     for y in range(box.top, box.bottom):
         left = box.left + margin + shift[y]
         moved[y, left : left + box.width] = np.where(mask[y - box.top], inside[y - box.top], 0)
-    boxes = {}
-    for part in parts:
-        at = bounding_box(moved == part.label)
-        boxes[part.label] = part._replace(box=at)
-    items = [[boxes[part.label] for part in item] for item in row.parts]
+    upright = [part._replace(box=bounding_box(moved == part.label)) for part in parts]
+    items = merge_strokes(upright, row.height)
     items.sort(key=lambda item: sum(union_box(item)[::2]))
     return moved, Row(items, row.height), shift + margin
 
