@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from support.numbers import draw_number, read
+from support.number_pictures import draw_number, read
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import Box
 from tiny_mnist.inference.rows import reading

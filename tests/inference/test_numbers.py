@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from support.numbers import draw_number, read
+from support.number_pictures import draw_number, read
 from tiny_mnist.inference.rows.components import find_components
 from tiny_mnist.inference.rows.cuts import find_cuts
 from tiny_mnist.inference.rows.slant import slant_of
