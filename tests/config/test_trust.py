@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from support.program import PROJECT
 from tiny_mnist.config.loading import load_config
-from tiny_mnist.config.trust import check_trusted
+from tiny_mnist.config.trust import check_trusted, says_trust
 from tiny_mnist.errors import UserError
 
 
@@ -122,3 +123,13 @@ def test_a_configuration_that_is_no_plain_yaml_gets_one_line(tmp_path: Path) -> 
         with pytest.raises(UserError, match="cannot be read as a configuration") as refused:
             load_config(path)
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("word", ["no", "off", "No", "null", "1", "trust"])
+def test_trust_that_is_no_truth_value_is_refused(word: str) -> None:
+    """Hydra takes these as words and numbers, of which most count as true in Python."""
+    value = OverridesParser.create().parse_override(f"trust={word}").value()
+    with pytest.raises(UserError, match="say trust=true or trust=false"):
+        says_trust(OmegaConf.create({"trust": value}))
+    assert says_trust(OmegaConf.create({"trust": True}))
+    assert not says_trust(OmegaConf.create({}))

@@ -218,6 +218,13 @@ def test_a_class_of_a_stranger_is_refused_unless_the_folder_is_trusted(tmp_path:
     assert all("trust=true" in each for each in make_jobs(f"resume={tmp_path}", "trust=true"))
 
 
+@pytest.mark.parametrize("word", ["no", "off"])
+def test_a_sweep_is_not_resumed_with_trust_that_is_a_word(tmp_path: Path, word: str) -> None:
+    begun(tmp_path, "seed=0,1")
+    with pytest.raises(UserError, match=f"trust={word}: say trust=true or trust=false"):
+        make_jobs(f"resume={tmp_path}", f"trust={word}")
+
+
 @pytest.mark.parametrize("content", ["{", "[]", "hydra: 1", "hydra: {overrides: {task: [1]}}"])
 def test_what_is_no_sweep_is_not_resumed(tmp_path: Path, content: str) -> None:
     with pytest.raises(UserError, match="no sweep to resume"):

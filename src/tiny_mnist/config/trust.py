@@ -51,6 +51,18 @@ PATH_KEY = re.compile(r"dir|path|folder|file(?!name)")
 REFERENCE = re.compile(r"\$\{[\w.]+\}")  # of another key: ${seed}, ${optim.max_lr}
 
 
+def says_trust(config: DictConfig) -> bool:
+    """The key `trust` of a composed configuration; false where there is none.
+
+    Raises:
+        UserError: it is no truth value: Hydra takes `no` and `off` as words.
+    """
+    trust = config.get("trust", False)
+    if not isinstance(trust, bool):
+        raise UserError(f"trust={printable(trust)}: say trust=true or trust=false")
+    return trust
+
+
 def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
     """Check that a configuration read from a folder names well-known classes only.
 
