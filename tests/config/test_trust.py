@@ -23,7 +23,7 @@ from tiny_mnist.errors import UserError
     ids=lambda path: f"{path.parent.name}/{path.name}",
 )
 def test_every_option_that_ships_is_trusted(path: Path) -> None:
-    check_trusted(OmegaConf.load(path), path)
+    check_trusted(OmegaConf.create({path.parent.name: OmegaConf.load(path)}), path)
 
 
 @pytest.mark.parametrize(
@@ -133,3 +133,32 @@ def test_trust_that_is_no_truth_value_is_refused(word: str) -> None:
         says_trust(OmegaConf.create({"trust": value}))
     assert says_trust(OmegaConf.create({"trust": True}))
     assert not says_trust(OmegaConf.create({}))
+
+
+NESTED = {f"a{n}": [f"${{zz.a{n - 1}}}"] * 2 for n in range(1, 30)}
+DOUBLED = {f"a{n}": f"${{a{n - 1}}}" * 2 for n in range(1, 26)}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"zz": {"a0": "x", **NESTED}},
+        {"a0": "x", **DOUBLED},
+        {"a": "${b}", "b": "${a}"},
+        {"a": {"b": "${c}"}, "c": {"d": "x" * 10}},
+        {"a": "${b.c}", "b": "${d}", "d": {"c": 1}},
+        {"a": "${b.0.c}", "b": [{"c": "${d}"}], "d": 1},
+        {"a": "${b}", "b": "x" * 2000},
+        {"a": {"b": "${.c}", "c": 1}},
+    ],
+)
+def test_references_that_could_stand_for_gigabytes_are_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="short values without references") as refused:
+        check_trusted(config, Path("config.yaml"))
+    assert len(str(refused.value)) < 600
+
+
+def test_references_to_plain_values_are_trusted() -> None:
+    plain = {"seed": 3, "rates": [0.5, None], "none": None}
+    referring = {"a": "${seed}", "b": "${rates.0} ${rates.1}", "c": "${none}", "d": "${absent.x}"}
+    check_trusted({**plain, "data": referring}, Path("config.yaml"))
