@@ -52,7 +52,12 @@ class Plan:
         self.folder = Path(config.hydra.sweep.dir)
         self.resumed = config.resume is not None
         self.trust = says_trust(config)
-        own = [text for text in given if self.parse([text])[0].key_or_group not in LAUNCH_KEYS]
+        own = []
+        for text, override in zip(given, self.parse(given), strict=True):
+            if override.key_or_group not in LAUNCH_KEYS:
+                own.append(text)
+            elif override.is_sweep_override():
+                raise UserError(f"{text}: {override.key_or_group} takes one value in a sweep")
         if self.resumed:
             if own:
                 raise UserError(f"{own[0]}: a resumed sweep takes no setting but those of hydra")
@@ -198,6 +203,11 @@ def check_launcher(config: DictConfig) -> None:
         raise UserError(
             "hydra.sweep.subdir: a sweep names the folders of its jobs itself; hydra.sweep.dir=… "
             "is the folder of all"
+        )
+    jobs = OmegaConf.select(config, "hydra.launcher.n_jobs", default=1)
+    if type(jobs) is not int or jobs == 0:
+        raise UserError(
+            "hydra.launcher.n_jobs should be a whole number other than 0; -1 uses all cores"
         )
     if str(config.hydra.launcher["_target_"]).endswith("SlurmLauncher") and not (
         shutil.which("sbatch") and shutil.which("srun")
