@@ -208,10 +208,10 @@ def test_unsupported_layer_is_named_in_one_line(
 
 def test_differences_are_judged_by_the_size_of_the_numbers() -> None:
     """Log-probabilities of a network that is hardly trained are in the hundreds."""
-    large = torch.tensor([[-300.0, 0]])
-    assert are_close(large + torch.tensor([1.8e-4, 0]), large, 1e-4)
-    assert not are_close(large + torch.tensor([0, 1.8e-4]), large, 1e-4)
-    assert not are_close(large + torch.tensor([5e-3, 0]), large, 1e-4)
+    large = torch.tensor([[-300.0, 0], [-2.0, -0.1]])
+    assert are_close(large + torch.tensor([[1.8e-4, 2e-3], [0, 1e-4]]), large, 1e-4)
+    assert not are_close(large + torch.tensor([[5e-3, 0], [0, 0]]), large, 1e-4)
+    assert not are_close(large + torch.tensor([[0, 0], [0, 1.8e-4]]), large, 1e-4)
     assert not are_close(large * torch.nan, large, 1e-4)
 
 
