@@ -199,6 +199,7 @@ def test_a_resumed_sweep_takes_its_overrides_from_the_folder(tmp_path: Path) -> 
         "no_such_key=1",
         "-x",
         "seed=1\nhydra.x=1",
+        "data.root='\x1b[31m'",
     ],
 )
 def test_an_override_of_a_stranger_that_could_run_code_is_refused(

@@ -30,8 +30,8 @@ def resumed_config(run: RunFolder, overrides: list[str], trust: bool) -> DictCon
     saved = run_settings(load_config(run.configuration))
     if not trust:
         check_trusted(saved, run.configuration)
-    config = with_overrides(saved, overrides)
     validate(resolve_config(saved))
+    config = with_overrides(saved, overrides)
     validate(resolve_config(config))
     before, after = saved.trainer.max_epochs, config.trainer.max_epochs
     if after < before:

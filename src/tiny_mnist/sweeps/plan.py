@@ -249,7 +249,7 @@ def is_permitted(text: str, override: Override, config: DictConfig, loader: "Con
         return False
     if key in LAUNCH_KEYS or key.partition(".")[0] not in config or key.startswith("hydra"):
         return key in loader.list_groups("") and key != "hydra" and has_plain_options(override)
-    if "_target_" in text or "\n" in text:
+    if "_target_" in text or not text.isprintable():
         return False
     return not loader.get_group_options(key) or has_plain_options(override)
 
