@@ -317,6 +317,7 @@ def test_reasons_of_failures_are_read_with_care_and_shown_without_escapes(tmp_pa
         (tmp_path / name).mkdir()
     (tmp_path / "0_\x1b[31m" / "failure.txt").write_text("\x1b]0;title\x07 why")
     os.mkfifo(tmp_path / "1_fifo" / "failure.txt")
+    os.mkfifo(tmp_path / "1_fifo" / "summary.json")
     with (tmp_path / "2_sparse" / "failure.txt").open("wb") as file:
         file.truncate(64 << 30)
     found = failures(tmp_path)

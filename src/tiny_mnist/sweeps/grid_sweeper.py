@@ -129,7 +129,7 @@ def failures(folder: Path) -> dict[str, str]:
     """
     reasons = {}
     for path in sorted(folder.glob(f"*/{FAILURE}"), key=lambda path: job_number(path.parent)):
-        if (path.parent / "summary.json").exists():  # another process has done it since
+        if (path.parent / "summary.json").is_file():  # another process has done it since
             continue
         try:
             reason = read_text(path).strip()
@@ -154,7 +154,7 @@ def report(plan: Plan, jobs: int) -> None:
     console = Console(highlight=False)  # not Rich's global one, on which a bar may be drawn
     if not console.is_terminal:
         console.width = max(console.width, 120)
-    finished = len([*plan.folder.glob("*/summary.json")])
+    finished = sum(path.is_file() for path in plan.folder.glob("*/summary.json"))
     if finished:
         try:
             ranking = Ranking(find_runs([plan.folder]))
