@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from support.program import PROJECT
 from tiny_mnist.config.loading import load_config
-from tiny_mnist.config.trust import check_trusted
+from tiny_mnist.config.trust import check_trusted, says_trust
 from tiny_mnist.errors import UserError
 
 
@@ -22,7 +23,7 @@ from tiny_mnist.errors import UserError
     ids=lambda path: f"{path.parent.name}/{path.name}",
 )
 def test_every_option_that_ships_is_trusted(path: Path) -> None:
-    check_trusted(OmegaConf.load(path), path)
+    check_trusted(OmegaConf.create({path.parent.name: OmegaConf.load(path)}), path)
 
 
 @pytest.mark.parametrize(
@@ -122,3 +123,42 @@ def test_a_configuration_that_is_no_plain_yaml_gets_one_line(tmp_path: Path) -> 
         with pytest.raises(UserError, match="cannot be read as a configuration") as refused:
             load_config(path)
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("word", ["no", "off", "No", "null", "1", "trust"])
+def test_trust_that_is_no_truth_value_is_refused(word: str) -> None:
+    """Hydra takes these as words and numbers, of which most count as true in Python."""
+    value = OverridesParser.create().parse_override(f"trust={word}").value()
+    with pytest.raises(UserError, match="say trust=true or trust=false"):
+        says_trust(OmegaConf.create({"trust": value}))
+    assert says_trust(OmegaConf.create({"trust": True}))
+    assert not says_trust(OmegaConf.create({}))
+
+
+NESTED = {f"a{n}": [f"${{zz.a{n - 1}}}"] * 2 for n in range(1, 30)}
+DOUBLED = {f"a{n}": f"${{a{n - 1}}}" * 2 for n in range(1, 26)}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"zz": {"a0": "x", **NESTED}},
+        {"a0": "x", **DOUBLED},
+        {"a": "${b}", "b": "${a}"},
+        {"a": {"b": "${c}"}, "c": {"d": "x" * 10}},
+        {"a": "${b.c}", "b": "${d}", "d": {"c": 1}},
+        {"a": "${b.0.c}", "b": [{"c": "${d}"}], "d": 1},
+        {"a": "${b}", "b": "x" * 2000},
+        {"a": {"b": "${.c}", "c": 1}},
+    ],
+)
+def test_references_that_could_stand_for_gigabytes_are_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="short values without references") as refused:
+        check_trusted(config, Path("config.yaml"))
+    assert len(str(refused.value)) < 600
+
+
+def test_references_to_plain_values_are_trusted() -> None:
+    plain = {"seed": 3, "rates": [0.5, None], "none": None}
+    referring = {"a": "${seed}", "b": "${rates.0} ${rates.1}", "c": "${none}", "d": "${absent.x}"}
+    check_trusted({**plain, "data": referring}, Path("config.yaml"))

@@ -61,9 +61,12 @@ def test_shows_what_each_block_makes_of_the_digit() -> None:
         ("data:,abc", "This file is not a picture"),
         ("data:image/png;base64,%%%", "This file is not a picture"),
         ("abc", "This file is not a picture"),
+        (["abc"], "This file is not a picture"),
+        ({"path": "abc"}, "This file is not a picture"),
+        (7, "This file is not a picture"),
     ],
 )
-def test_address_that_is_no_picture_is_answered_with_one_line(address: str, says: str) -> None:
+def test_address_that_is_no_picture_is_answered_with_one_line(address: Any, says: str) -> None:
     answer = render_result(address, load_shipped_network())
     assert says in answer
     assert "<section>" not in answer

@@ -19,7 +19,7 @@ from tiny_mnist.cli import app
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.metrics import predict
-from tiny_mnist.export.export import FORMATS, Comparison, Unchecked, export
+from tiny_mnist.export.export import FORMATS, Comparison, Unchecked, are_close, export
 from tiny_mnist.export.format import ExportedFile, Format, Tolerance
 from tiny_mnist.export.safetensors_format import load_tiny_cnn
 from tiny_mnist.inference import pretrained
@@ -204,6 +204,15 @@ def test_unsupported_layer_is_named_in_one_line(
         export(network.eval(), tmp_path / "file", few(mnist, 10), {}, FORMATS[name])
     assert str(error.value).startswith(named)
     assert "\n" not in str(error.value)
+
+
+def test_differences_are_judged_by_the_size_of_the_numbers() -> None:
+    """Log-probabilities of a network that is hardly trained are in the hundreds."""
+    large = torch.tensor([[-300.0, 0], [-2.0, -0.1]])
+    assert are_close(large + torch.tensor([[1.8e-4, 2e-3], [0, 1e-4]]), large, 1e-4)
+    assert not are_close(large + torch.tensor([[5e-3, 0], [0, 0]]), large, 1e-4)
+    assert not are_close(large + torch.tensor([[0, 0], [0, 1.8e-4]]), large, 1e-4)
+    assert not are_close(large * torch.nan, large, 1e-4)
 
 
 @pytest.mark.parametrize("name", ["onnx", "safetensors", "html", "c"])

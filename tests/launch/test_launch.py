@@ -1,17 +1,25 @@
 """How the program starts, resumes and ends: in one line, leaving nothing where it was refused."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from support.program import SMALL, Command
+from support.program import PROJECT, SMALL, Command
 from tiny_mnist.config.loading import run_settings
 from tiny_mnist.errors import UserError
 from tiny_mnist.launch.resolvers import run_folder, sweep_folder, sweep_mode
-from tiny_mnist.launch.resume import resumed_config, with_overrides
+from tiny_mnist.launch.resume import (
+    describe_prolonging,
+    describe_result,
+    resumed_config,
+    with_overrides,
+)
+from tiny_mnist.launch.suggestions import suggest
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.job import resume_override
 
@@ -126,3 +134,40 @@ def test_a_run_saves_what_hydra_saves_and_says_that_it_is_finished(
     done = command('resume="a=b"')
     assert done.returncode == 0
     assert "is finished: test accuracy" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("callbacks={a:1}", "callbacks is a group whose nodes are mappings with _target_; add one"),
+        ("optim={a:1}", "optim has no such keys; add one with +optim.NAME=VALUE"),
+    ],
+)
+def test_a_mapping_with_unknown_keys_is_not_answered_with_its_own_name(
+    compose: Callable[..., DictConfig], override: str, told: str
+) -> None:
+    with pytest.raises(HydraException) as raised:
+        compose(override)
+    message = suggest(raised.value, PROJECT / "configs")
+    assert message is not None
+    assert message.startswith(told)
+
+
+@pytest.mark.parametrize("accuracy", [10**400, -1, 101, "99", True])
+def test_an_accuracy_that_is_none_is_written_again(tmp_path: Path, accuracy: object) -> None:
+    run = RunFolder(tmp_path)
+    run.summary.write_text(json.dumps({"test_accuracy": accuracy}))
+    with pytest.raises(UserError, match="is not a number from 0 to 100"):
+        describe_result(run)
+    held_out = {"val_images": 60, "val_accuracy": 98, "test_accuracy": accuracy}
+    run.summary.write_text(json.dumps(held_out))
+    with pytest.raises(UserError, match="is not a number from 0 to 100"):
+        describe_result(run)
+
+
+def test_a_prolonged_run_is_told_of_its_further_epochs(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.checkpoints.mkdir()
+    run.last_checkpoint.touch()
+    assert describe_prolonging(run, 1, 2).endswith("epoch 2 keeps its final rate")
+    assert describe_prolonging(run, 1, 3).endswith("epochs 2 to 3 keep its final rate")

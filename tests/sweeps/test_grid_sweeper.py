@@ -199,6 +199,7 @@ def test_a_resumed_sweep_takes_its_overrides_from_the_folder(tmp_path: Path) -> 
         "no_such_key=1",
         "-x",
         "seed=1\nhydra.x=1",
+        "data.root='\x1b[31m'",
     ],
 )
 def test_an_override_of_a_stranger_that_could_run_code_is_refused(
@@ -216,6 +217,13 @@ def test_a_class_of_a_stranger_is_refused_unless_the_folder_is_trusted(tmp_path:
     with pytest.raises(UserError, match=r"oc\.env"):
         make_jobs(f"resume={tmp_path}")
     assert all("trust=true" in each for each in make_jobs(f"resume={tmp_path}", "trust=true"))
+
+
+@pytest.mark.parametrize("word", ["no", "off"])
+def test_a_sweep_is_not_resumed_with_trust_that_is_a_word(tmp_path: Path, word: str) -> None:
+    begun(tmp_path, "seed=0,1")
+    with pytest.raises(UserError, match=f"trust={word}: say trust=true or trust=false"):
+        make_jobs(f"resume={tmp_path}", f"trust={word}")
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "hydra: 1", "hydra: {overrides: {task: [1]}}"])
@@ -302,6 +310,71 @@ def test_failures_of_jobs_that_were_finished_since_do_not_count(tmp_path: Path) 
         (tmp_path / name / "failure.txt").write_text("why\n")
     (tmp_path / "0_seed=0" / "summary.json").touch()
     assert failures(tmp_path) == {"1_seed=1": "why", "notes": "why"}
+
+
+def test_reasons_of_failures_are_read_with_care_and_shown_without_escapes(tmp_path: Path) -> None:
+    for name in ("0_\x1b[31m", "1_fifo", "2_sparse"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "0_\x1b[31m" / "failure.txt").write_text("\x1b]0;title\x07 why")
+    os.mkfifo(tmp_path / "1_fifo" / "failure.txt")
+    os.mkfifo(tmp_path / "1_fifo" / "summary.json")
+    with (tmp_path / "2_sparse" / "failure.txt").open("wb") as file:
+        file.truncate(64 << 30)
+    found = failures(tmp_path)
+    assert all(f"{name}{reason}".isprintable() for name, reason in found.items())
+    assert found["0_\\x1b[31m"].endswith("why")
+    assert found["1_fifo"].endswith("is not a regular file")
+    assert "more than" in found["2_sparse"]
+
+
+@pytest.mark.parametrize("name", ["summary.json", "failure.txt", "metrics.csv"])
+def test_the_display_waits_for_no_special_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "0_seed=0" / ".hydra" / "config.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("trainer: {max_epochs: 3}")
+    os.mkfifo(tmp_path / "0_seed=0" / name)
+    progress = SweepProgress(tmp_path, 1)
+    progress.refresh()
+    assert progress.told == {}
+    (tmp_path / "0_seed=0" / name).unlink()
+    with (tmp_path / "0_seed=0" / name).open("wb") as file:
+        file.truncate(64 << 30)
+    SweepProgress(tmp_path, 1).refresh()
+
+
+def test_a_job_folder_that_is_a_link_is_refused(
+    tmp_path: Path, compose: Callable[..., DictConfig]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "0_seed=0").symlink_to("elsewhere")
+    with pytest.raises(UserError, match="is a symbolic link"):
+        job.run_job(not_to_be_called, compose(), tmp_path / "0_seed=0")
+    assert [*(tmp_path / "elsewhere").iterdir()] == []
+    (tmp_path / "elsewhere" / "runs").mkdir()
+    (tmp_path / "runs").symlink_to("elsewhere/runs")
+    done = job.run_job(lambda *_, **__: 99.0, compose(), tmp_path / "runs" / "0_seed=0")
+    assert done == 99
+
+
+@pytest.mark.parametrize("override", ["resume=a,b", "trust=true,false"])
+def test_what_says_how_a_sweep_is_started_cannot_be_swept(override: str) -> None:
+    with pytest.raises(UserError, match="takes one value in a sweep"):
+        make_plan("seed=0,1", override)
+
+
+@pytest.mark.parametrize("size", [-3, 0, "abc", 1.5, True])
+def test_a_size_of_batches_that_cannot_be_is_refused(size: Any) -> None:
+    sweeper, plan = make_plan("seed=0,1")
+    sweeper.max_batch_size = size
+    sweeper.config = plan.config
+    with pytest.raises(UserError, match="max_batch_size should be a whole number of at least 1"):
+        sweeper.sweep([])
+
+
+def test_no_jobs_side_by_side_are_refused() -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra sweep")
+    with pytest.raises(UserError, match=r"hydra\.launcher\.n_jobs should be a whole number"):
+        make_plan("seed=0,1", hydra=("hydra/launcher=joblib", "hydra.launcher.n_jobs=0"))
 
 
 def test_a_job_is_resumed_with_the_configuration_that_it_was_begun_with(

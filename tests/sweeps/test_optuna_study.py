@@ -1,5 +1,6 @@
 """The study of a search: its storage, its trials, and what is searched."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,52 @@ def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_text("not a database, but a text of some length " * 9)
     with pytest.raises(UserError, match=r"study.db cannot be used as a study"):
         load_study(sweeper(), tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-journal"])
+def test_a_study_that_is_a_link_is_refused_and_nothing_is_written(
+    tmp_path: Path, suffix: str
+) -> None:
+    (tmp_path / "other.db").touch()
+    (tmp_path / f"study.db{suffix}").symlink_to("other.db")
+    with pytest.raises(UserError, match="is a symbolic link"):
+        load_study(sweeper(), tmp_path)
+    assert (tmp_path / "other.db").read_bytes() == b""
+
+
+def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    study = load_study(sweeper(), tmp_path)
+    (tmp_path / "other").write_text("x")
+    for name in (".lock", ".0.lock"):
+        (tmp_path / name).unlink(missing_ok=True)
+        (tmp_path / name).symlink_to("other")
+        with pytest.raises(UserError, match="is a symbolic link"):
+            Trials(study, SPACE, tmp_path, sweeper().sampler, total=1).claim(1)
+        (tmp_path / name).unlink()
+    assert (tmp_path / "other").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update trial_values set value = '[/red]'",
+        "update trial_values set value_type = 'NAN'",
+        "update trial_values set value_type = 'INF_POS', value = null",
+        "update trial_values set value = 101",
+        "drop table trial_values",
+        "update trials set number = 10000000000",
+        "update trials set number = 1",
+        "update trials set state = 'WAITING'",
+        "update trials set state = 'ODD'",
+        "update study_directions set direction = 'MINIMIZE'",
+        "update trial_params set distribution_json = '{}'",
+    ],
+)
+def test_odd_content_of_a_study_is_one_line(tmp_path: Path, statement: str) -> None:
+    study = load_study(sweeper(), tmp_path)
+    study.tell(study.ask(SPACE), 98.5)
+    with sqlite3.connect(tmp_path / "study.db") as database:
+        database.execute(statement)
+    with pytest.raises(UserError, match=r"study\.db cannot be used as a study") as refused:
+        load_study(sweeper(), tmp_path)
+    assert str(refused.value).isprintable()

@@ -68,3 +68,16 @@ def test_other_versions_are_named() -> None:
     saved["packages"]["torch"] = "1.0"
     (line,) = match_environment(saved)
     assert line.startswith("The run was begun with other versions: torch 1.0 → ")
+
+
+@pytest.mark.parametrize("threads", [2**40, 10**6, 0, -1, True, "4", None])
+def test_a_number_of_threads_that_cannot_be_is_ignored(threads: object) -> None:
+    before = torch.get_num_threads()
+    (line,) = match_environment(environment() | {"threads": threads})
+    assert line.startswith("Ignoring the checkpoint's number of threads, which is not from 1 to ")
+    assert torch.get_num_threads() == before
+
+
+def test_versions_of_a_stranger_are_shown_without_escape_sequences() -> None:
+    (line,) = match_environment({"python": "\x1b[31m3.9", "packages": {"torch": "\x1b]0;x"}})
+    assert line.isprintable()

@@ -49,6 +49,19 @@ LOGGER_KEYS = frozenset(
 PATH_KEY = re.compile(r"dir|path|folder|file(?!name)")
 """In the names of arguments of callbacks, which are relative to the current folder."""
 REFERENCE = re.compile(r"\$\{[\w.]+\}")  # of another key: ${seed}, ${optim.max_lr}
+MAX_REFERRED = 1000  # characters of a value that is referred to
+
+
+def says_trust(config: DictConfig) -> bool:
+    """The key `trust` of a composed configuration; false where there is none.
+
+    Raises:
+        UserError: it is no truth value: Hydra takes `no` and `off` as words.
+    """
+    trust = config.get("trust", False)
+    if not isinstance(trust, bool):
+        raise UserError(f"trust={printable(trust)}: say trust=true or trust=false")
+    return trust
 
 
 def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
@@ -61,8 +74,9 @@ def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
     Raises:
         UserError: a `_target_` other than the classes of this project, of `torch.optim`, and
             Lightning's Trainer, callbacks and loggers; an argument of a logger or callback that may
-            name a server, where credentials would be sent, or a file or folder; or an interpolation
-            other than a reference to another key, such as `${oc.env:HOME}`.
+            name a server, where credentials would be sent, or a file or folder; an interpolation
+            other than a reference to another key, such as `${oc.env:HOME}`; or a reference to
+            anything but a short value without references, as a few could stand for gigabytes.
     """
     plain = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
     for key, value in leaves(plain):
@@ -77,6 +91,13 @@ def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
                 f"{source} holds the interpolation {key}={value}; a saved configuration may refer "
                 "to its own keys only"
             )
+        for reference in REFERENCE.findall(str(value)):
+            if not is_short_value(find(plain, reference[2:-1])):
+                raise UserError(
+                    f"{source} holds the reference {key}={value[:200]}; a saved configuration may "
+                    "refer to short values without references of their own only; if you trust "
+                    "that folder, say trust=true (tiny-mnist: --trust)"
+                )
     for key, node in nodes(plain):
         for group, is_safe in (("logger", is_safe_for_logger), ("callbacks", is_safe_for_callback)):
             target = str(node.get("_target_"))
@@ -88,6 +109,28 @@ def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
                     f"{source} sets {key}.{unsafe[0]}={value}, which may name a server, a file or "
                     "a folder; if you trust that folder, say trust=true (tiny-mnist: --trust)"
                 )
+
+
+def find(node: Any, reference: str) -> Any:
+    """What a reference such as `optim.max_lr` points to, unresolved; None where there is nothing.
+
+    Of a relative reference, such as `.max_lr`, and of one through another, the text itself.
+    """
+    for name in reference.split("."):
+        if isinstance(node, Mapping):
+            node = {str(key): value for key, value in node.items()}.get(name)
+        elif isinstance(node, list | tuple):
+            node = node[int(name)] if name.isdecimal() and int(name) < len(node) else None
+        elif node is not None:
+            return f"${{{reference}}}"
+    return f"${{{reference}}}" if reference.startswith(".") else node
+
+
+def is_short_value(value: Any) -> bool:
+    """Whether a value, as it is written, is no container, holds no reference and is short."""
+    if isinstance(value, Mapping | list | tuple):
+        return False
+    return "${" not in str(value) and len(str(value)) <= MAX_REFERRED
 
 
 def is_safe_for_logger(name: str, value: Any) -> bool:

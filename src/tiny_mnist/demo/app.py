@@ -169,11 +169,12 @@ def build_page(network: nn.Module, origin: str) -> "gradio.Blocks":
     return blocks.queue(max_size=MOST_WAITING)
 
 
-def render_result(picture: str, network: nn.Module) -> str:
+def render_result(picture: object, network: nn.Module) -> str:
     """What to show for a picture, as HTML.
 
     Args:
-        picture: a `data:` address; empty when there is nothing yet.
+        picture: a `data:` address; empty when there is nothing yet. Another program may send
+            anything else, which is answered as what is no picture.
         network: in evaluation mode.
     """
     template = TEMPLATES.get_template("answer.html")
@@ -193,12 +194,14 @@ def render_result(picture: str, network: nn.Module) -> str:
     return template.render(answer=answer, shown=shown)
 
 
-def data_content(address: str) -> bytes:
+def data_content(address: object) -> bytes:
     """The bytes of a base64 `data:` address.
 
     Raises:
         UserError: it is none.
     """
+    if not isinstance(address, str):  # sent by something other than the page
+        raise UserError("this file is not a picture")
     head, _, content = address.partition(",")
     try:
         if not (head.startswith("data:") and head.endswith(";base64")):

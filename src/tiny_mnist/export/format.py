@@ -36,12 +36,17 @@ class CheckUnavailableError(Exception):
     """A written file cannot be checked on this machine; the message says what is missing."""
 
 
+RELATIVE = 1e-5
+"""Of the largest log-probability of an image, from which all of its others are computed: those of a
+network that is hardly trained can be in the hundreds, where 32 bits have steps of 3e-5."""
+
+
 @dataclass(frozen=True)
 class Tolerance:
     """How far a file's outputs may differ from the reference."""
 
     log_probs: float = inf
-    """Largest difference of a log-probability."""
+    """Largest difference of a log-probability, to which `RELATIVE` is added."""
     agreement: float = 0.0
     """Percent of the test images that must be read as the same class."""
     accuracy: float = inf

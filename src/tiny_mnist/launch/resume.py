@@ -9,6 +9,7 @@ from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
 from tiny_mnist.config.trust import check_trusted
 from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.plain_files import is_percentage
 from tiny_mnist.system.processes import is_rank_zero
 
 
@@ -29,8 +30,8 @@ def resumed_config(run: RunFolder, overrides: list[str], trust: bool) -> DictCon
     saved = run_settings(load_config(run.configuration))
     if not trust:
         check_trusted(saved, run.configuration)
-    config = with_overrides(saved, overrides)
     validate(resolve_config(saved))
+    config = with_overrides(saved, overrides)
     validate(resolve_config(config))
     before, after = saved.trainer.max_epochs, config.trainer.max_epochs
     if after < before:
@@ -80,7 +81,9 @@ def describe_result(run: RunFolder) -> str:
     """
     split, accuracy = run.read_score()
     tested = run.read_summary().get("test_accuracy")
-    if isinstance(tested, int | float):
+    if tested is not None:
+        if not is_percentage(tested):
+            raise UserError(f"{run.summary}: test_accuracy is not a number from 0 to 100")
         split, accuracy = "test", tested
     name = "validation" if split == "val" else split
     return "" if accuracy is None else f": {name} accuracy {accuracy:.2f} %"
@@ -90,5 +93,7 @@ def describe_prolonging(run: RunFolder, before: int, after: int) -> str:
     """What becomes of the learning-rate schedule when a run is given more epochs."""
     if run.newest_checkpoint is None:
         return f"Nothing is trained yet: the learning rate's cycle will span all {after} epochs"
-    epochs = f"epoch {after}" if after == before + 1 else f"epochs {before + 1} to {after}"
-    return f"The learning rate's cycle ends as planned; {epochs} keep its final rate"
+    further = (
+        f"epoch {after} keeps" if after == before + 1 else f"epochs {before + 1} to {after} keep"
+    )
+    return f"The learning rate's cycle ends as planned; {further} its final rate"

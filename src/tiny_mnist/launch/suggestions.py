@@ -45,13 +45,7 @@ def suggest(error: BaseException, configs: Path) -> str | None:
         path = error.override.removeprefix("resume=").strip("'\"")
         return f"write the folder with quotes: {shlex.quote(resume_override(Path(path)))}"
     if unknown := re.match(r"Could not override '([^']+)'", text):
-        key = unknown[1]
-        for name in (key, key.partition(".")[0]):
-            if name in TRANSLATIONS:
-                return f"there is no setting {key}: {TRANSLATIONS[name]}"
-        close = get_close_matches(key, known_keys(configs), n=1)
-        hint = f"did you mean {close[0]}?" if close else f"{program_name()} --help lists all"
-        return f"there is no setting {key}; {hint}"
+        return suggest_setting(unknown[1], configs)
     if missing := re.search(r"Could not find '([^']+)'(.*)", text, re.DOTALL):
         group, _, option = missing[1].rpartition("/")
         if group == "hydra/launcher" and option in ("joblib", "slurm", "submitit_slurm"):
@@ -62,6 +56,24 @@ def suggest(error: BaseException, configs: Path) -> str | None:
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(options)}"
         return f"there is no {group}={option}; {hint}"
     return None
+
+
+def suggest_setting(key: str, configs: Path) -> str:
+    """One line for a key that is unknown, or was given a mapping with keys that are."""
+    for name in (key, key.partition(".")[0]):
+        if name in TRANSLATIONS:
+            return f"there is no setting {key}: {TRANSLATIONS[name]}"
+    known = known_keys(configs)
+    if key in known:  # a mapping that was given keys which it does not have
+        if key in ("callbacks", "logger"):
+            return (
+                f"{key} is a group whose nodes are mappings with _target_; add one with "
+                f"'+{key}.NAME={{_target_: CLASS}}'"
+            )
+        return f"{key} has no such keys; add one with +{key}.NAME=VALUE"
+    close = get_close_matches(key, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"{program_name()} --help lists all"
+    return f"there is no setting {key}; {hint}"
 
 
 def known_keys(configs: Path) -> list[str]:

@@ -18,6 +18,7 @@ from tiny_mnist.system.atomic_files import atomic_write
 MAX_BYTES = 4 << 30  # of a checkpoint; the widest network allowed, with Adam's state, has 0.6 GiB
 MAX_PICKLE_BYTES = 64 << 20  # of everything in it but the numbers of its tensors
 COUNTERS = ("epoch", "global_step")
+SCHEDULER_COUNTERS = ("_step_count", "last_epoch")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -126,7 +127,39 @@ def check_values(content: dict[str, Any]) -> None:
         isinstance(name, str) and is_count(size) for name, size in sizes.items()
     ):
         raise ValueError("its curves do not map names to sizes")
+    check_state(content)
     check_tensors(content)
+
+
+def check_state(content: dict[str, Any]) -> None:
+    """Check the types of the state from which training goes on; any part of it may be absent.
+
+    Raises:
+        ValueError: one has another type than Lightning, PyTorch or this project writes.
+    """
+    environment = content.get("environment", {})
+    for name, value in (
+        ("environment", environment),
+        ("callbacks", content.get("callbacks", {})),
+        ("loops", content.get("loops", {})),
+        ("train_metrics", content.get("train_metrics", {})),
+    ):
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise ValueError(f"its {name} is not a mapping")
+    if not isinstance(environment.get("packages") or {}, dict):
+        raise ValueError("its environment does not map packages to versions")
+    if not all(isinstance(state, dict) for state in content.get("callbacks", {}).values()):
+        raise ValueError("its callbacks do not map names to mappings")
+    if not all(isinstance(value, Tensor) for value in content.get("train_metrics", {}).values()):
+        raise ValueError("its train_metrics do not map names to tensors")
+    for name in ("optimizer_states", "lr_schedulers"):
+        states = content.get(name, [])
+        if not isinstance(states, list) or not all(isinstance(state, dict) for state in states):
+            raise ValueError(f"its {name} are not a list of mappings")
+    for state in content.get("lr_schedulers", []):
+        for key in SCHEDULER_COUNTERS:
+            if not is_count(state.get(key, 0)):
+                raise ValueError(f"the {key} of its lr_schedulers is not a count")
 
 
 def is_count(value: Any) -> bool:

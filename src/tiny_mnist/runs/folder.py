@@ -16,7 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.config.loading import load_config
 from tiny_mnist.errors import UserError
-from tiny_mnist.runs.plain_files import check_not_link, read_json_object, without_nan
+from tiny_mnist.runs.plain_files import (
+    check_not_link,
+    is_percentage,
+    read_json_object,
+    without_nan,
+)
 from tiny_mnist.system.atomic_files import atomic_write
 
 FAILURE, PRUNED = "failure.txt", "pruned.txt"
@@ -219,8 +224,10 @@ class RunFolder:
         split: Literal["val", "test"] = "val" if summary.get("val_images") else "test"
         key = f"{split}_accuracy"
         accuracy = summary.get(key, "missing")
-        if accuracy is not None and type(accuracy) not in (int, float):
-            raise UserError(f"{self.summary} is not the summary of a run: {key} is not a number")
+        if accuracy is not None and not is_percentage(accuracy):
+            raise UserError(
+                f"{self.summary} is not the summary of a run: {key} is not a number from 0 to 100"
+            )
         return Score(split, accuracy)
 
 

@@ -59,6 +59,17 @@ def truncate_file(path: Path, size: int) -> None:
         os.close(handle)
 
 
+def read_text(path: Path) -> str:
+    """Read a text file; bytes that are not UTF-8 are replaced.
+
+    Raises:
+        UserError: it is special or too large.
+        OSError: it is absent or cannot be read.
+    """
+    check_regular_file(path, MAX_TEXT_BYTES)
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
 def read_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds one object.
 
@@ -77,6 +88,11 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} does not hold a JSON object")
     return content
+
+
+def is_percentage(value: Any) -> bool:
+    """Whether a value is a number from 0 to 100, as accuracies are."""
+    return type(value) in (int, float) and 0 <= value <= 100  # NaN is not
 
 
 def refuse_constant(name: str) -> float:

@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from tiny_mnist.config.loading import resolve_config
-from tiny_mnist.errors import UserError, display_path
+from tiny_mnist.errors import UserError, display_path, printable
 from tiny_mnist.runs.folder import FAILURE, job_number
+from tiny_mnist.runs.plain_files import read_text
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
 from tiny_mnist.sweeps.plan import HELD_OUT, HELD_OUT_NOTE, MULTIRUN, Job, Plan, hold_out
 
@@ -48,6 +49,11 @@ class GridSweeper(BasicSweeper):
         """
         assert self.config is not None
         assert self.hydra_context is not None
+        size = self.max_batch_size
+        if size is not None and (type(size) is not int or size < 1):
+            raise UserError(
+                "hydra.sweeper.max_batch_size should be a whole number of at least 1, or null"
+            )
         plan = Plan(self.config, self.hydra_context.config_loader, arguments, self.params)
         batches = self.make_batches(plan)
         jobs = [job for batch in batches for job in batch]
@@ -117,12 +123,20 @@ def check_components_of(configs: Sequence[DictConfig]) -> None:
 
 
 def failures(folder: Path) -> dict[str, str]:
-    """Why jobs of a sweep failed, by the names of their folders."""
-    return {
-        path.parent.name: path.read_text(errors="replace").strip()
-        for path in sorted(folder.glob(f"*/{FAILURE}"), key=lambda path: job_number(path.parent))
-        if not (path.parent / "summary.json").exists()  # another process has done it since
-    }
+    """Why jobs of a sweep failed, by the names of their folders, printable.
+
+    The folder may come from a stranger: a file that cannot be read tells so itself.
+    """
+    reasons = {}
+    for path in sorted(folder.glob(f"*/{FAILURE}"), key=lambda path: job_number(path.parent)):
+        if (path.parent / "summary.json").is_file():  # another process has done it since
+            continue
+        try:
+            reason = read_text(path).strip()
+        except (UserError, OSError) as error:
+            reason = str(error)
+        reasons[printable(path.parent.name)] = printable(reason)
+    return reasons
 
 
 def report(plan: Plan, jobs: int) -> None:
@@ -140,12 +154,12 @@ def report(plan: Plan, jobs: int) -> None:
     console = Console(highlight=False)  # not Rich's global one, on which a bar may be drawn
     if not console.is_terminal:
         console.width = max(console.width, 120)
-    finished = len([*plan.folder.glob("*/summary.json")])
+    finished = sum(path.is_file() for path in plan.folder.glob("*/summary.json"))
     if finished:
         try:
             ranking = Ranking(find_runs([plan.folder]))
         except UserError as error:  # must not replace what ended the sweep
-            console.print(f"No table: {error}", soft_wrap=True, markup=False)
+            console.print(f"No table: {printable(error)}", soft_wrap=True, markup=False)
         else:
             ranking.write_csv(plan.folder / "sweep.csv")
             save(plot_sweep(ranking.configurations, ranking.split), plan.folder / "sweep.png")

@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from tiny_mnist.errors import UserError, one_line
+from tiny_mnist.runs.plain_files import check_not_link, is_percentage
 from tiny_mnist.sweeps.plan import Job, Plan
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def load_study(sweeper: DictConfig, folder: Path) -> "optuna.Study":
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
+    if not sweeper.storage:
+        for suffix in ("", "-journal", "-wal", "-shm"):  # the files that SQLite writes
+            check_not_link(folder / f"{STUDY}{suffix}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = sweeper.storage or f"sqlite:///{(folder / STUDY).resolve()}"
     options = {} if sweeper.storage else {"connect_args": {"timeout": 60}}
@@ -49,9 +53,11 @@ def load_study(sweeper: DictConfig, folder: Path) -> "optuna.Study":
             direction=sweeper.direction,
             load_if_exists=True,
         )
-        study.get_trials(deepcopy=False)
+        if study.direction.name.lower() != sweeper.direction:
+            raise ValueError(f"it is to {study.direction.name.lower()}, not {sweeper.direction}")
+        check_trials(study.get_trials(deepcopy=False))
     except (
-        SQLAlchemyError, RuntimeError, ValueError, TypeError, KeyError, AssertionError,
+        SQLAlchemyError, RuntimeError, ValueError, TypeError, LookupError, AssertionError,
         AttributeError, optuna.exceptions.OptunaError,
     ) as error:  # fmt: skip
         cause = getattr(error, "orig", None) or error.__cause__ or error
@@ -61,6 +67,24 @@ def load_study(sweeper: DictConfig, folder: Path) -> "optuna.Study":
         quiet_instantiate(sweeper.pruner) if sweeper.pruner else optuna.pruners.NopPruner()
     )
     return study
+
+
+def check_trials(trials: "Sequence[optuna.trial.FrozenTrial]") -> None:
+    """Check the trials of a storage, which may come from a stranger.
+
+    Raises:
+        ValueError: their numbers are not 0, 1, 2, …, a trial waits in a queue, which a sweep never
+            has one do, or an accuracy is no percentage.
+    """
+    import optuna
+
+    for at, trial in enumerate(trials):
+        if trial.number != at:
+            raise ValueError(f"trial {at} has the number {trial.number}")
+        if trial.state == optuna.trial.TrialState.WAITING:
+            raise ValueError(f"trial {at} waits in a queue, from which a sweep takes none")
+        if trial.state == optuna.trial.TrialState.COMPLETE and not is_percentage(trial.value):
+            raise ValueError(f"trial {at} has the accuracy {trial.value}")
 
 
 def quiet_instantiate(node: Any, **arguments: Any) -> Any:
@@ -175,6 +199,7 @@ class Trials:
         import optuna
 
         claimed: list[optuna.Trial] = []
+        check_not_link(self.folder / ".lock")
         with FileLock(self.folder / ".lock"):
             trials = self.study.get_trials(deepcopy=False)
             for left in trials:
@@ -221,8 +246,11 @@ class Trials:
 
         Raises:
             Timeout: another process works on it.
+            UserError: the lock is a link.
         """
-        lock = FileLock(self.folder / f".{number}.lock")
+        path = self.folder / f".{number}.lock"
+        check_not_link(path)
+        lock = FileLock(path)
         lock.acquire(timeout=0)
         self.locks.append(lock)
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from tiny_mnist.config.loading import LAUNCH_KEYS, load_config, resolve_config, run_settings
 from tiny_mnist.config.schema import validate
-from tiny_mnist.config.trust import check_trusted
+from tiny_mnist.config.trust import check_trusted, says_trust
 from tiny_mnist.errors import UserError, display_path, program_name
 from tiny_mnist.sweeps.job import needs_processes, quoted, resume_override
 from tiny_mnist.system.atomic_files import atomic_write
@@ -51,8 +51,13 @@ class Plan:
         self.config, self.loader = config, loader
         self.folder = Path(config.hydra.sweep.dir)
         self.resumed = config.resume is not None
-        self.trust = bool(config.trust)
-        own = [text for text in given if self.parse([text])[0].key_or_group not in LAUNCH_KEYS]
+        self.trust = says_trust(config)
+        own = []
+        for text, override in zip(given, self.parse(given), strict=True):
+            if override.key_or_group not in LAUNCH_KEYS:
+                own.append(text)
+            elif override.is_sweep_override():
+                raise UserError(f"{text}: {override.key_or_group} takes one value in a sweep")
         if self.resumed:
             if own:
                 raise UserError(f"{own[0]}: a resumed sweep takes no setting but those of hydra")
@@ -199,6 +204,11 @@ def check_launcher(config: DictConfig) -> None:
             "hydra.sweep.subdir: a sweep names the folders of its jobs itself; hydra.sweep.dir=… "
             "is the folder of all"
         )
+    jobs = OmegaConf.select(config, "hydra.launcher.n_jobs", default=1)
+    if type(jobs) is not int or jobs == 0:
+        raise UserError(
+            "hydra.launcher.n_jobs should be a whole number other than 0; -1 uses all cores"
+        )
     if str(config.hydra.launcher["_target_"]).endswith("SlurmLauncher") and not (
         shutil.which("sbatch") and shutil.which("srun")
     ):
@@ -239,7 +249,7 @@ def is_permitted(text: str, override: Override, config: DictConfig, loader: "Con
         return False
     if key in LAUNCH_KEYS or key.partition(".")[0] not in config or key.startswith("hydra"):
         return key in loader.list_groups("") and key != "hydra" and has_plain_options(override)
-    if "_target_" in text or "\n" in text:
+    if "_target_" in text or not text.isprintable():
         return False
     return not loader.get_group_options(key) or has_plain_options(override)
 

@@ -14,8 +14,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tiny_mnist.config.loading import load_config
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, printable
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder, job_number
+from tiny_mnist.runs.plain_files import read_text
 
 INTERVAL = 1.0  # seconds between two looks
 LINES = 16  # jobs shown at once
@@ -79,10 +80,10 @@ class SweepProgress:
         try:
             for name, prefix in ((FAILURE, "failed: "), (PRUNED, "")):
                 if (note := job / name).exists():
-                    return prefix + note.read_text().strip()
+                    return prefix + printable(read_text(note).strip())
             split, accuracy = RunFolder(job).read_score()
             seconds = float(RunFolder(job).read_summary()["training_seconds"])
-        except (OSError, UserError, ValueError, KeyError, TypeError):
+        except (OSError, UserError, ValueError, KeyError, TypeError, OverflowError):
             return None
         result = "not evaluated" if accuracy is None else f"{split} {accuracy:.2f} %"
         return f"{result}  {seconds:.1f} s"
@@ -93,7 +94,9 @@ class SweepProgress:
             if (ended := self.ending(job)) is not None:
                 if self.told.get(job) != ended:
                     self.told[job] = ended
-                    self.bar.console.print(escape(f"{job.name}  {ended}"), soft_wrap=True)
+                    self.bar.console.print(
+                        escape(f"{printable(job.name)}  {ended}"), soft_wrap=True
+                    )
                 if job in self.running:
                     self.bar.remove_task(self.running.pop(job))
                 continue
@@ -101,7 +104,7 @@ class SweepProgress:
             if (rows := epochs(job)) is None:
                 continue
             if job not in self.running and len(self.running) < LINES:
-                name = escape(f"{job.name[:40]}, epoch")
+                name = escape(f"{printable(job.name)[:40]}, epoch")
                 self.running[job] = self.bar.add_task(name, total=planned(job))
             if job in self.running:
                 self.bar.update(self.running[job], completed=rows)
@@ -113,7 +116,8 @@ def planned(job: Path) -> int | None:
     """How many epochs a job is to do; None when that cannot be read, as while it is written."""
     try:
         config = load_config(RunFolder(job).configuration)
-        return int(OmegaConf.select(config, "trainer.max_epochs"))
+        # As it is written: a stranger's interpolations could take for ever.
+        return int(OmegaConf.to_container(config, resolve=False)["trainer"]["max_epochs"])  # type: ignore[index, call-overload]
     except Exception:  # OmegaConf's, YAML's, and what comes of half a number
         return None
 
@@ -121,7 +125,6 @@ def planned(job: Path) -> int | None:
 def epochs(job: Path) -> int | None:
     """How many epochs a job has done; None when it has not begun to train."""
     try:
-        with (job / "metrics.csv").open(newline="") as file:
-            return sum(1 for _ in csv.DictReader(file))
-    except OSError:
+        return sum(1 for _ in csv.DictReader(read_text(RunFolder(job).metrics).splitlines()))
+    except (OSError, UserError, csv.Error):
         return None if not (job / "checkpoints").exists() else 0

@@ -9,7 +9,10 @@ from typing import Any
 
 import torch
 
+from tiny_mnist.errors import printable
+
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
+MOST_THREADS = 4  # times the processors; a checkpoint that says more is not believed
 
 
 def environment() -> dict[str, Any]:
@@ -36,7 +39,8 @@ def match_environment(saved: Mapping[str, Any]) -> list[str]:
     """Train with as many threads as a checkpoint was written with, unless the user chose a number.
 
     Args:
-        saved: the `environment` of a checkpoint; nothing is compared with what it lacks.
+        saved: the `environment` of a checkpoint, which may come from a stranger; nothing is
+            compared with what it lacks.
 
     Returns:
         A line for each difference, and what follows from it.
@@ -44,7 +48,13 @@ def match_environment(saved: Mapping[str, Any]) -> list[str]:
     lines = []
     now = environment()
     threads = saved.get("threads", now["threads"])
-    if isinstance(threads, int) and 0 < threads != now["threads"]:
+    most = MOST_THREADS * (os.cpu_count() or 1)
+    if type(threads) is not int or not 1 <= threads <= most:
+        lines.append(
+            f"Ignoring the checkpoint's number of threads, which is not from 1 to {most}: the "
+            "weights may differ in rounding"
+        )
+    elif threads != now["threads"]:
         if "OMP_NUM_THREADS" in os.environ:
             lines.append(
                 f"The run was begun with {threads} and goes on with {now['threads']} threads, as "
@@ -56,7 +66,7 @@ def match_environment(saved: Mapping[str, Any]) -> list[str]:
     before = {"python": saved.get("python"), **dict(saved.get("packages") or {})}
     after = {"python": now["python"], **now["packages"]}
     changed = [
-        f"{name} {before[name]} → {after[name]}"
+        f"{name} {printable(before[name])[:40]} → {after[name]}"
         for name in after
         if before.get(name) not in (None, after[name])
     ]

@@ -116,7 +116,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
             begun_at = commit() if trainer.is_global_zero else None
             try:
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
                 if checkpoints.started or not checkpoint:
                     raise
                 raise UserError(
@@ -157,9 +157,18 @@ def find_checkpoint(
         console.print("No checkpoint yet: beginning anew")
         return None
     path, content = found
-    changed = {*differences(content.get("hyper_parameters"), settings)} - {*RESUMABLE_KEYS}
+    saved = content.get("hyper_parameters")
+    if not isinstance(saved, dict):
+        raise UserError(f"{path} is of another configuration: it has no hyper_parameters")
+    changed = {*differences(saved, settings)} - {*RESUMABLE_KEYS}
     if changed:
         raise UserError(f"{path} is of another configuration: {', '.join(sorted(changed))}")
+    for name, number in (
+        ("optimizer_states", 1),
+        ("lr_schedulers", 1 if (settings.get("optim") or {}).get("scheduler") else 0),
+    ):
+        if len(content.get(name, ())) != number:  # Lightning would go on without the state
+            raise UserError(f"{path} does not fit this run: its {name} are not {number} in number")
     lines = [f"Going on after step {content.get('global_step')}, from {display_path(path)}"]
     if trainer.world_size == 1:  # else Lightning shares the cores out among the processes
         lines += match_environment(content.get("environment", {}))
