@@ -24,6 +24,7 @@ from rich.table import Table
 
 from benchmarks.training import machine, versions
 from tiny_mnist.errors import UserError
+from tiny_mnist.system.telemetry import disable_onnxruntime_telemetry
 
 Images = np.ndarray[Any, np.dtype[np.uint8]]
 Answer = Callable[[Images], object]
@@ -34,6 +35,7 @@ console = Console(highlight=False)
 
 def contestants(run: Path, folder: Path) -> dict[str, Answer]:
     """PyTorch and the exported files, each as images → log-probabilities on one thread."""
+    disable_onnxruntime_telemetry()
     import onnxruntime
     import torch
 

@@ -23,6 +23,7 @@ from tiny_mnist.errors import require
 from tiny_mnist.export.folding import FoldedNetwork, UnsupportedLayerError, fold
 from tiny_mnist.export.format import ExportedFile, Tolerance, describe_input
 from tiny_mnist.export.quantization import quantize
+from tiny_mnist.system.telemetry import disable_onnxruntime_telemetry
 
 if TYPE_CHECKING:
     import onnx
@@ -49,6 +50,7 @@ def predict_onnx(
     model: Path | bytes, images: UInt8[Tensor, "n 28 28"]
 ) -> Float[Tensor, "n classes"]:
     """Log-probabilities of an exported ONNX file or its bytes, by ONNX Runtime on the CPU."""
+    disable_onnxruntime_telemetry()
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])

@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from tiny_mnist.errors import require
+from tiny_mnist.system.telemetry import disable_onnxruntime_telemetry
 
 if TYPE_CHECKING:
     import onnx
@@ -34,6 +35,7 @@ def quantize(
         UserError: the package onnx is not installed.
     """
     require("export", "export to eight bits")
+    disable_onnxruntime_telemetry()
     import onnx
     from onnxruntime import quantization
 

@@ -7,6 +7,8 @@ that tells digits from everything else.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tiny_mnist.system.telemetry import disable_onnxruntime_telemetry
+
 if TYPE_CHECKING:
     import onnxruntime
 
@@ -20,6 +22,7 @@ VERIFIER_CARD = FOLDER / "verifier.json"
 
 def open_session(graph: Path) -> "onnxruntime.InferenceSession":
     """An ONNX file ready to run on one thread: networks this small gain nothing from more."""
+    disable_onnxruntime_telemetry()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
