@@ -44,7 +44,7 @@ def curves(rows: list[Row], split: str, rates: Sequence[float]) -> Figure:
         axes.set(xlabel="epoch", xlim=(0, last + 0.5))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
-    for axes in (loss, accuracy):
+    for axes, place in ((loss, "upper right"), (accuracy, "lower right")):
         if axes.lines:
-            axes.legend()
+            axes.legend(loc=place)
     return figure
