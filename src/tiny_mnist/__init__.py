@@ -7,10 +7,9 @@ The public names are imported when they are first used, so that `load` needs no 
     print(prediction.text, prediction.confidence)
 """
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
-
-from tiny_mnist.lazy import import_on_use
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tiny_mnist.api import DigitReader, load
@@ -36,19 +35,22 @@ try:
 except PackageNotFoundError:  # imported from a source tree that is not installed
     __version__ = "0+unknown"
 
-__getattr__ = import_on_use(
-    __name__,
-    {
-        "DigitPrediction": "inference.predictor",
-        "DigitReader": "api",
-        "ImagePrediction": "inference.predictor",
-        "LitClassifier": "training.lit_module",
-        "MNISTDataModule": "data.datamodule",
-        "TinyCNN": "models.tiny_cnn",
-        "UserError": "errors",
-        "load": "api",
-    },
-)
+_MODULES = {
+    "DigitPrediction": "inference.predictor",
+    "DigitReader": "api",
+    "ImagePrediction": "inference.predictor",
+    "LitClassifier": "training.lit_module",
+    "MNISTDataModule": "data.datamodule",
+    "TinyCNN": "models.tiny_cnn",
+    "UserError": "errors",
+    "load": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

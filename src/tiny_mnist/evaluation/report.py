@@ -65,37 +65,32 @@ def page(
     """The report as HTML. Text from the run folder, which may be a stranger's, is escaped."""
     names = evaluation.class_names
     example = images[: EXAMPLE + 1][-1:]
-    return (
-        environment("tiny_mnist.evaluation")
-        .get_template("report.html")
-        .render(
-            title="Evaluation",
-            run=provenance["run"],
-            evaluation=evaluation,
-            interval=interval,
-            names=names,
-            confusion=svg(plots.confusion_matrix(tensor(evaluation.confusion), names)),
-            reliability=svg(plots.reliability(evaluation.reliability)),
-            corruptions=[
-                {
-                    "kind": kind,
-                    "unit": CORRUPTIONS[kind].unit,
-                    "cells": [
-                        {
-                            "strength": strength,
-                            "accuracy": accuracy,
-                            "image": png(corrupt(example, kind, level)[0]),
-                        }
-                        for level, (strength, accuracy) in enumerate(accuracies.items())
-                    ],
-                }
-                for kind, accuracies in evaluation.corruptions.items()
-            ],
-            mistakes=[
-                (mistake, png(255 - images[mistake.index])) for mistake in evaluation.mistakes
-            ],
-            provenance=provenance,
-        )
+    template = environment("tiny_mnist.evaluation").get_template("report.html")
+    return template.render(
+        title="Evaluation",
+        run=provenance["run"],
+        evaluation=evaluation,
+        interval=interval,
+        names=names,
+        confusion=svg(plots.confusion_matrix(tensor(evaluation.confusion), names)),
+        reliability=svg(plots.reliability(evaluation.reliability)),
+        corruptions=[
+            {
+                "kind": kind,
+                "unit": CORRUPTIONS[kind].unit,
+                "cells": [
+                    {
+                        "strength": strength,
+                        "accuracy": accuracy,
+                        "image": png(corrupt(example, kind, level)[0]),
+                    }
+                    for level, (strength, accuracy) in enumerate(accuracies.items())
+                ],
+            }
+            for kind, accuracies in evaluation.corruptions.items()
+        ],
+        mistakes=[(mistake, png(255 - images[mistake.index])) for mistake in evaluation.mistakes],
+        provenance=provenance,
     )
 
 

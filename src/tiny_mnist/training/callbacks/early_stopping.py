@@ -23,9 +23,9 @@ class EarlyStopping(callbacks.EarlyStopping):
     """
 
     def __init__(self, monitor: str, **options: Any) -> None:
-        super().__init__(monitor, **options)
         if monitor.startswith("train_"):  # final after the evaluation
-            self._check_on_train_epoch_end = True
+            options["check_on_train_epoch_end"] = True
+        super().__init__(monitor, **options)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop before the first step if the checkpoint says so."""
