@@ -30,7 +30,7 @@ from tiny_mnist.inference.hypotheses import find_groups
 from tiny_mnist.inference.image_io import to_rgb
 from tiny_mnist.inference.mnist_format import draw_mask
 from tiny_mnist.inference.paper import SEARCH_SIDE
-from tiny_mnist.inference.rows.reading import verify_images
+from tiny_mnist.inference.segmentation.reading import verify_images
 from tiny_mnist.runs import commit
 from tiny_mnist.system.atomic_files import atomic_write
 

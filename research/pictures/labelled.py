@@ -11,9 +11,9 @@ from research.pictures.digits import Shape
 from research.pictures.numbers import Row, draw_layers, drawing, resized_to, sheared
 from research.pictures.strokes import Draw, Mask, cropped
 from tiny_mnist.inference.mnist_format import Box
-from tiny_mnist.inference.rows.components import find_components, find_rows, union_box
-from tiny_mnist.inference.rows.pieces import find_boundaries, find_candidates, item_masks
-from tiny_mnist.inference.rows.slant import deslant
+from tiny_mnist.inference.segmentation.components import find_components, find_rows, union_box
+from tiny_mnist.inference.segmentation.pieces import find_boundaries, find_candidates, item_masks
+from tiny_mnist.inference.segmentation.slant import deslant
 
 Ink = NDArray[np.bool_]
 

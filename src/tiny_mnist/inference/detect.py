@@ -31,7 +31,7 @@ from tiny_mnist.inference.mnist_format import (
     draw_mask,
 )
 from tiny_mnist.inference.paper import SEARCH_SIDE, Colours
-from tiny_mnist.inference.rows.reading import FoundDigit, find_row_digits, verify_images
+from tiny_mnist.inference.segmentation.reading import FoundDigit, find_row_digits, verify_images
 
 LARGE_SIDE = 800  # pixels: longer side of the picture from which digits are drawn
 MIN_SIDE = 160  # smaller pictures are enlarged to this

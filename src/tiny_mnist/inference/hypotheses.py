@@ -8,7 +8,7 @@ import numpy as np
 
 from tiny_mnist.inference.ink import find_ink, ink_contrast
 from tiny_mnist.inference.paper import Colours, Contrast, Mask, find_sheet, remove_printed_lines
-from tiny_mnist.inference.rows.components import frame_mask, largest_group
+from tiny_mnist.inference.segmentation.components import frame_mask, largest_group
 
 STROKE_REACHES = (0.08, 0.16, 0.33, 0.66)  # as parts of the longer side
 

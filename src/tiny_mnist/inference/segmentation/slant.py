@@ -5,7 +5,7 @@ from jaxtyping import Bool, Int, Int32
 from numpy import ndarray
 
 from tiny_mnist.inference.mnist_format import Box, bounding_box
-from tiny_mnist.inference.rows.components import (
+from tiny_mnist.inference.segmentation.components import (
     Component,
     Labels,
     Row,

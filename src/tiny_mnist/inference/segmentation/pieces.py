@@ -7,8 +7,8 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from tiny_mnist.inference.mnist_format import Box, bounding_box
-from tiny_mnist.inference.rows.components import Labels, Row, union_box
-from tiny_mnist.inference.rows.cuts import find_cuts
+from tiny_mnist.inference.segmentation.components import Labels, Row, union_box
+from tiny_mnist.inference.segmentation.cuts import find_cuts
 
 MAX_WIDTH = 1.45  # of a digit, in heights of the row
 MAX_GAP = 0.25  # between components of one digit, in heights of the row

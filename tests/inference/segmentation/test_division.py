@@ -11,10 +11,10 @@ import pytest
 from support.number_pictures import draw_number, read
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import Box
-from tiny_mnist.inference.rows import reading
-from tiny_mnist.inference.rows.components import find_components, find_rows
-from tiny_mnist.inference.rows.cuts import MAX_TOTAL, find_cuts, middles
-from tiny_mnist.inference.rows.reading import Step, cheapest_steps, may_touch
+from tiny_mnist.inference.segmentation import reading
+from tiny_mnist.inference.segmentation.components import find_components, find_rows
+from tiny_mnist.inference.segmentation.cuts import MAX_TOTAL, find_cuts, middles
+from tiny_mnist.inference.segmentation.reading import Step, cheapest_steps, may_touch
 
 NO_DIGIT = np.array([-9.0] * 10 + [0.0], np.float32)
 

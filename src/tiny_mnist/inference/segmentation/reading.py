@@ -16,15 +16,21 @@ from numpy import ndarray
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import Box, draw_mask
 from tiny_mnist.inference.paper import Mask
-from tiny_mnist.inference.rows.components import Labels, Row, find_components, find_rows, union_box
-from tiny_mnist.inference.rows.pieces import (
+from tiny_mnist.inference.segmentation.components import (
+    Labels,
+    Row,
+    find_components,
+    find_rows,
+    union_box,
+)
+from tiny_mnist.inference.segmentation.pieces import (
     Boundary,
     Candidate,
     find_boundaries,
     find_candidates,
     item_masks,
 )
-from tiny_mnist.inference.rows.slant import deslant, slanted_box
+from tiny_mnist.inference.segmentation.slant import deslant, slanted_box
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from support.number_pictures import draw_number, read
-from tiny_mnist.inference.rows.components import find_components
-from tiny_mnist.inference.rows.cuts import find_cuts
-from tiny_mnist.inference.rows.slant import slant_of
+from tiny_mnist.inference.segmentation.components import find_components
+from tiny_mnist.inference.segmentation.cuts import find_cuts
+from tiny_mnist.inference.segmentation.slant import slant_of
 
 
 @pytest.mark.parametrize("slant", [-0.15, 0.0, 0.25, 0.45])
