@@ -23,6 +23,7 @@ from tiny_mnist.inference.image_io import (
     PixelBudget,
     decode,
     decode_file,
+    flatten,
     load_pillow,
     read_picture,
     reduce,
@@ -122,6 +123,22 @@ def test_reducing_averages_colours_by_their_opacity() -> None:
     pixels[::2, ::2] = (200, 100, 50, 255)
     small = np.asarray(reduce(Image.fromarray(pixels), 2))
     assert np.abs(small.astype(int) - (200, 100, 50, 64)).max() <= 3
+
+
+@pytest.mark.parametrize(("shown", "opposite", "alike"), [(40, 255, 0), (220, 0, 255)])
+def test_ink_is_laid_on_a_contrasting_ground_and_a_transparent_rim_is_filled_to_match(
+    shown: int, opposite: int, alike: int
+) -> None:
+    ink = np.full((20, 20, 4), shown, np.uint8)
+    ink[..., 3] = 0
+    ink[5:15, 9:11, 3] = 255
+    assert flatten(ink)[0, 0].tolist() == [opposite] * 3
+    assert flatten(ink)[10, 10].tolist() == [shown] * 3
+    framed = np.full((50, 50, 4), shown, np.uint8)
+    framed[..., 3] = 255
+    framed[0, :, 3] = 0
+    assert flatten(framed)[0, 0].tolist() == [alike] * 3
+    assert flatten(framed)[10, 10].tolist() == [shown] * 3
 
 
 def test_a_large_photograph_keeps_its_orientation(tmp_path: Path) -> None:

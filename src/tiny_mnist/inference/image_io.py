@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image, UnidentifiedImageError
 
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, one_line
 
 SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"])
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
@@ -171,7 +171,7 @@ def errors_of_pillow(name: str) -> Iterator[None]:
     except MemoryError:
         raise UserError(f"{name} does not fit in memory") from None
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        reason = one_line(error)[:100]
         raise UserError(f"{name} is a damaged picture: {reason}") from error
 
 
@@ -246,11 +246,16 @@ def to_rgb(picture: Image.Image) -> Pixels:
 
 
 def flatten(picture: UInt8[ndarray, "height width 4"]) -> Pixels:
-    """The picture on white, or on black if what it shows is light."""
+    """The picture without transparency, on white or on black.
+
+    What is visible counts as ink if at least a tenth of the picture is transparent: dark ink is
+    laid on white, light ink on black. Otherwise the visible part has a background of its own, and
+    the transparent rim is filled to match: white in a light picture, black in a dark one.
+    """
     alpha = picture[..., 3:] / np.float32(255)
     colours = picture[..., :3] * alpha
     shown = float(colours.mean()) / max(float(alpha.mean()), 1e-6)
     behind = 255 if shown < 128 else 0
-    if alpha.mean() > 0.9:  # only a rim is transparent: what is drawn is the rest
+    if alpha.mean() > 0.9:
         behind = 255 if shown >= 128 else 0
     return np.asarray((colours + behind * (1 - alpha)).round(), np.uint8)
