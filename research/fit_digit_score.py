@@ -24,13 +24,13 @@ from research.pictures.non_digits import blank
 from research.pictures.numbers import drawing
 from research.pictures.scenes import SCENES
 from tiny_mnist.inference import pretrained
-from tiny_mnist.inference.detect import LARGE_SIDE, SCREEN_SIDE, resize
+from tiny_mnist.inference.detect import LARGE_SIDE, MAX_SCREEN_SIDE, resize
 from tiny_mnist.inference.digit_score import FILE, WEIGHTS, digit_features
 from tiny_mnist.inference.hypotheses import find_groups
 from tiny_mnist.inference.image_io import to_rgb
 from tiny_mnist.inference.mnist_format import draw_mask
 from tiny_mnist.inference.paper import SEARCH_SIDE
-from tiny_mnist.inference.segmentation.reading import verify_images
+from tiny_mnist.inference.segmentation.reading import score_images
 from tiny_mnist.runs import commit
 from tiny_mnist.system.atomic_files import atomic_write
 
@@ -50,8 +50,8 @@ def rows(each: int, fonts: Path | None) -> Iterator[tuple[dict[str, float], bool
             picture = blank(rng) if scene is None else scene(draw, rng)
             pixels = to_rgb(picture)
             coarse, _ = resize(resize(pixels, LARGE_SIDE)[0], SEARCH_SIDE)
-            for group in find_groups(coarse, max(pixels.shape[:2]) <= SCREEN_SIDE):
-                read = int(verify_images(draw_mask(group.mask)[None])[0].argmax())
+            for group in find_groups(coarse, max(pixels.shape[:2]) <= MAX_SCREEN_SIDE):
+                read = int(score_images(draw_mask(group.mask)[None])[0].argmax())
                 right = scene is not None and read == number % 10
                 yield digit_features(group), right
 

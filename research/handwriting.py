@@ -28,9 +28,9 @@ from research.pictures.scenes import SCENES, photo, scan
 from research.pictures.strokes import Mask
 from tiny_mnist.errors import UserError
 from tiny_mnist.inference.image_io import LoadedImage, to_rgb
-from tiny_mnist.inference.output import draw_cell, save_sheet
+from tiny_mnist.inference.output import draw_cell, save_contact_sheet
 from tiny_mnist.inference.predictor import (
-    UNSURE,
+    MIN_RELIABILITY,
     ImagePrediction,
     predict_images,
     pretrained_network,
@@ -166,11 +166,11 @@ def operating_points(results: list[Result]) -> Table:
             correct = result.prediction.text == result.item.expected
             name = "none" if result.item.kind in NOTHING else "right" if correct else "wrong"
             groups[name].append(min(digit.reliability for digit in digits))
-    for threshold in sorted({0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, UNSURE}):
+    for threshold in sorted({0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, MIN_RELIABILITY}):
         parts = [
             100 * float(np.mean(np.array(group or [1]) < threshold)) for group in groups.values()
         ]
-        name = f"{threshold:.2f}{' (used)' if threshold == UNSURE else ''}"
+        name = f"{threshold:.2f}{' (used)' if threshold == MIN_RELIABILITY else ''}"
         table.add_row(name, *(f"{part:.1f}" for part in parts))
     return table
 
@@ -207,7 +207,7 @@ def main() -> None:
     console.print(reliability(results))
     console.print(operating_points(results))
     if options.failures and failures:
-        save_sheet(failures, options.failures)
+        save_contact_sheet(failures, options.failures)
 
 
 if __name__ == "__main__":

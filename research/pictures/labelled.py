@@ -84,12 +84,12 @@ def row_candidates(shape: Shape, rng: np.random.Generator) -> Iterator[Candidate
     drawn = draw_layers(draws, style, height, rng)
     ink = np.pad(damaged(drawn.ink, rng), 2)
     layers = [np.pad(layer > 60, 2) & ink for layer in drawn.digits]
-    labels, parts = find_components(ink, np.zeros_like(ink), cut=False)
+    labels, parts = find_components(ink, np.zeros_like(ink), touches_border=False)
     for row in find_rows(parts) if parts else []:
         moved, straight, shift = deslant(labels, row)
         masks = item_masks(moved, straight)
-        wanted = [union_box(item).width > 0.4 * row.height for item in straight.parts]
-        for found in find_candidates(find_boundaries(masks, wanted), masks, straight):
+        splittable = [union_box(item).width > 0.4 * row.height for item in straight.parts]
+        for found in find_candidates(find_boundaries(masks, splittable), masks, straight):
             y, x = np.nonzero(found.mask)
             y, x = y + found.box.top, x + found.box.left
             x = x - shift[y]

@@ -217,7 +217,7 @@ def test_decoding_in_threads_leaves_the_filters_of_warnings_as_they_were(
 
 def test_odd_metadata_are_no_warning() -> None:
     def load() -> LoadedImage:
-        warnings.warn("Corrupt EXIF data", stacklevel=1)
+        warnings.warn_explicit("Corrupt EXIF data", UserWarning, "x", 1, "PIL.TiffImagePlugin")
         return LoadedImage(np.full((50, 50, 3), 255, np.uint8))
 
     (prediction,) = predict_images([("odd.jpg", load)], lambda images: np.zeros((0, 10)))
