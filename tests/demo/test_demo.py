@@ -167,7 +167,7 @@ def expect_digits(page: Any, *digits: int) -> None:
 
 
 def settle(page: Any) -> None:
-    """Wait until the page shows the answer to all that is on the sheet."""
+    """Wait until the page shows the answer to all that is on the pad."""
     from playwright.sync_api import expect
 
     picture = page.evaluate("document.querySelector('canvas').toDataURL()")
@@ -177,7 +177,7 @@ def settle(page: Any) -> None:
 
 
 def clear(page: Any) -> None:
-    """Take a new sheet."""
+    """Clear the pad."""
     page.get_by_role("button", name="Clear").click()
     expect_digits(page)
 
@@ -336,9 +336,9 @@ def test_reads_a_photo(browser: Any, tmp_path: Path, kind: str) -> None:
     shade = np.linspace(1, 0.6, 1200)[None, :, None]
     photo = tmp_path / f"photo.{kind}"
     Image.fromarray((paper * shade).astype(np.uint8)).save(photo)
-    browser.locator("#sheet input").set_input_files(photo)
+    browser.locator("#pad input").set_input_files(photo)
     expect_digits(browser, 7)
-    draw(browser, STROKES[1])  # on a new sheet
+    draw(browser, STROKES[1])  # on a cleared pad
     expect_digits(browser, 1)
 
 
