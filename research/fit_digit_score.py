@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from research.pictures.digits import font_files, sources
+from research.pictures.digits import font_files, load_shapes
 from research.pictures.non_digits import blank
-from research.pictures.numbers import drawing
+from research.pictures.numbers import make_draw
 from research.pictures.scenes import SCENES
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.detect import LARGE_SIDE, MAX_SCREEN_SIDE, resize
@@ -39,14 +39,14 @@ STRENGTH = 1.0  # of the regression's prior: scikit-learn's C
 DECIMALS = 2
 
 
-def rows(each: int, fonts: Path | None) -> Iterator[tuple[dict[str, float], bool]]:
+def render_features(each: int, fonts: Path | None) -> Iterator[tuple[dict[str, float], bool]]:
     """The features of each hypothesis of each picture, and whether the digit is read."""
-    shapes = sources(fonts)
+    shapes = load_shapes(fonts)
     names = list(shapes)
     for place, scene in enumerate([*SCENES.values(), None]):
         rng = np.random.default_rng([SEED, place])
         for number in range(each):
-            draw = drawing(shapes[names[rng.integers(len(names))]], number % 10, rng)
+            draw = make_draw(shapes[names[rng.integers(len(names))]], number % 10, rng)
             picture = blank(rng) if scene is None else scene(draw, rng)
             pixels = to_rgb(picture)
             coarse, _ = resize(resize(pixels, LARGE_SIDE)[0], SEARCH_SIDE)
@@ -58,7 +58,7 @@ def rows(each: int, fonts: Path | None) -> Iterator[tuple[dict[str, float], bool
 
 def fit(each: int, fonts: Path | None) -> tuple[dict[str, float], dict[str, Any]]:
     """The intercept and the weights, by name; and what they were fitted to."""
-    found = list(rows(each, fonts))
+    found = list(render_features(each, fonts))
     names = list(found[0][0])
     features = np.array([[one[name] for name in names] for one, _ in found])
     right = np.array([was_right for _, was_right in found])

@@ -179,9 +179,9 @@ class Paused(io.BytesIO):
     """A file that says when somebody begins to read it, and lets them wait.
 
     Args:
-        content: of the file.
-        begun: is set by the first reading.
-        go_on: is waited for.
+        content: the bytes of the file.
+        begun: an event that the first reading sets.
+        go_on: an event that each reading waits for.
     """
 
     def __init__(self, content: bytes, begun: threading.Event, go_on: threading.Event) -> None:

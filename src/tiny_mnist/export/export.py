@@ -94,7 +94,7 @@ def export(
     """Write a network to a file, read it back and compare; on a mismatch nothing is written.
 
     Args:
-        network: in evaluation mode.
+        network: a network in evaluation mode.
         path: the file; an existing one is replaced only by one that has passed.
         data: test images to compare on; training images to calibrate eight bits with.
         provenance: goes into the metadata of the file.

@@ -25,7 +25,7 @@ def ink_contrast(picture: RGBImage, stroke_reach: float | None) -> Contrast:
 
     Args:
         picture: a picture with dark ink.
-        stroke_reach: as in `estimate_background`.
+        stroke_reach: the width of strokes, as in `estimate_background`.
     """
     background = estimate_background(picture, stroke_reach)
     loss = (background - picture) / np.maximum(background, 40)
