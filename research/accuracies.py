@@ -18,7 +18,7 @@ from benchmarks.contestant import PROJECT
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from research.results import IMAGES, markdown, spread
+from research.results import IMAGES, format_markdown, format_spread
 from tiny_mnist.comparison.grouping import find_runs
 from tiny_mnist.evaluation import plots
 from tiny_mnist.runs import RunFolder
@@ -57,7 +57,7 @@ class Accuracies:
     parameters: int
     seeds: list[int]
     accuracies: list[float]
-    """In percent."""
+    """Test accuracy of each run, in percent."""
     device: str
     torch: str
 
@@ -80,20 +80,20 @@ def collect(recipe: str, folder: Path) -> Accuracies:
     )
 
 
-def read(file: Path) -> list[Accuracies]:
+def read_accuracies(file: Path) -> list[Accuracies]:
     """All recipes of the file; none if it does not exist."""
     lines = file.read_text().splitlines() if file.exists() else []
     return [Accuracies(**json.loads(line)) for line in lines]
 
 
-def write(recipes: list[Accuracies], path: Path) -> None:
+def write_accuracies(recipes: list[Accuracies], path: Path) -> None:
     """Write the file anew, the shortest recipes first."""
     lines = [json.dumps(asdict(recipe)) for recipe in sorted(recipes, key=lambda r: r.epochs)]
     with atomic_write(path) as file:
         file.write(("\n".join(lines) + "\n").encode())
 
 
-def table(recipes: list[Accuracies]) -> str:
+def format_table(recipes: list[Accuracies]) -> str:
     """A row a recipe."""
     header = ["recipe", "epochs", "runs", "mean ± deviation, %", "least", "by seed, %"]
     rows = [
@@ -101,16 +101,16 @@ def table(recipes: list[Accuracies]) -> str:
             recipe.recipe,
             str(recipe.epochs),
             str(len(recipe.seeds)),
-            f"**{spread(recipe.accuracies, 3)}**",
+            f"**{format_spread(recipe.accuracies, 3)}**",
             f"{min(recipe.accuracies):.2f}",
             ", ".join(f"{value:.2f}" for value in recipe.accuracies),
         ]
         for recipe in recipes
     ]
-    return markdown(header, rows)
+    return format_markdown(header, rows)
 
 
-def picture(recipes: list[Accuracies]) -> Figure:
+def draw_figure(recipes: list[Accuracies]) -> Figure:
     """Accuracy against parameters, with what others published; and against the epochs here."""
     figure = Figure(figsize=(12, 5), layout="constrained")
     by_parameters, by_epochs = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.1))
@@ -131,8 +131,8 @@ def picture(recipes: list[Accuracies]) -> Figure:
             color="0.35", fontsize=9, ha="right" if last else "left",
         )  # fmt: skip
     for place, recipe in enumerate(recipes):
-        show(by_parameters, recipe, recipe.parameters, f"C{place}")
-        show(by_epochs, recipe, recipe.epochs, f"C{place}")
+        draw_recipe(by_parameters, recipe, recipe.parameters, f"C{place}")
+        draw_recipe(by_epochs, recipe, recipe.epochs, f"C{place}")
     original = PUBLISHED[0]
     by_epochs.plot(10, original.accuracy, "D", color="0.35")
     by_parameters.set(
@@ -151,14 +151,14 @@ def picture(recipes: list[Accuracies]) -> Figure:
     return figure
 
 
-def show(axes: Axes, recipe: Accuracies, x: float, colour: str) -> None:
+def draw_recipe(axes: Axes, recipe: Accuracies, x: float, colour: str) -> None:
     """Every run of a recipe as a dot, and their mean with its deviation."""
     values = recipe.accuracies
     axes.scatter([x] * len(values), values, s=14, color=colour, alpha=0.45, linewidths=0)
     axes.errorbar(
         x, mean(values), stdev(values) if len(values) > 1 else None, fmt="o", capsize=5,
         color=colour, ms=8, mfc="none",
-        label=f"{recipe.recipe}: {spread(values)} % over {len(values)} seeds",
+        label=f"{recipe.recipe}: {format_spread(values)} % over {len(values)} seeds",
     )  # fmt: skip
 
 
@@ -169,14 +169,14 @@ def main() -> None:
     parser.add_argument("--images", type=Path, default=IMAGES, help="where the picture goes")
     parser.add_argument("--file", type=Path, default=ACCURACIES, help="where accuracies are kept")
     options = parser.parse_args()
-    found = {recipe.recipe: recipe for recipe in read(options.file)}
+    found = {recipe.recipe: recipe for recipe in read_accuracies(options.file)}
     for given in options.recipes:
         name, _, folder = given.partition("=")
         found[name] = collect(name, Path(folder))
-    write(list(found.values()), options.file)
-    recipes = read(options.file)
-    print(table(recipes))
-    plots.save(picture(recipes), options.images / "accuracy.png")
+    write_accuracies(list(found.values()), options.file)
+    recipes = read_accuracies(options.file)
+    print(format_table(recipes))
+    plots.save(draw_figure(recipes), options.images / "accuracy.png")
 
 
 if __name__ == "__main__":

@@ -19,18 +19,18 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from research.pictures.digits import font_files, sources
+from research.pictures.digits import font_files, load_shapes
 from research.pictures.non_digits import blank
-from research.pictures.numbers import drawing
+from research.pictures.numbers import make_draw
 from research.pictures.scenes import SCENES
 from tiny_mnist.inference import pretrained
-from tiny_mnist.inference.detect import LARGE_SIDE, SCREEN_SIDE, resize
+from tiny_mnist.inference.detect import LARGE_SIDE, MAX_SCREEN_SIDE, resize
 from tiny_mnist.inference.digit_score import FILE, WEIGHTS, digit_features
 from tiny_mnist.inference.hypotheses import find_groups
 from tiny_mnist.inference.image_io import to_rgb
 from tiny_mnist.inference.mnist_format import draw_mask
 from tiny_mnist.inference.paper import SEARCH_SIDE
-from tiny_mnist.inference.rows.reading import verify_images
+from tiny_mnist.inference.segmentation.reading import score_images
 from tiny_mnist.runs import commit
 from tiny_mnist.system.atomic_files import atomic_write
 
@@ -39,26 +39,26 @@ STRENGTH = 1.0  # of the regression's prior: scikit-learn's C
 DECIMALS = 2
 
 
-def rows(each: int, fonts: Path | None) -> Iterator[tuple[dict[str, float], bool]]:
+def render_features(each: int, fonts: Path | None) -> Iterator[tuple[dict[str, float], bool]]:
     """The features of each hypothesis of each picture, and whether the digit is read."""
-    shapes = sources(fonts)
+    shapes = load_shapes(fonts)
     names = list(shapes)
     for place, scene in enumerate([*SCENES.values(), None]):
         rng = np.random.default_rng([SEED, place])
         for number in range(each):
-            draw = drawing(shapes[names[rng.integers(len(names))]], number % 10, rng)
+            draw = make_draw(shapes[names[rng.integers(len(names))]], number % 10, rng)
             picture = blank(rng) if scene is None else scene(draw, rng)
             pixels = to_rgb(picture)
             coarse, _ = resize(resize(pixels, LARGE_SIDE)[0], SEARCH_SIDE)
-            for group in find_groups(coarse, max(pixels.shape[:2]) <= SCREEN_SIDE):
-                read = int(verify_images(draw_mask(group.mask)[None])[0].argmax())
+            for group in find_groups(coarse, max(pixels.shape[:2]) <= MAX_SCREEN_SIDE):
+                read = int(score_images(draw_mask(group.mask)[None])[0].argmax())
                 right = scene is not None and read == number % 10
                 yield digit_features(group), right
 
 
 def fit(each: int, fonts: Path | None) -> tuple[dict[str, float], dict[str, Any]]:
     """The intercept and the weights, by name; and what they were fitted to."""
-    found = list(rows(each, fonts))
+    found = list(render_features(each, fonts))
     names = list(found[0][0])
     features = np.array([[one[name] for name in names] for one, _ in found])
     right = np.array([was_right for _, was_right in found])

@@ -21,16 +21,16 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from research.pictures.digits import Shape, font_files, glyphs, real_8x8, sources
+from research.pictures.digits import Shape, font_files, glyphs, load_shapes, real_8x8
 from research.pictures.non_digits import blank, blurred, grid_corner, letter, scribble
-from research.pictures.numbers import NUMBER_SCENES, drawing, number_picture
+from research.pictures.numbers import NUMBER_SCENES, make_draw, number_picture
 from research.pictures.scenes import SCENES, photo, scan
 from research.pictures.strokes import Mask
 from tiny_mnist.errors import UserError
 from tiny_mnist.inference.image_io import LoadedImage, to_rgb
-from tiny_mnist.inference.output import draw_cell, save_sheet
+from tiny_mnist.inference.output import draw_cell, save_contact_sheet
 from tiny_mnist.inference.predictor import (
-    UNSURE,
+    MIN_RELIABILITY,
     ImagePrediction,
     predict_images,
     pretrained_network,
@@ -69,7 +69,9 @@ class Result(NamedTuple):
         return self.prediction.status == "unsure"
 
 
-def items(each: int, seed: int, shapes: dict[str, Shape], fonts: Path | None) -> Iterator[Item]:
+def render_items(
+    each: int, seed: int, shapes: dict[str, Shape], fonts: Path | None
+) -> Iterator[Item]:
     """So many pictures of each kind; each kind has its own random numbers."""
     kinds = [*SCENES, *NUMBER_SCENES, *NOTHING, "8×8, real"]
     names = list(shapes)
@@ -89,7 +91,7 @@ def items(each: int, seed: int, shapes: dict[str, Shape], fonts: Path | None) ->
         if kind == "letter" and not files:
             continue
         for number in range(each):
-            draw = drawing(shapes[names[rng.integers(len(names))]], number % 10, rng)
+            draw = make_draw(shapes[names[rng.integers(len(names))]], number % 10, rng)
             if kind in SCENES:
                 yield Item(kind, str(number % 10), SCENES[kind](draw, rng))
             elif kind in NUMBER_SCENES:
@@ -100,15 +102,15 @@ def items(each: int, seed: int, shapes: dict[str, Shape], fonts: Path | None) ->
                 yield Item(kind, "", blurred(draw, rng))
             else:
                 carrier = photo if number % 2 else scan
-                yield Item(kind, "", carrier(partial(same, marks[kind](rng)), rng))
+                yield Item(kind, "", carrier(partial(ignore_width, marks[kind](rng)), rng))
 
 
-def same(mask: Mask, width: float) -> Mask:
+def ignore_width(mask: Mask, width: float) -> Mask:
     """The shape, whatever the pen's width."""
     return mask
 
 
-def summary(results: list[Result]) -> Table:
+def summary_table(results: list[Result]) -> Table:
     """Pictures read right, unsure and confidently wrong, by kind."""
     table = Table("kind", "pictures", "right", "%", "right, unsure", "wrong, unsure", "wrong")
     groups: dict[str, list[Result]] = defaultdict(list)
@@ -141,8 +143,8 @@ def summary(results: list[Result]) -> Table:
     return table
 
 
-def reliability(results: list[Result]) -> Table:
-    """How often texts of a confidence are right."""
+def calibration_table(results: list[Result]) -> Table:
+    """Mean confidence and part of right texts, by confidence."""
     table = Table("confidence", "pictures", "mean confidence", "right")
     read = [r for r in results if r.prediction.digits and r.item.kind not in NOTHING]
     edges = [0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0001]
@@ -157,8 +159,8 @@ def reliability(results: list[Result]) -> Table:
     return table
 
 
-def operating_points(results: list[Result]) -> Table:
-    """What part of the right and of the wrong answers would be unsure at several thresholds."""
+def operating_points_table(results: list[Result]) -> Table:
+    """What part of the right and of the wrong predictions would be unsure at several thresholds."""
     table = Table("threshold", "right, unsure, %", "wrong, unsure, %", "non-digits, unsure, %")
     groups: dict[str, list[float]] = {"right": [], "wrong": [], "none": []}
     for result in results:
@@ -166,11 +168,11 @@ def operating_points(results: list[Result]) -> Table:
             correct = result.prediction.text == result.item.expected
             name = "none" if result.item.kind in NOTHING else "right" if correct else "wrong"
             groups[name].append(min(digit.reliability for digit in digits))
-    for threshold in sorted({0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, UNSURE}):
+    for threshold in sorted({0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, MIN_RELIABILITY}):
         parts = [
             100 * float(np.mean(np.array(group or [1]) < threshold)) for group in groups.values()
         ]
-        name = f"{threshold:.2f}{' (used)' if threshold == UNSURE else ''}"
+        name = f"{threshold:.2f}{' (used)' if threshold == MIN_RELIABILITY else ''}"
         table.add_row(name, *(f"{part:.1f}" for part in parts))
     return table
 
@@ -190,24 +192,26 @@ def main() -> None:
         sys.exit(f"error: {error}")
     rendered: list[Item] = []
 
-    def opened() -> Iterator[tuple[str, partial[LoadedImage]]]:
-        for item in items(options.each, options.seed, sources(options.fonts), options.fonts):
+    def open_items() -> Iterator[tuple[str, partial[LoadedImage]]]:
+        for item in render_items(
+            options.each, options.seed, load_shapes(options.fonts), options.fonts
+        ):
             rendered.append(item._replace(picture=Image.new("1", (1, 1))))
             yield item.kind, partial(LoadedImage, to_rgb(item.picture))
 
     results: list[Result] = []
     failures = []
-    for place, prediction in enumerate(predict_images(opened(), network, keep_pictures=True)):
+    for place, prediction in enumerate(predict_images(open_items(), network, keep_pictures=True)):
         result = Result(rendered[place], prediction)
         if not result.right:
             failures.append(draw_cell(prediction))
         results.append(result._replace(prediction=prediction._replace(picture=None)))
     console = Console(width=130)
-    console.print(summary(results))
-    console.print(reliability(results))
-    console.print(operating_points(results))
+    console.print(summary_table(results))
+    console.print(calibration_table(results))
+    console.print(operating_points_table(results))
     if options.failures and failures:
-        save_sheet(failures, options.failures)
+        save_contact_sheet(failures, options.failures)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from tiny_mnist.runs import RunFolder, load_network, provenance
 from tiny_mnist.system.memory import tune_malloc
 
 IMAGES = PROJECT / "docs" / "images"
-COLUMNS, ROWS = 9, 12  # of the sheet of mistakes, at most
+MAX_COLUMNS, MAX_ROWS = 9, 12  # of the picture of mistakes
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Recipe:
         return found
 
 
-def read(name: str, folder: Path) -> Recipe:
+def load_recipe(name: str, folder: Path) -> Recipe:
     """The runs below a folder, evaluating those that are not yet."""
     mnist = download.load(download.default_root())
-    runs = sorted(find_runs([folder]), key=lambda run: int(summary_of(run)["seed"]))
+    runs = sorted(find_runs([folder]), key=lambda run: int(read_summary(run)["seed"]))
     total = torch.zeros(len(mnist.test_labels), 10)
     for run in track(runs, f"Evaluating {name}", console=Console(stderr=True)):
         files = EvaluationFiles(run / "evaluation")
@@ -71,22 +71,22 @@ def read(name: str, folder: Path) -> Recipe:
         json.loads(EvaluationFiles(run / "evaluation").numbers.read_text()) for run in runs
     ]
     _, ensemble = score(total, mnist.test_labels)
-    return Recipe(name, [summary_of(run) for run in runs], evaluations, ensemble)
+    return Recipe(name, [read_summary(run) for run in runs], evaluations, ensemble)
 
 
-def summary_of(run: Path) -> dict[str, Any]:
+def read_summary(run: Path) -> dict[str, Any]:
     """The whole summary.json of a run."""
     summary: dict[str, Any] = json.loads(RunFolder(run).summary.read_text())
     return summary
 
 
-def spread(values: list[float], digits: int = 2) -> str:
+def format_spread(values: list[float], digits: int = 2) -> str:
     """Mean ± sample deviation."""
     deviation = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{mean(values):.{digits}f}{deviation}"
 
 
-def markdown(header: list[str], rows: list[list[str]]) -> str:
+def format_markdown(header: list[str], rows: list[list[str]]) -> str:
     """A table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
@@ -104,7 +104,7 @@ def ensemble_table(recipes: list[Recipe]) -> str:
         ]
         for recipe in recipes
     ]
-    return markdown(header, rows)
+    return format_markdown(header, rows)
 
 
 def closer_table(recipes: list[Recipe]) -> str:
@@ -119,7 +119,7 @@ def closer_table(recipes: list[Recipe]) -> str:
         "accuracy on corrupted images, mean of all, %": (("corrupted_accuracy",), 2),
     }
     rows = [
-        [name, *(spread(recipe.values(*keys), digits) for recipe in recipes)]
+        [name, *(format_spread(recipe.values(*keys), digits) for recipe in recipes)]
         for name, (keys, digits) in measures.items()
     ]
     for kind, strengths in recipes[0].evaluations[0]["corruptions"].items():
@@ -127,10 +127,13 @@ def closer_table(recipes: list[Recipe]) -> str:
         rows.append(
             [
                 f"… {kind}, strongest ({float(strongest):g})",
-                *(spread(recipe.values("corruptions", kind, strongest)) for recipe in recipes),
+                *(
+                    format_spread(recipe.values("corruptions", kind, strongest))
+                    for recipe in recipes
+                ),
             ]
         )
-    return markdown(["", *(recipe.name for recipe in recipes)], rows)
+    return format_markdown(["", *(recipe.name for recipe in recipes)], rows)
 
 
 def digit_table(recipes: list[Recipe]) -> str:
@@ -139,16 +142,16 @@ def digit_table(recipes: list[Recipe]) -> str:
         [
             recipe.name,
             *(
-                f"{mean(wrong_of(evaluation, digit) for evaluation in recipe.evaluations):.1f}"
+                f"{mean(count_wrong(evaluation, digit) for evaluation in recipe.evaluations):.1f}"
                 for digit in range(10)
             ),
         ]
         for recipe in recipes
     ]
-    return markdown(["wrong, of digit", *map(str, range(10))], rows)
+    return format_markdown(["wrong, of digit", *map(str, range(10))], rows)
 
 
-def wrong_of(evaluation: dict[str, Any], digit: int) -> int:
+def count_wrong(evaluation: dict[str, Any], digit: int) -> int:
     """How many images of a digit were read wrong."""
     row: list[int] = evaluation["confusion"][digit]
     return sum(row) - row[digit]
@@ -163,16 +166,16 @@ def mistakes_picture(recipes: list[Recipe]) -> Figure:
         for mistake in evaluation["mistakes"]:
             read_as.setdefault(mistake["index"], Counter())[mistake["read"]] += 1
             about[mistake["index"]] = mistake
-    count = {index: answers.total() for index, answers in read_as.items()}
+    count = {index: readings.total() for index, readings in read_as.items()}
     chosen = sorted((i for i in count if 2 * count[i] > len(runs)), key=lambda i: (-count[i], i))
     images = download.load(download.default_root()).test_images
-    rows = min(max(1, -(-len(chosen) // COLUMNS)), ROWS)
-    figure = Figure(figsize=(1.45 * COLUMNS, 1.9 * rows + 0.5), layout="constrained")
+    rows = min(max(1, -(-len(chosen) // MAX_COLUMNS)), MAX_ROWS)
+    figure = Figure(figsize=(1.45 * MAX_COLUMNS, 1.9 * rows + 0.5), layout="constrained")
     figure.suptitle(
         f"{len(chosen)} test images that most of {len(runs)} runs read wrong "
         "(red: label known to be wrong or undecidable)"
     )
-    grid = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
+    grid = list(figure.subplots(rows, MAX_COLUMNS, squeeze=False).flat)
     for axes in grid:
         axes.axis("off")
     for axes, index in zip(grid, chosen, strict=False):
@@ -193,7 +196,7 @@ def main() -> None:
     options = parser.parse_args()
     tune_malloc()
     pairs = [given.partition("=") for given in options.recipes]
-    recipes = [read(name, Path(folder)) for name, _, folder in pairs]
+    recipes = [load_recipe(name, Path(folder)) for name, _, folder in pairs]
     for table in (ensemble_table, closer_table, digit_table):
         print(table(recipes))
     plots.save(mistakes_picture(recipes), options.images / "mistakes.png")

@@ -48,12 +48,12 @@ def run_trials(
     """Run the trials of one recipe that are not in the file, and append them one by one.
 
     Args:
-        name: of the recipe.
-        overrides: of `train.py`; empty for those of the earlier trials of that name.
+        name: the name of the recipe.
+        overrides: overrides of `train.py`; empty for those of the earlier trials of that name.
         seeds: one trial each.
         held_out: number of training images held out.
-        trials: the file, one trial a line.
-        folder: of the runs.
+        trials: the file of trials, one a line.
+        folder: the folder of the runs.
 
     Returns:
         The trials that were run.
@@ -77,7 +77,7 @@ def run_trials(
             print(f"{name}, seed {seed}: already in {trials}")
             continue
         run = train(overrides, seed, held_out, folder / f"{name}_{held_out}_{seed}")
-        made.append(trial_of(run, name, overrides, seed, held_out))
+        made.append(make_trial(run, name, overrides, seed, held_out))
         with trials.open("a") as file:
             file.write(json.dumps(made[-1]) + "\n")
     return made
@@ -101,7 +101,7 @@ def train(overrides: list[str], seed: int, held_out: int, folder: Path) -> RunFo
     return run
 
 
-def trial_of(run: RunFolder, name: str, overrides: list[str], seed: int, held_out: int) -> Trial:
+def make_trial(run: RunFolder, name: str, overrides: list[str], seed: int, held_out: int) -> Trial:
     """The line of a finished run."""
     summary = json.loads(run.summary.read_text())
     arguments = [name, *overrides, "--seeds", str(seed), "--held-out", str(held_out)]

@@ -25,18 +25,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from research.pictures.digits import Shape, font_files, glyphs, sources
+from research.pictures.digits import Shape, font_files, glyphs, load_shapes
 from research.pictures.labelled import (
     MIN_INK,
     OTHER,
-    damaged,
+    damage,
     lone_digit,
     row_candidates,
-    varied,
+    vary,
 )
 from research.pictures.non_digits import grid_corner, letter, scribble
-from research.pictures.numbers import resized_to, separator
-from research.pictures.strokes import Mask, cropped, strokes
+from research.pictures.numbers import resize_to, separator
+from research.pictures.strokes import Mask, crop_to_ink, strokes
 from tiny_mnist.data import download
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.inference import pretrained
@@ -76,20 +76,20 @@ def other_samples(fonts: list[Path], rng: np.random.Generator) -> Iterator[Sampl
         lambda: blur(strokes(int(rng.integers(10)), rng.uniform(0.05, 0.1), rng), rng),
     ]
     for place in rng.choice(len(kinds), 2, replace=False):
-        yield rescaled(kinds[place](), rng), OTHER
+        yield rescale(kinds[place](), rng), OTHER
     for _ in range(2 if fonts else 0):
         mask = letter(glyphs(fonts), rng)
-        yield rescaled(varied(partial(same, mask), rng)(0), rng), OTHER
+        yield rescale(vary(partial(ignore_width, mask), rng)(0), rng), OTHER
 
 
-def same(mask: Mask, width: float) -> Mask:
+def ignore_width(mask: Mask, width: float) -> Mask:
     """The shape, whatever the pen's width."""
     return mask
 
 
-def rescaled(mask: Mask, rng: np.random.Generator) -> NDArray[np.bool_]:
+def rescale(mask: Mask, rng: np.random.Generator) -> NDArray[np.bool_]:
     """The ink of a shape in any resolution."""
-    return damaged(np.pad(resized_to(mask, int(rng.uniform(25, 100))), 4), rng)
+    return damage(np.pad(resize_to(mask, int(rng.uniform(25, 100))), 4), rng)
 
 
 def blot(rng: np.random.Generator) -> Mask:
@@ -100,15 +100,15 @@ def blot(rng: np.random.Generator) -> Mask:
 
 def blur(mask: Mask, rng: np.random.Generator) -> Mask:
     """What a threshold leaves of a digit far out of focus."""
-    small = np.pad(resized_to(mask, 80), 40)
+    small = np.pad(resize_to(mask, 80), 40)
     soft = cv2.GaussianBlur(small.astype(np.float32), (0, 0), rng.uniform(9, 18))
-    return cropped(np.asarray((soft > rng.uniform(0.3, 0.65) * soft.max()) * 255, np.uint8))
+    return crop_to_ink(np.asarray((soft > rng.uniform(0.3, 0.65) * soft.max()) * 255, np.uint8))
 
 
 def render_chunk(fonts: Path | None, seed: tuple[int, int]) -> tuple[NDArray[np.uint8], list[int]]:
     """Images in MNIST's format and their classes, from `CHUNK` rows."""
     rng = np.random.default_rng(seed)
-    shapes = sources(fonts, TRAIN_IMAGES)
+    shapes = load_shapes(fonts, TRAIN_IMAGES)
     files = font_files(fonts) if fonts else []
     images, labels = [], []
     for _ in range(CHUNK):
@@ -129,7 +129,7 @@ class Samples(NamedTuple):
     """Which of them the network is not trained on: all pieces of some rows."""
 
 
-def samples(fonts: Path | None, rows: int, seed: int, jobs: int) -> Samples:
+def render_samples(fonts: Path | None, rows: int, seed: int, jobs: int) -> Samples:
     """Rendered images, and MNIST's own."""
     seeds = [(seed, number) for number in range(rows // CHUNK)]
     with ProcessPoolExecutor(jobs) as pool:
@@ -211,7 +211,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=pretrained.VERIFIER, help="ONNX file")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
-    data = samples(options.fonts, options.rows, options.seed, options.jobs)
+    data = render_samples(options.fonts, options.rows, options.seed, options.jobs)
     others = int((data.labels == OTHER).sum())
     print(f"{len(data.labels)} images, {others} of them not digits", flush=True)
     model = Verifier(options.width).to(memory_format=torch.channels_last)

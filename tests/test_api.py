@@ -15,7 +15,7 @@ import tiny_mnist
 from support.pictures import draw_ink
 from support.program import PROJECT
 from tiny_mnist.data.transforms import normalize
-from tiny_mnist.inference.predictor import BATCH
+from tiny_mnist.inference.predictor import BATCH_SIZE
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.runs.network import load_network
 
@@ -129,7 +129,7 @@ def test_pictures_are_loaded_as_they_are_read_and_not_kept(seven: np.ndarray) ->
 
     def pictures() -> Iterator[np.ndarray]:
         nonlocal taken
-        for _ in range(3 * BATCH):
+        for _ in range(3 * BATCH_SIZE):
             taken += 1
             yield seven
 
@@ -140,7 +140,7 @@ def test_pictures_are_loaded_as_they_are_read_and_not_kept(seven: np.ndarray) ->
     reader._network = counted_network
     predictions = reader.predict(pictures())
     assert {prediction.text for prediction in predictions} == {"7"}
-    assert taken_before == [BATCH, 2 * BATCH, 3 * BATCH]
+    assert taken_before == [BATCH_SIZE, 2 * BATCH_SIZE, 3 * BATCH_SIZE]
     assert all(prediction.picture is None for prediction in predictions)
 
 

@@ -5,14 +5,14 @@ import numpy as np
 from PIL import Image
 
 from research.pictures.strokes import Draw
-from research.pictures.surfaces import Picture, compressed, placed, written
+from research.pictures.surfaces import Picture, apply_ink, compress_jpeg, place_on_canvas
 
 
 def screen(draw: Draw, rng: np.random.Generator) -> Picture:
     """A drawing program's canvas: pure colours, sharp or smooth edges."""
     side = int(np.exp(rng.uniform(np.log(60), np.log(1000))))
     shape = (side, side if rng.random() < 0.7 else int(side * rng.uniform(0.6, 1.6)))
-    cover = placed(draw(rng.uniform(0.02, 0.16)), shape, (0.3, 0.95), rng)
+    cover = place_on_canvas(draw(rng.uniform(0.02, 0.16)), shape, (0.3, 0.95), rng)
     if rng.random() < 0.4:
         cover = (cover > 0.5).astype(np.float32)
     pairs = [((255, 255, 255), (0, 0, 0)), ((0, 0, 0), (255, 255, 255))]
@@ -20,11 +20,11 @@ def screen(draw: Draw, rng: np.random.Generator) -> Picture:
     pairs += [((20, 20, 60), (250, 230, 40)), ((250, 240, 170), (20, 130, 40))]
     back, fore = pairs[rng.choice(6, p=[0.4, 0.32, 0.07, 0.07, 0.07, 0.07])]
     surface = np.broadcast_to(np.array(back, np.float32), (*shape, 3))
-    colours = written(surface, cover, np.array(fore, np.float32)).round().astype(np.uint8)
+    colours = apply_ink(surface, cover, np.array(fore, np.float32)).round().astype(np.uint8)
     picture = Image.fromarray(colours)
     if rng.random() < 0.2:
         return picture.convert("P", palette=Image.Palette.ADAPTIVE)
-    return picture if rng.random() < 0.6 else compressed(picture, rng)
+    return picture if rng.random() < 0.6 else compress_jpeg(picture, rng)
 
 
 def thin_screen(draw: Draw, rng: np.random.Generator) -> Picture:
@@ -32,7 +32,7 @@ def thin_screen(draw: Draw, rng: np.random.Generator) -> Picture:
     side = int(rng.uniform(150, 700))
     high = rng.uniform(0.3, 0.9)
     mask = draw(rng.uniform(1, 2) / (high * side))
-    cover = placed(mask, (side, side), (high, high), rng)
+    cover = place_on_canvas(mask, (side, side), (high, high), rng)
     field = (255 * (cover < 0.3)).astype(np.uint8)
     return Image.fromarray(field if rng.random() < 0.7 else 255 - field)
 
@@ -40,7 +40,7 @@ def thin_screen(draw: Draw, rng: np.random.Generator) -> Picture:
 def transparent(draw: Draw, rng: np.random.Generator) -> Picture:
     """Ink with nothing behind it."""
     side = int(rng.uniform(40, 600))
-    cover = placed(draw(rng.uniform(0.03, 0.14)), (side, side), (0.4, 0.95), rng)
+    cover = place_on_canvas(draw(rng.uniform(0.03, 0.14)), (side, side), (0.4, 0.95), rng)
     picture = np.zeros((side, side, 4), np.uint8)
     picture[..., :3] = rng.choice([0, 0, 255])
     picture[..., 3] = cover * 255
@@ -50,14 +50,14 @@ def transparent(draw: Draw, rng: np.random.Generator) -> Picture:
 def tiny(draw: Draw, rng: np.random.Generator) -> Picture:
     """8 to 32 pixels on a side, either polarity, anywhere."""
     side = int(rng.integers(10, 33))
-    cover = placed(draw(rng.uniform(0.08, 0.16)), (side, side), (0.6, 0.98), rng)
+    cover = place_on_canvas(draw(rng.uniform(0.08, 0.16)), (side, side), (0.6, 0.98), rng)
     field = (cover * rng.uniform(0.7, 1) * 255).clip(0, 255).astype(np.uint8)
     return Image.fromarray(field if rng.random() < 0.5 else 255 - field)
 
 
 def paint28(draw: Draw, rng: np.random.Generator) -> Picture:
     """28×28, drawn there with a brush of one to three whole pixels without grey edges."""
-    cover = placed(draw(rng.uniform(0.06, 0.16)), (28, 28), (0.5, 0.95), rng)
+    cover = place_on_canvas(draw(rng.uniform(0.06, 0.16)), (28, 28), (0.5, 0.95), rng)
     field = ((cover > rng.uniform(0.25, 0.45)) * 255).astype(np.uint8)
     return Image.fromarray(field if rng.random() < 0.5 else 255 - field)
 
@@ -93,4 +93,4 @@ def enlarged_mnist(draw: Draw, rng: np.random.Generator) -> Picture:
     side = int(rng.uniform(40, 600))
     way = rng.choice([Image.Resampling.NEAREST, Image.Resampling.BICUBIC])
     picture = as_mnist(draw, rng).resize((side, side), Image.Resampling(way))
-    return picture if rng.random() < 0.5 else compressed(picture, rng)
+    return picture if rng.random() < 0.5 else compress_jpeg(picture, rng)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from research.pictures.strokes import HEIGHT, Mask, cropped, strokes
+from research.pictures.strokes import HEIGHT, Mask, crop_to_ink, strokes
 from tiny_mnist.data import download
 
 Shape = Callable[[int, float, np.random.Generator], Mask]
@@ -25,7 +25,7 @@ def grey_images(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Shape:
 
     def shape(digit: int, width: float, rng: np.random.Generator) -> Mask:
         image = images[rng.choice(np.flatnonzero(labels == digit))]
-        return enlarged(image)
+        return enlarge(image)
 
     return shape
 
@@ -43,7 +43,7 @@ def glyphs(paths: list[Path]) -> Callable[[str, np.random.Generator], Mask]:
         font = ImageFont.truetype(str(paths[rng.integers(len(paths))]), HEIGHT)
         picture = Image.new("L", (3 * HEIGHT, 3 * HEIGHT))
         ImageDraw.Draw(picture).text((HEIGHT, HEIGHT // 2), character, fill=255, font=font)
-        return cropped(np.asarray(picture))
+        return crop_to_ink(np.asarray(picture))
 
     return shape
 
@@ -68,22 +68,22 @@ def real_8x8() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return (values.reshape(-1, 8, 8) * 255 // 16).astype(np.uint8), labels
 
 
-def enlarged(image: NDArray[np.uint8]) -> Mask:
+def enlarge(image: NDArray[np.uint8]) -> Mask:
     """A small grey image drawn large, with smooth sharp edges where it was half grey."""
-    image = cropped(np.pad(image, 2))
+    image = crop_to_ink(np.pad(image, 2))
     scale = HEIGHT / max(image.shape)
     large = cv2.resize(np.pad(image, 2), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     large = cv2.GaussianBlur(large, (0, 0), scale / 3)
     peak = float(large.max())
     edges = (large.astype(np.float32) / peak - 0.45) * 8 + 0.5
-    return cropped((edges.clip(0, 1) * 255).astype(np.uint8))
+    return crop_to_ink((edges.clip(0, 1) * 255).astype(np.uint8))
 
 
-def sources(font_folder: Path | None, mnist_images: slice = TEST_IMAGES) -> dict[str, Shape]:
+def load_shapes(font_folder: Path | None, mnist_images: slice = TEST_IMAGES) -> dict[str, Shape]:
     """Every source of shapes that there is here, by name.
 
     Args:
-        font_folder: with handwriting fonts, or None.
+        font_folder: a folder of handwriting fonts, or None.
         mnist_images: which of MNIST's 60,000 training images are used.
     """
     mnist: Any = download.load(download.default_root())

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from research.pictures.digits import Shape
-from research.pictures.numbers import Row, draw_layers, drawing, resized_to, sheared
-from research.pictures.strokes import Draw, Mask, cropped
+from research.pictures.numbers import Row, draw_layers, make_draw, resize_to, shear
+from research.pictures.strokes import Draw, Mask, crop_to_ink
 from tiny_mnist.inference.mnist_format import Box
-from tiny_mnist.inference.rows.components import find_components, find_rows, union_box
-from tiny_mnist.inference.rows.pieces import find_boundaries, find_candidates, item_masks
-from tiny_mnist.inference.rows.slant import deslant
+from tiny_mnist.inference.segmentation.components import find_components, find_rows, union_box
+from tiny_mnist.inference.segmentation.pieces import find_boundaries, find_candidates, item_masks
+from tiny_mnist.inference.segmentation.slant import deslant
 
 Ink = NDArray[np.bool_]
 
@@ -44,14 +44,14 @@ class Candidate(NamedTuple):
     """`OTHER` for none; -1 where it is hard to say."""
 
 
-def varied(draw: Draw, rng: np.random.Generator) -> Draw:
+def vary(draw: Draw, rng: np.random.Generator) -> Draw:
     """The same digit stretched, bent and with another stroke."""
     stretch, amplitude = np.exp(rng.normal(0, 0.15)), rng.uniform(0, 0.045)
     bend = rng.normal(0, amplitude, (2, 4, 4)).astype(np.float32)
     thicker = int(rng.integers(-2, 4))
 
     def shape(width: float) -> Mask:
-        mask = resized_to(cropped(draw(width)), VARIED)
+        mask = resize_to(crop_to_ink(draw(width)), VARIED)
         side = max(mask.shape)
         margin = side // 8
         size = max(8, round(mask.shape[1] * stretch)), mask.shape[0]
@@ -63,12 +63,12 @@ def varied(draw: Draw, rng: np.random.Generator) -> Draw:
         mask = np.asarray(cv2.remap(mask, x + dx, y + dy, cv2.INTER_LINEAR), np.uint8)
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(thicker) + 1,) * 2)
         changed = cv2.dilate(mask, kernel) if thicker > 0 else cv2.erode(mask, kernel)
-        return cropped(np.asarray(changed, np.uint8)) if (changed > 127).mean() > 0.02 else mask
+        return crop_to_ink(np.asarray(changed, np.uint8)) if (changed > 127).mean() > 0.02 else mask
 
     return shape
 
 
-def damaged(layer: Mask, rng: np.random.Generator) -> Ink:
+def damage(layer: Mask, rng: np.random.Generator) -> Ink:
     """Ink as it is found in a picture: blurred, noisy, thicker or thinner."""
     soft = cv2.GaussianBlur(layer, (0, 0), rng.uniform(0.4, 1.5)).astype(np.float32)
     soft += rng.normal(0, rng.uniform(0, 25), layer.shape) * (soft > 20)
@@ -80,23 +80,23 @@ def row_candidates(shape: Shape, rng: np.random.Generator) -> Iterator[Candidate
     style = STYLES[rng.integers(len(STYLES))]
     height = int(np.exp(rng.uniform(np.log(26), np.log(100))))
     digits = rng.integers(10, size=rng.integers(2, 6))
-    draws = [varied(drawing(shape, int(digit), rng), rng) for digit in digits]
+    draws = [vary(make_draw(shape, int(digit), rng), rng) for digit in digits]
     drawn = draw_layers(draws, style, height, rng)
-    ink = np.pad(damaged(drawn.ink, rng), 2)
+    ink = np.pad(damage(drawn.ink, rng), 2)
     layers = [np.pad(layer > 60, 2) & ink for layer in drawn.digits]
-    labels, parts = find_components(ink, np.zeros_like(ink), cut=False)
+    labels, parts = find_components(ink, np.zeros_like(ink), touches_border=False)
     for row in find_rows(parts) if parts else []:
         moved, straight, shift = deslant(labels, row)
         masks = item_masks(moved, straight)
-        wanted = [union_box(item).width > 0.4 * row.height for item in straight.parts]
-        for found in find_candidates(find_boundaries(masks, wanted), masks, straight):
+        splittable = [union_box(item).width > 0.4 * row.height for item in straight.parts]
+        for found in find_candidates(find_boundaries(masks, splittable), masks, straight):
             y, x = np.nonzero(found.mask)
             y, x = y + found.box.top, x + found.box.left
             x = x - shift[y]
-            yield Candidate(found.mask, found.box, label_of(y, x, layers, digits))
+            yield Candidate(found.mask, found.box, find_label(y, x, layers, digits))
 
 
-def label_of(
+def find_label(
     y: NDArray[np.int64], x: NDArray[np.int64], layers: list[Ink], digits: NDArray[np.int64]
 ) -> int:
     """The digit that these pixels are, `OTHER`, or -1 where it is hard to say.
@@ -117,8 +117,8 @@ def label_of(
 
 def lone_digit(shape: Shape, digit: int, rng: np.random.Generator) -> Ink:
     """A digit alone, in any resolution and with any pen."""
-    draw = varied(drawing(shape, digit, rng), rng)
+    draw = vary(make_draw(shape, digit, rng), rng)
     width = float(np.exp(rng.uniform(np.log(0.025), np.log(0.16))))
-    mask = sheared(draw(width), rng.normal(0.05, 0.15))
+    mask = shear(draw(width), rng.normal(0.05, 0.15))
     high = int(np.exp(rng.uniform(np.log(14), np.log(100))))
-    return damaged(np.pad(resized_to(mask, high), 4), rng)
+    return damage(np.pad(resize_to(mask, high), 4), rng)

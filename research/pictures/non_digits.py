@@ -6,19 +6,19 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from research.pictures.strokes import Draw, Mask, cropped
+from research.pictures.strokes import Draw, Mask, crop_to_ink
 from research.pictures.surfaces import (
     Picture,
-    compressed,
+    apply_ink,
+    compress_jpeg,
+    draw_ruling,
     ink_colour,
-    laid,
+    lay_on_table,
     photo_size,
-    photographed,
-    placed,
-    ruled,
+    photograph,
+    place_on_canvas,
     sheet,
     wood,
-    written,
 )
 
 
@@ -28,7 +28,7 @@ def scribble(rng: np.random.Generator) -> Mask:
     for _ in range(rng.integers(1, 4)):
         points = rng.uniform(30, 370, (rng.integers(4, 12), 2)).round().astype(np.int32)
         cv2.polylines(mask, [points], False, 255, int(rng.integers(12, 36)), cv2.LINE_AA)
-    return cropped(mask)
+    return crop_to_ink(mask)
 
 
 def grid_corner(rng: np.random.Generator) -> Mask:
@@ -39,7 +39,7 @@ def grid_corner(rng: np.random.Generator) -> Mask:
         cv2.line(mask, (int(x), 20), (int(x), 380), 255, thick)
     for y in rng.choice([40, 200, 360], rng.integers(1, 3), replace=False):
         cv2.line(mask, (20, int(y)), (380, int(y)), 255, thick)
-    return cropped(mask)
+    return crop_to_ink(mask)
 
 
 def letter(shapes: Callable[[str, np.random.Generator], Mask], rng: np.random.Generator) -> Mask:
@@ -50,11 +50,11 @@ def letter(shapes: Callable[[str, np.random.Generator], Mask], rng: np.random.Ge
 def blurred(draw: Draw, rng: np.random.Generator) -> Picture:
     """A digit far out of focus."""
     shape = (300, 300)
-    cover = placed(draw(rng.uniform(0.05, 0.1)), shape, (0.5, 0.8), rng)
-    picture = np.asarray(photographed(written(sheet(shape, rng), cover, ink_colour(rng)), rng))
+    cover = place_on_canvas(draw(rng.uniform(0.05, 0.1)), shape, (0.5, 0.8), rng)
+    picture = np.asarray(photograph(apply_ink(sheet(shape, rng), cover, ink_colour(rng)), rng))
     soft = cv2.GaussianBlur(picture, (0, 0), rng.uniform(18, 35))
     grainy = soft + rng.normal(0, 3, soft.shape)
-    return compressed(Image.fromarray(grainy.clip(0, 255).astype(np.uint8)), rng)
+    return compress_jpeg(Image.fromarray(grainy.clip(0, 255).astype(np.uint8)), rng)
 
 
 def blank(rng: np.random.Generator) -> Picture:
@@ -63,13 +63,13 @@ def blank(rng: np.random.Generator) -> Picture:
     surface = sheet(shape, rng)
     kind = rng.choice(["paper", "squared", "ruled", "desk", "wood", "board", "canvas"])
     if kind in ("squared", "ruled"):
-        surface = ruled(surface, rng, str(kind))
+        surface = draw_ruling(surface, rng, str(kind))
     elif kind == "desk":
-        surface = laid(surface, rng)
+        surface = lay_on_table(surface, rng)
     elif kind == "wood":
         surface = wood(shape, rng)
     elif kind == "board":
         surface = surface * np.float32(rng.uniform(0.1, 0.25))
     elif kind == "canvas":
         return Image.new("RGB", shape, tuple(int(c) for c in rng.choice([0, 255, 128], 3)))
-    return photographed(surface, rng)
+    return photograph(surface, rng)

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from research.pictures.digits import Shape
-from research.pictures.strokes import Draw, Mask, cropped
+from research.pictures.strokes import Draw, Mask, crop_to_ink
 from research.pictures.surfaces import (
     Picture,
-    compressed,
+    apply_ink,
+    compress_jpeg,
     ink_colour,
     noise,
-    photographed,
+    photograph,
     sheet,
-    written,
 )
 
 
@@ -46,7 +46,7 @@ class RowDrawing(NamedTuple):
 
 def draw_row(draws: list[Draw], row: Row, height: int, rng: np.random.Generator) -> Mask:
     """Ink of digits in a row, cropped."""
-    return cropped(draw_layers(draws, row, height, rng).ink)
+    return crop_to_ink(draw_layers(draws, row, height, rng).ink)
 
 
 def draw_layers(draws: list[Draw], row: Row, height: int, rng: np.random.Generator) -> RowDrawing:
@@ -61,19 +61,19 @@ def draw_layers(draws: list[Draw], row: Row, height: int, rng: np.random.Generat
     for place, draw in enumerate(draws):
         small = rng.random() < row.small
         part = rng.uniform(0.4, 0.6) if small else rng.uniform(*row.heights)
-        mask = sheared(resized_to(cropped(draw(width)), round(part * height)), slant)
+        mask = shear(resize_to(crop_to_ink(draw(width)), round(part * height)), slant)
         rise = rng.uniform(0, 1 - part) if small else rng.normal(0, 0.03)
         top = int(1.5 * height - mask.shape[0] - rise * height)
         x = next_left(edge, mask, top, gap * height) if place else 0
-        edge = pasted(canvas, mask, top, round(x), edge)
+        edge = paste(canvas, mask, top, round(x), edge)
         digits.append(np.zeros_like(canvas))
-        pasted(digits[-1], mask, top, round(x), edge)
+        paste(digits[-1], mask, top, round(x), edge)
         if row.separators and 0 < place < len(draws) - 1 and rng.random() < 0.35:
             mark, level = separator(height, width, rng)
             top = int(1.5 * height - level * height) - mark.shape[0]
             left = next_left(edge, mark, top, 0.12 * height)
             left = max(left, edge.max() + 0.06 * height - mark.shape[1] * 0.3)
-            edge = pasted(canvas, mark, top, round(left), edge)
+            edge = paste(canvas, mark, top, round(left), edge)
     return RowDrawing(canvas, digits)
 
 
@@ -88,7 +88,7 @@ def next_left(edge: NDArray[np.float64], mask: Mask, top: int, gap: float) -> fl
     return float(max((found[known].max() if known.any() else edge.max()) + gap, 0))
 
 
-def pasted(
+def paste(
     canvas: Mask, mask: Mask, top: int, left: int, edge: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Put a shape on the canvas, in place; returns the new right edges."""
@@ -108,36 +108,36 @@ def separator(height: int, width: float, rng: np.random.Generator) -> tuple[Mask
     if kind == "point":
         mask = np.zeros((2 * thick, 2 * thick), np.uint8)
         cv2.circle(mask, (thick, thick), max(1, round(0.8 * thick)), 255, -1)
-        return cropped(mask), 0.0
+        return crop_to_ink(mask), 0.0
     long = round(height * rng.uniform(0.25, 0.45))
     if kind == "slash":
         mask = np.zeros((height, height), np.uint8)
         cv2.line(mask, (round(0.55 * height), 0), (round(0.2 * height), height), 255, thick)
-        return cropped(mask), 0.0
+        return crop_to_ink(mask), 0.0
     mask = np.zeros((long, long), np.uint8)
     cv2.line(mask, (0, long // 2), (long, long // 2 + int(rng.integers(-3, 4))), 255, thick)
     if kind == "plus":
         cv2.line(mask, (long // 2, 0), (long // 2, long), 255, thick)
-    return cropped(np.asarray(mask, np.uint8)), 0.35
+    return crop_to_ink(np.asarray(mask, np.uint8)), 0.35
 
 
-def resized_to(mask: Mask, height: int) -> Mask:
+def resize_to(mask: Mask, height: int) -> Mask:
     """The shape with this height, or this width where it is wider than high."""
     scale = height / max(mask.shape)
     size = [max(2, round(side * scale)) for side in mask.shape[::-1]]
     return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def sheared(mask: Mask, slant: float) -> Mask:
+def shear(mask: Mask, slant: float) -> Mask:
     """The shape leaning to the right."""
     wide = int(abs(slant) * mask.shape[0]) + 1
     shift = slant * mask.shape[0] if slant > 0 else 0.0
     motion = np.array([[1, -slant, shift], [0, 1, 0]], np.float32)
     leaning = cv2.warpAffine(mask, motion, (mask.shape[1] + wide, mask.shape[0]))
-    return cropped(np.asarray(leaning, np.uint8))
+    return crop_to_ink(np.asarray(leaning, np.uint8))
 
 
-def lined(
+def draw_lines(
     surface: NDArray[np.float32], height: int, bottom: int, lines: str, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Paper with printed lines as far apart as people write on them."""
@@ -154,7 +154,7 @@ def lined(
             x = line * step
             cv2.line(cover, (round(x), 0), (round(x - tilt * shape[0]), shape[0]), 255, thick)
     colour = np.array([0.45, 0.6, 0.8], np.float32) * rng.uniform(0.7, 1.25)
-    return written(surface, np.asarray(cover * (0.7 / 255), np.float32), colour)
+    return apply_ink(surface, np.asarray(cover * (0.7 / 255), np.float32), colour)
 
 
 def number(
@@ -182,12 +182,12 @@ def number(
     if carrier == "scan":
         grey = 0.97 - cover * rng.uniform(0.6, 0.95) + rng.normal(0, 0.012, shape)
         blurred = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.6)
-        return compressed(Image.fromarray((blurred.clip(0, 1) * 255).astype(np.uint8)), rng)
+        return compress_jpeg(Image.fromarray((blurred.clip(0, 1) * 255).astype(np.uint8)), rng)
     surface = sheet(shape, rng)
     if lines:
-        surface = lined(surface, height, margin[0] + masks[0].shape[0], lines, rng)
+        surface = draw_lines(surface, height, margin[0] + masks[0].shape[0], lines, rng)
     cover = cover * np.clip(0.9 + 0.1 * noise(shape, 4, rng), 0, 1)
-    return photographed(written(surface, cover, ink_colour(rng)), rng, 0.7)
+    return photograph(apply_ink(surface, cover, ink_colour(rng)), rng, 0.7)
 
 
 def draw_boxes(draws: list[Draw], row: Row, height: int, rng: np.random.Generator) -> Mask:
@@ -197,14 +197,14 @@ def draw_boxes(draws: list[Draw], row: Row, height: int, rng: np.random.Generato
     canvas = np.zeros((side + 4 * thick, (side + apart) * len(draws) + 4 * thick), np.uint8)
     for place, draw in enumerate(draws):
         left = 2 * thick + place * (side + apart)
-        mask = resized_to(cropped(draw(width)), round(height * rng.uniform(0.8, 1.05)))
+        mask = resize_to(crop_to_ink(draw(width)), round(height * rng.uniform(0.8, 1.05)))
         top = 2 * thick + (side - mask.shape[0]) // 2 + int(rng.normal(0, 0.03) * height)
         x = left + (side - mask.shape[1]) // 2 + int(rng.normal(0, 0.05) * height)
         area = canvas[top : top + mask.shape[0], x : x + mask.shape[1]]
         area[:] = np.maximum(area, mask[: area.shape[0], : area.shape[1]])
         corners = (left, 2 * thick), (left + side, 2 * thick + side)
         cv2.rectangle(canvas, *corners, int(rng.uniform(150, 255)), thick)
-    return cropped(canvas)
+    return crop_to_ink(canvas)
 
 
 NumberScene = tuple[Row, str, str, int]
@@ -227,7 +227,7 @@ NUMBER_SCENES: dict[str, NumberScene] = {
 }
 
 
-def drawing(shape: Shape, digit: int, rng: np.random.Generator) -> Draw:
+def make_draw(shape: Shape, digit: int, rng: np.random.Generator) -> Draw:
     """A digit of one source as a function of the pen's width."""
     return partial(lambda width, shape: shape(digit, width, rng), shape=shape)
 
@@ -241,6 +241,6 @@ def number_picture(
     count = rng.integers(2, 11) if rows == 1 else rng.integers(2, 6)
     several = 1 if rows == 1 else int(rng.integers(2, rows + 1))
     digits = [rng.integers(10, size=count) for _ in range(several)]
-    draws = [[drawing(shape, int(digit), rng) for digit in row] for row in digits]
+    draws = [[make_draw(shape, int(digit), rng) for digit in row] for row in digits]
     text = "\n".join("".join(str(digit) for digit in row) for row in digits)
     return text, number(draws, style, rng, carrier, lines)

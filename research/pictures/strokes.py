@@ -251,7 +251,7 @@ def pen(lines: list[NDArray[np.float64]], width: float) -> Mask:
         points = ((curve - low) * scale + thick + 4) * 16
         corners = points.round().astype(np.int32)[:, None]
         cv2.polylines(mask, [corners], False, 255, thick, cv2.LINE_AA, shift=4)
-    return cropped(mask)
+    return crop_to_ink(mask)
 
 
 def smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -272,7 +272,7 @@ def smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate(pieces)
 
 
-def cropped(mask: NDArray[np.uint8]) -> Mask:
+def crop_to_ink(mask: NDArray[np.uint8]) -> Mask:
     """The part with ink."""
     rows, columns = np.flatnonzero(mask.max(1)), np.flatnonzero(mask.max(0))
     return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -27,7 +27,7 @@ def ink(mask: Mask, canvas: tuple[int, int], height: float, centre: tuple[float,
     return np.asarray(moved, np.float32)
 
 
-def placed(
+def place_on_canvas(
     mask: Mask, canvas: tuple[int, int], part: tuple[float, float], rng: np.random.Generator
 ) -> Grey:
     """The shape anywhere on the canvas, its height this part of the shorter side."""
@@ -81,7 +81,7 @@ def ruling(shape: tuple[int, int], rng: np.random.Generator, lines: str) -> Grey
     return np.asarray(np.max(covers, axis=0), np.float32)
 
 
-def photographed(
+def photograph(
     reflectance: NDArray[np.float32], rng: np.random.Generator, strong: float = 1
 ) -> Picture:
     """A picture of a surface (rows × columns × RGB, 1 is white) by a phone's camera."""
@@ -95,17 +95,17 @@ def photographed(
     field = cv2.warpPerspective(field, warp, shape[::-1], borderMode=cv2.BORDER_REPLICATE)
     field = cv2.GaussianBlur(field, (0, 0), rng.uniform(0.4, 0.4 + min(shape) / 400))
     field = field + rng.normal(0, rng.uniform(0.004, 0.03), field.shape)
-    return compressed(Image.fromarray((field.clip(0, 1) * 255).astype(np.uint8)), rng)
+    return compress_jpeg(Image.fromarray((field.clip(0, 1) * 255).astype(np.uint8)), rng)
 
 
-def compressed(picture: Picture, rng: np.random.Generator) -> Picture:
+def compress_jpeg(picture: Picture, rng: np.random.Generator) -> Picture:
     """The picture after JPEG."""
     file = io.BytesIO()
     picture.convert("RGB").save(file, "JPEG", quality=int(rng.integers(35, 95)))
     return Image.open(file)
 
 
-def written(surface: NDArray[np.float32], cover: Grey, colour: NDArray[np.float32]) -> Grey:
+def apply_ink(surface: NDArray[np.float32], cover: Grey, colour: NDArray[np.float32]) -> Grey:
     """A surface (rows × columns × RGB) with ink on it."""
     return np.asarray(surface * (1 - cover[..., None]) + colour * cover[..., None], np.float32)
 
@@ -136,7 +136,7 @@ def sheet(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float3
     return np.asarray(paper(shape, rng)[..., None] * tone, np.float32)
 
 
-def ruled(
+def draw_ruling(
     surface: NDArray[np.float32], rng: np.random.Generator, lines: str
 ) -> NDArray[np.float32]:
     """Paper with printed lines: pale blue, or dark; some ruled paper has a red margin."""
@@ -144,7 +144,7 @@ def ruled(
     colour = np.array([0.45, 0.6, 0.8], np.float32) * rng.uniform(0.7, 1.25)
     if lines == "dark squared":
         colour = np.full(3, rng.uniform(0.25, 0.5), np.float32)
-    surface = written(surface, ruling(shape, rng, lines) * 0.7, colour)
+    surface = apply_ink(surface, ruling(shape, rng, lines) * 0.7, colour)
     if lines == "ruled" and rng.random() < 0.4:
         x = int(shape[1] * rng.uniform(0.03, 0.15))
         surface[:, x : x + max(1, shape[1] // 250)] = (0.85, 0.4, 0.45)
@@ -159,7 +159,7 @@ def wood(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32
     return np.asarray(tone * (1 + 0.12 * grain[..., None]), np.float32)
 
 
-def laid(paper_sheet: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def lay_on_table(paper_sheet: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """A sheet that lies askew on a table, its corners in the picture or just outside."""
     shape = paper_sheet.shape[:2]
     size = np.array(shape[::-1], np.float32)

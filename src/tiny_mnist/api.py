@@ -14,9 +14,9 @@ from tiny_mnist.errors import UserError, require
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.image_io import (
     LoadedImage,
-    Pixels,
+    RGBImage,
     check_size,
-    errors_of_pillow,
+    convert_pillow_errors,
     load_pillow,
     read_picture,
     to_rgb,
@@ -148,7 +148,7 @@ def to_source(picture: Picture, name: str) -> "Source":
         return fspath(picture), partial(read_picture, Path(picture))
     if isinstance(picture, Image.Image):
         try:
-            with errors_of_pillow(name):
+            with convert_pillow_errors(name):
                 check_size(picture, name)
                 copy = picture.copy()  # reads the file, if the picture was only opened
         except UserError as error:
@@ -165,7 +165,7 @@ def load_image(picture: Image.Image, name: str) -> LoadedImage:
     Raises:
         UserError: it has too many pixels, or is damaged.
     """
-    with errors_of_pillow(name):
+    with convert_pillow_errors(name):
         return load_pillow(picture, name)
 
 
@@ -174,7 +174,7 @@ def fail(error: UserError) -> LoadedImage:
     raise error
 
 
-def to_pixels(array: NDArray[Any]) -> Pixels:
+def to_pixels(array: NDArray[Any]) -> RGBImage:
     """An array as eight-bit RGB.
 
     Raises:

@@ -67,9 +67,9 @@ def test_shows_what_each_block_makes_of_the_digit() -> None:
     ],
 )
 def test_address_that_is_no_picture_is_answered_with_one_line(address: Any, says: str) -> None:
-    answer = render_result(address, load_shipped_network())
-    assert says in answer
-    assert "<section>" not in answer
+    result = render_result(address, load_shipped_network())
+    assert says in result
+    assert "<section>" not in result
 
 
 @pytest.mark.parametrize(
@@ -167,17 +167,17 @@ def expect_digits(page: Any, *digits: int) -> None:
 
 
 def settle(page: Any) -> None:
-    """Wait until the page shows the answer to all that is on the sheet."""
+    """Wait until the page shows the result for all that is on the pad."""
     from playwright.sync_api import expect
 
     picture = page.evaluate("document.querySelector('canvas').toDataURL()")
-    answer = render_result(picture, load_shipped_network())
-    for place, seen in enumerate(re.findall(r'class="seen">\s*<img src="([^"]+)"', answer)):
+    result = render_result(picture, load_shipped_network())
+    for place, seen in enumerate(re.findall(r'class="seen">\s*<img src="([^"]+)"', result)):
         expect(page.locator(".seen img").nth(place)).to_have_attribute("src", seen)
 
 
 def clear(page: Any) -> None:
-    """Take a new sheet."""
+    """Clear the pad."""
     page.get_by_role("button", name="Clear").click()
     expect_digits(page)
 
@@ -189,9 +189,9 @@ def send(
     parts = urlsplit(address)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=PATIENCE)
     connection.request(method, path, body, headers)
-    answer = connection.getresponse()
+    response = connection.getresponse()
     try:
-        return answer.status, answer.read().decode(errors="replace")
+        return response.status, response.read().decode(errors="replace")
     finally:
         connection.close()
 
@@ -336,9 +336,9 @@ def test_reads_a_photo(browser: Any, tmp_path: Path, kind: str) -> None:
     shade = np.linspace(1, 0.6, 1200)[None, :, None]
     photo = tmp_path / f"photo.{kind}"
     Image.fromarray((paper * shade).astype(np.uint8)).save(photo)
-    browser.locator("#sheet input").set_input_files(photo)
+    browser.locator("#pad input").set_input_files(photo)
     expect_digits(browser, 7)
-    draw(browser, STROKES[1])  # on a new sheet
+    draw(browser, STROKES[1])  # on a cleared pad
     expect_digits(browser, 1)
 
 

@@ -120,7 +120,7 @@ def test_page_reads_what_is_drawn_and_shows_how(page: Any) -> None:
 
 @pytest.mark.slow
 def test_page_can_be_drawn_on_with_the_keyboard(page: Any) -> None:
-    page.locator("#sheet canvas").focus()
+    page.locator("#pad canvas").focus()
     page.keyboard.press(" ")
     for _ in range(20):
         page.keyboard.press("ArrowDown")
@@ -136,7 +136,7 @@ def test_page_opens_pastes_and_reads_images_of_mnist(
     for index in range(5):
         path = tmp_path / f"{index}.png"
         Image.fromarray(mnist.test_images[index].numpy()).save(path)
-        page.locator("#sheet input").set_input_files(path)
+        page.locator("#pad input").set_input_files(path)
         expect_digit(page, str(int(mnist.test_labels[index])))
     paste_zero(page)
     expect_digit(page, "0")
@@ -152,7 +152,7 @@ def test_page_says_that_it_cannot_show_a_file_and_reads_nothing_in_it(
     Image.new("L", (60, 60), 255).save(photo)
     draw(page, STROKES[1])
     expect_digit(page, "1")
-    page.locator("#sheet input").set_input_files(photo)
+    page.locator("#pad input").set_input_files(photo)
     expect(message).to_have_text("This browser cannot show seven.tif.")
     assert page.locator(".digit").inner_text() == "–"
     assert set(page.locator(".probabilities li > :last-child").all_inner_texts()) == {"–"}
@@ -167,9 +167,9 @@ def test_page_centres_and_scales_as_mnist_does(page: Any) -> None:
     expect_digit(page, "7")
     seen = page.evaluate(
         """() => {
-            const sheet = document.querySelector("#sheet canvas");
-            const ink = sheet.getContext("2d");
-            return [...toMnistForm(ink.getImageData(0, 0, sheet.width, sheet.height))];
+            const pad = document.querySelector("#pad canvas");
+            const ink = pad.getContext("2d");
+            return [...toMnistForm(ink.getImageData(0, 0, pad.width, pad.height))];
         }"""
     )
     image = np.array(seen).reshape(28, 28)
@@ -185,6 +185,6 @@ def test_page_centres_and_scales_as_mnist_does(page: Any) -> None:
 def test_page_fits_every_width(page: Any, size: tuple[int, int]) -> None:
     page.set_viewport_size({"width": size[0], "height": size[1]})
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
-    box = page.locator("#sheet canvas").bounding_box()
+    box = page.locator("#pad canvas").bounding_box()
     assert box["width"] >= 280
     assert page.locator(".digit").bounding_box()["y"] < size[1]

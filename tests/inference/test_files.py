@@ -23,6 +23,7 @@ from tiny_mnist.inference.image_io import (
     PixelBudget,
     decode,
     decode_file,
+    flatten,
     load_pillow,
     read_picture,
     reduce,
@@ -124,6 +125,22 @@ def test_reducing_averages_colours_by_their_opacity() -> None:
     assert np.abs(small.astype(int) - (200, 100, 50, 64)).max() <= 3
 
 
+@pytest.mark.parametrize(("shown", "opposite", "alike"), [(40, 255, 0), (220, 0, 255)])
+def test_ink_is_laid_on_a_contrasting_ground_and_a_transparent_rim_is_filled_to_match(
+    shown: int, opposite: int, alike: int
+) -> None:
+    ink = np.full((20, 20, 4), shown, np.uint8)
+    ink[..., 3] = 0
+    ink[5:15, 9:11, 3] = 255
+    assert flatten(ink)[0, 0].tolist() == [opposite] * 3
+    assert flatten(ink)[10, 10].tolist() == [shown] * 3
+    framed = np.full((50, 50, 4), shown, np.uint8)
+    framed[..., 3] = 255
+    framed[0, :, 3] = 0
+    assert flatten(framed)[0, 0].tolist() == [alike] * 3
+    assert flatten(framed)[10, 10].tolist() == [shown] * 3
+
+
 def test_a_large_photograph_keeps_its_orientation(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -162,9 +179,9 @@ class Paused(io.BytesIO):
     """A file that says when somebody begins to read it, and lets them wait.
 
     Args:
-        content: of the file.
-        begun: is set by the first reading.
-        go_on: is waited for.
+        content: the bytes of the file.
+        begun: an event that the first reading sets.
+        go_on: an event that each reading waits for.
     """
 
     def __init__(self, content: bytes, begun: threading.Event, go_on: threading.Event) -> None:
@@ -200,7 +217,7 @@ def test_decoding_in_threads_leaves_the_filters_of_warnings_as_they_were(
 
 def test_odd_metadata_are_no_warning() -> None:
     def load() -> LoadedImage:
-        warnings.warn("Corrupt EXIF data", stacklevel=1)
+        warnings.warn_explicit("Corrupt EXIF data", UserWarning, "x", 1, "PIL.TiffImagePlugin")
         return LoadedImage(np.full((50, 50, 3), 255, np.uint8))
 
     (prediction,) = predict_images([("odd.jpg", load)], lambda images: np.zeros((0, 10)))

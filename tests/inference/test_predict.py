@@ -260,7 +260,7 @@ def test_a_sheet_that_cannot_be_saved_is_refused_before_anything_is_read(
 
 
 def test_a_sheet_has_a_largest_size(seven: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "MAX_SHEET_PIXELS", 300_000)
+    monkeypatch.setattr(output, "MAX_CONTACT_SHEET_PIXELS", 300_000)
     sheet = seven.with_name("sheet.png")
     status, _, errors = run_predict(*[str(seven)] * 9, "--show", str(sheet))
     assert (status, errors) == (0, f"{sheet} shows 4 pictures; more do not fit\n")

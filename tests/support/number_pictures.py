@@ -29,11 +29,11 @@ def draw_number(
     """White digits on black in one row.
 
     Args:
-        text: of the digits in `STROKES`, and 0.
-        gap: between neighbours, in heights.
+        text: digits of `STROKES`, and 0.
+        gap: distance between neighbours, in heights.
         slant: columns to the right for one row up.
-        heights: of each digit, standing on the same line, in heights; else 1.
-        size: a height in pixels.
+        heights: the height of each digit, standing on the same line, in heights; else 1.
+        size: a height, in pixels.
     """
     canvas = np.zeros((2 * size, int((len(text) + 2) * size)), np.uint8)
     x = 0.6 * size

@@ -19,11 +19,11 @@ STROKES = {
     4: [np.array([[0.4, 0.2], [0.3, 0.55], [0.7, 0.55]]), np.array([[0.6, 0.35], [0.57, 0.85]])],
     7: [np.array([[0.3, 0.22], [0.68, 0.22], [0.45, 0.8]])],
 }
-"""How a hand draws some digits, as parts of the sheet from its top left corner."""
+"""How a hand draws some digits, as parts of the pad from its top left corner."""
 
 
 def draw(page: Any, strokes: list[np.ndarray], width: float = 1, left: float = 0) -> None:
-    """Draw with the mouse on a clear sheet; width and left are parts of the sheet's width."""
+    """Draw with the mouse on a clear pad; width and left are parts of the pad's width."""
     box = page.locator("canvas").first.bounding_box()
     for stroke in strokes:
         points = [
@@ -41,11 +41,11 @@ def paste_zero(page: Any) -> None:
     """Paste a picture of a 0, as from the clipboard."""
     page.evaluate(
         """async () => {
-            const sheet = new OffscreenCanvas(300, 300), ink = sheet.getContext("2d");
+            const pad = new OffscreenCanvas(300, 300), ink = pad.getContext("2d");
             ink.fillStyle = "white"; ink.fillRect(0, 0, 300, 300);
             ink.lineWidth = 14; ink.ellipse(150, 150, 50, 80, 0, 0, 7); ink.stroke();
             const data = new DataTransfer();
-            data.items.add(new File([await sheet.convertToBlob()], "0.png"));
+            data.items.add(new File([await pad.convertToBlob()], "0.png"));
             document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
         }"""
     )

@@ -1,6 +1,6 @@
 """A page on this machine to draw digits on, and to look inside the network while it reads them.
 
-Gradio serves the page and carries pictures to Python and answers back; nothing leaves the machine.
+Gradio serves the page and carries pictures to Python and results back; nothing leaves the machine.
 """
 
 import base64
@@ -34,9 +34,9 @@ from tiny_mnist.models.tiny_cnn import TinyCNN, parameter_count
 if TYPE_CHECKING:
     import gradio
 
-MOST_SHOWN = 10  # digits of one picture
-MOST_WAITING = 16  # pictures that wait for their turn; more are refused
-FIRST_PORT, PORTS = 7860, 100  # that Gradio tries
+MAX_SHOWN_DIGITS = 10  # digits of one picture whose details are shown
+MAX_WAITING = 16  # pictures that wait for their turn; more are refused
+FIRST_PORT, NUM_PORTS = 7860, 100  # the ports that Gradio tries
 FOLDER = files("tiny_mnist.demo")
 TEMPLATES = environment("tiny_mnist.demo")
 
@@ -86,7 +86,7 @@ def serve(
                 app_kwargs={"middleware": [Middleware(RequestGuard, host=host)]},
             )
         except OSError as error:
-            last = FIRST_PORT + PORTS - 1
+            last = FIRST_PORT + NUM_PORTS - 1
             wanted = f"port {port}" if port else f"any port from {FIRST_PORT} to {last}"
             raise UserError(f"cannot listen on {wanted}; give a free one with --port") from error
         if threading.current_thread() is threading.main_thread():
@@ -128,10 +128,10 @@ def check_free(host: str, port: int | None) -> None:
 
 
 def build_page(network: nn.Module, origin: str) -> "gradio.Blocks":
-    """The page: a sheet to draw on, and what the network computes from it.
+    """The page: a pad to draw on, and what the network computes from it.
 
     Args:
-        network: in evaluation mode.
+        network: a network in evaluation mode.
         origin: which network it is, in words.
     """
     import gradio
@@ -144,29 +144,29 @@ def build_page(network: nn.Module, origin: str) -> "gradio.Blocks":
         )
         with gradio.Row():
             with gradio.Column(scale=2, min_width=300):
-                sheet = gradio.HTML(
+                pad = gradio.HTML(
                     "",
-                    html_template=read_asset("sheet.html"),
-                    css_template=theme + read_asset("sheet.css"),
-                    js_on_load=read_asset("sheet.js") + (FOLDER / "sheet_value.js").read_text(),
+                    html_template=read_asset("pad.html"),
+                    css_template=theme + read_asset("pad.css"),
+                    js_on_load=read_asset("pad.js") + (FOLDER / "pad_value.js").read_text(),
                     apply_default_css=False,
-                    elem_id="sheet",
+                    elem_id="pad",
                 )
             with gradio.Column(scale=3, min_width=300):
-                answer = gradio.HTML(
+                result = gradio.HTML(
                     render_result("", network),
                     css_template=theme + read_asset("result.css"),
                     apply_default_css=False,
                 )
-        sheet.change(
+        pad.change(
             lambda picture: render_result(picture, network),
-            sheet,
-            answer,
+            pad,
+            result,
             trigger_mode="always_last",  # what is drawn meanwhile is sent as soon as this is done
             show_progress="hidden",
             api_visibility="private",
         )
-    return blocks.queue(max_size=MOST_WAITING)
+    return blocks.queue(max_size=MAX_WAITING)
 
 
 def render_result(picture: object, network: nn.Module) -> str:
@@ -175,23 +175,23 @@ def render_result(picture: object, network: nn.Module) -> str:
     Args:
         picture: a `data:` address; empty when there is nothing yet. Another program may send
             anything else, which is answered as what is no picture.
-        network: in evaluation mode.
+        network: a network in evaluation mode.
     """
-    template = TEMPLATES.get_template("answer.html")
+    template = TEMPLATES.get_template("result.html")
     if not picture:
-        return template.render(answer=None, shown=[])
+        return template.render(prediction=None, shown=[])
     source = "", lambda: decode(data_content(picture), "this file")
-    (answer,) = predict_images([source], module_network(network))
+    (prediction,) = predict_images([source], module_network(network))
     shown = [
         (
             digit,
             png(torch.from_numpy(digit.image)),
-            [([png(tile) for tile in tiles(maps)], maps.shape[-1]) for maps in block_maps],
+            [([png(grey) for grey in to_grey(maps)], maps.shape[-1]) for maps in block_maps],
         )
-        for digit in answer.digits[:MOST_SHOWN]
+        for digit in prediction.digits[:MAX_SHOWN_DIGITS]
         for block_maps in [feature_maps(network, digit.image)]
     ]
-    return template.render(answer=answer, shown=shown)
+    return template.render(prediction=prediction, shown=shown)
 
 
 def data_content(address: object) -> bytes:
@@ -232,6 +232,6 @@ def feature_maps(
     return maps
 
 
-def tiles(maps: Float[Tensor, "channels side side"]) -> UInt8[Tensor, "channels side side"]:
+def to_grey(maps: Float[Tensor, "channels side side"]) -> UInt8[Tensor, "channels side side"]:
     """The maps of one block in grey: negative values are black, the largest is white."""
     return (255 * maps.clamp(min=0) / maps.max().clamp(min=1e-6)).byte()

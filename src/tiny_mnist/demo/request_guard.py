@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-LARGEST_REQUEST = 64 * 2**20  # bytes: a picture file, which arrives as base64
-NAMES = frozenset(["localhost", socket.gethostname().lower()])
+MAX_REQUEST_BYTES = 64 * 2**20  # a picture file, which arrives as base64
+LOOPBACK_NAMES = frozenset(["localhost"])
 
 
 class RequestGuard:
@@ -27,7 +27,7 @@ class RequestGuard:
 
     def __init__(self, app: "ASGIApp", host: str = "localhost") -> None:
         self.app = app
-        self.names = NAMES | {host.lower()}
+        self.names = LOOPBACK_NAMES | {socket.gethostname().lower(), host.lower()}
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Hand an allowed request on, and answer any other."""
@@ -53,15 +53,15 @@ class RequestGuard:
 
 
 def check_request(
-    method: str, path: str, headers: dict[str, str], names: frozenset[str] = NAMES
+    method: str, path: str, headers: dict[str, str], names: frozenset[str] = LOOPBACK_NAMES
 ) -> tuple[int, str] | None:
     """The status and the reason of a refusal; None for an allowed request.
 
     Args:
         method: GET, POST, …
-        path: of the address.
-        headers: by name in lower case.
-        names: of this machine.
+        path: the path of the address.
+        headers: the headers by name in lower case.
+        names: the names of this machine.
     """
     host = headers.get("host", "")
     origin = headers.get("origin")
@@ -77,9 +77,9 @@ def check_request(
         (path.rstrip("/").endswith("/upload"), 403, "Files cannot be uploaded."),
         (has_body and not length.isdecimal(), 411, "The length of the request is missing."),
         (
-            has_body and length.isdecimal() and int(length) > LARGEST_REQUEST,
+            has_body and length.isdecimal() and int(length) > MAX_REQUEST_BYTES,
             413,
-            f"A request may have {LARGEST_REQUEST // 2**20} MiB at most.",
+            f"A request may have {MAX_REQUEST_BYTES // 2**20} MiB at most.",
         ),
     )
     return next(((status, reason) for refused, status, reason in refusals if refused), None)

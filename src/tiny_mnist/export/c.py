@@ -7,6 +7,7 @@ sanitizers and runs it on all test images.
 import shutil
 import subprocess
 import tempfile
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 TOLERANCE = Tolerance(agreement=99.9, accuracy=0.05)
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Werror")
 SANITIZERS = ("-fsanitize=undefined,address", "-fno-sanitize-recover=all")
-LARGEST = 2**31 - 1  # of an int32
-DIGITS_A_LINE = 96
-ROW_BYTES = 36  # of the table of convolutions, where an int and a pointer have four bytes
+MAX_INT32 = 2**31 - 1
+LINE_WIDTH = 96  # characters of a line of numbers
+CONVOLUTION_BYTES = 36  # size of the struct Convolution where an int and a pointer have 4 bytes
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def render(
     # 16 bits, and no sum of 255 × weight that overflows 32.
     steps = 32767 / float(weight.abs().max())
     room = float((255 * weight.abs().sum(dim=1) + bias.abs()).max())
-    steps = min(steps, (LARGEST - 255 * weight.shape[1]) / room)
+    steps = min(steps, (MAX_INT32 - 255 * weight.shape[1]) / room)
     linear_weights = (weight * steps).round().long().tolist()
     linear_bias = (bias * steps).round().long().tolist()
     logit_scale = output_scale / steps
@@ -96,17 +97,19 @@ def render(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters["numbers"] = numbers
+    templates.filters["numbers"] = format_numbers
+    buffers = [max(conv.outputs for conv in convs[i::2] or convs[:1]) for i in (0, 1)]
     source = templates.get_template("network.c.jinja").render(
-        metadata=[(key, comment(value)) for key, value in metadata.items() if key != "description"],
+        metadata=[
+            (key, escape_comment(value)) for key, value in metadata.items() if key != "description"
+        ],
         convs=convs,
         features=weight.shape[1],
         linear_weights=linear_weights,
         linear_bias=linear_bias,
         logit_scale=logit_scale,
-        buffers=[max(conv.outputs for conv in convs[i::2] or convs[:1]) for i in (0, 1)],
-        buffer_bytes=sum(max(conv.outputs for conv in convs[i::2] or convs[:1]) for i in (0, 1)),
-        constant_bytes=sum(len(c.weights) + 8 * c.filters + ROW_BYTES for c in convs)
+        buffers=buffers,
+        constant_bytes=sum(len(c.weights) + 8 * c.filters + CONVOLUTION_BYTES for c in convs)
         + 20 * weight.shape[1]
         + 40,
     )  # fmt: skip
@@ -134,7 +137,7 @@ def read_convs(
             raise UserError("the calibration images do not span the grey values 0 to 255")
         scale_out = float(output_scale)
         factors = float(scale_in) * weight_scale.astype(np.float64) / scale_out
-        shift = int(np.floor(np.log2(LARGEST / factors.max())))
+        shift = int(np.floor(np.log2(MAX_INT32 / factors.max())))
         convs.append(
             QuantizedConv(
                 folded.sides[index],
@@ -170,22 +173,22 @@ def run_c(path: Path, images: UInt8[Tensor, "n 28 28"], *flags: str) -> Float[Te
         probe = folder / "probe.c"
         probe.write_text("int main(void) { return 0; }\n")
         command = [compiler, *WARNINGS, *flags, "-o", str(program)]
-        if run([*command, str(probe)]).returncode or run([str(program)]).returncode:
+        if run_program([*command, str(probe)]).returncode or run_program([str(program)]).returncode:
             raise CheckUnavailableError(f"cc does not support {' '.join(flags)} on this machine")
         source = folder / "network.c"
         source.write_bytes(path.read_bytes())
         harness = str(files("tiny_mnist.export") / "c_check.c")
-        done = run([*command, str(source), harness])
+        done = run_program([*command, str(source), harness])
         if done.returncode:
             raise UserError(f"the C file does not compile: {first_line(done.stderr)}")
-        done = run([str(program)], images.numpy().tobytes())
+        done = run_program([str(program)], images.numpy().tobytes())
         if done.returncode:
             raise UserError(f"the C file fails when it runs: {first_line(done.stderr)}")
     logits = np.frombuffer(done.stdout, np.int32).reshape(-1, 10)
     return torch.from_numpy(logits.astype(np.float32))
 
 
-def run(command: list[str], content: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
+def run_program(command: list[str], content: bytes = b"") -> "subprocess.CompletedProcess[bytes]":
     """Run a program with something on its standard input."""
     return subprocess.run(command, input=content, capture_output=True, check=False)
 
@@ -196,19 +199,13 @@ def first_line(output: bytes) -> str:
     return next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")
 
 
-def numbers(values: Iterable[Any]) -> str:
+def format_numbers(values: Iterable[Any]) -> str:
     """Numbers, comma separated, in lines of a readable length."""
-    lines, line = [], " "
-    for value in values:
-        item = f" {value},"
-        if len(line) + len(item) > DIGITS_A_LINE:
-            lines.append(line)
-            line = " "
-        line += item
-    return "\n".join([*lines, line])
+    text = " ".join(f"{value}," for value in values)
+    return textwrap.fill(text, LINE_WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
-def comment(text: str) -> str:
+def escape_comment(text: str) -> str:
     """Text that cannot end a C comment or its line."""
     printable = "".join(c if c.isprintable() else " " for c in text)
     return printable.replace("*/", "* /").replace("??/", "? ?/")

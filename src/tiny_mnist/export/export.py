@@ -39,17 +39,17 @@ class Comparison:
     """What a written file makes of the test images, beside the reference."""
 
     largest_difference: float
-    """Of a log-probability."""
+    """Largest difference of a log-probability from that of the reference."""
     agreement: float
-    """Percent of the images that both read as the same class."""
+    """Percent of the images that the file and the reference read as the same class."""
     accuracy: float
     """Percent of the images that the file reads right."""
     torch_accuracy: float
     """Percent of the images that PyTorch reads right."""
     reference: str
-    """What the first two compare with."""
+    """Name of the reference for `largest_difference` and `agreement`."""
     reference_accuracy: float
-    """Percent of the images that it reads right."""
+    """Percent of the images that the reference reads right."""
 
     def describe(self) -> list[str]:
         """Lines for the user."""
@@ -94,7 +94,7 @@ def export(
     """Write a network to a file, read it back and compare; on a mismatch nothing is written.
 
     Args:
-        network: in evaluation mode.
+        network: a network in evaluation mode.
         path: the file; an existing one is replaced only by one that has passed.
         data: test images to compare on; training images to calibrate eight bits with.
         provenance: goes into the metadata of the file.

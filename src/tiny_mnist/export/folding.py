@@ -65,8 +65,8 @@ def fold(network: nn.Module, info: DatasetInfo = MNIST.info) -> FoldedNetwork:
     """Fold a sequence of convolutions, batch norms, ReLUs, max pools and one linear layer.
 
     Args:
-        network: in evaluation mode.
-        info: of the dataset that it was trained on; says how images are normalised.
+        network: a network in evaluation mode.
+        info: the dataset that it was trained on; says how images are normalised.
 
     Raises:
         UnsupportedLayerError: the network has anything else.

@@ -63,7 +63,7 @@ class ExportedFile:
     `CheckUnavailableError`."""
     tolerance: Tolerance
     reference: Float[Tensor, "n classes"] | None = None
-    """Log-probabilities that the file's answers are compared with; None: PyTorch's."""
+    """Log-probabilities that the file's outputs are compared with; None: PyTorch's."""
     reference_name: str = "PyTorch"
 
 

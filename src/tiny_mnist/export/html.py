@@ -28,9 +28,9 @@ from tiny_mnist.models.tiny_cnn import parameter_count
 
 TOLERANCE = Tolerance(log_probs=1e-4, agreement=100.0)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-PATIENCE = 900  # seconds for all test images, on a busy machine
-STYLES = ("page.css", "sheet.css", "result.css")
-SCRIPTS = ("network.js", "mnist_form.js", "sheet.js", "page.js")
+TIMEOUT = 900  # seconds for all test images, on a busy machine
+STYLES = ("page.css", "pad.css", "result.css")
+SCRIPTS = ("network.js", "mnist_form.js", "pad.js", "page.js")
 CHECK = """
 <pre id="log-probs"></pre>
 <script>
@@ -88,7 +88,7 @@ def render(folded: FoldedNetwork, parameters: int, metadata: dict[str, str]) -> 
         parameters=parameters,
         metadata=list(metadata.items()),
         css=Markup("\n".join(read_asset(name) for name in STYLES)),
-        sheet=Markup(read_asset("sheet.html")),
+        pad=Markup(read_asset("pad.html")),
         script=Markup("\n".join(read_asset(name) for name in SCRIPTS)),
     )
 
@@ -114,7 +114,7 @@ def run_in_browser(path: Path, images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             command.insert(1, "--no-sandbox")  # Chromium refuses its sandbox to root
         try:
-            done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE)
+            done = subprocess.run(command, capture_output=True, check=False, timeout=TIMEOUT)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CheckUnavailableError(f"{browser} does not run: {error}") from error
     dump = done.stdout.decode(errors="replace")

@@ -127,7 +127,7 @@ class RawImageNetwork(nn.Module):
 
     Args:
         network: takes normalised images [n, 1, 28, 28].
-        info: of the dataset; says how images are normalised.
+        info: the dataset; says how images are normalised.
     """
 
     def __init__(self, network: nn.Module, info: DatasetInfo) -> None:

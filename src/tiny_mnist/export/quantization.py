@@ -24,7 +24,7 @@ def quantize(
     """The model with eight-bit convolutions.
 
     Weights have one scale per output channel; the ranges of the activations are those seen on the
-    first `CALIBRATION_IMAGES`. The linear layer, 170 parameters, stays float because its outputs
+    first `CALIBRATION_IMAGES`. Linear layers stay in floating point: the outputs of the last one
     are the result.
 
     Weights use seven of the eight bits (-64 to 64). On x86 processors without VNNI, ONNX Runtime

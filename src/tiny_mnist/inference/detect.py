@@ -16,10 +16,11 @@ from tiny_mnist.inference.digit_score import digit_scores
 from tiny_mnist.inference.hypotheses import (
     STROKE_REACHES,
     Hypothesis,
-    Segmentation,
+    InkSegmentation,
     apply_hypothesis,
     find_groups,
 )
+from tiny_mnist.inference.image_io import RGBImage
 from tiny_mnist.inference.ink import find_ink
 from tiny_mnist.inference.mnist_format import (
     CENTRE,
@@ -30,35 +31,37 @@ from tiny_mnist.inference.mnist_format import (
     draw_greys,
     draw_mask,
 )
-from tiny_mnist.inference.paper import SEARCH_SIDE, Colours
-from tiny_mnist.inference.rows.reading import FoundDigit, find_row_digits, verify_images
+from tiny_mnist.inference.paper import SEARCH_SIDE
+from tiny_mnist.inference.segmentation.reading import FoundDigit, find_row_digits, score_images
 
 LARGE_SIDE = 800  # pixels: longer side of the picture from which digits are drawn
-MIN_SIDE = 160  # smaller pictures are enlarged to this
-SCREEN_SIDE = 64  # pixels: no picture this small is a photograph in uneven light
-GREY_SIZE = 24  # pixels: digits no larger are drawn with their own greys
+MIN_SIDE = 160  # pixels: longer side to which smaller pictures are enlarged
+MAX_SCREEN_SIDE = 64  # pixels: longer side up to which a picture has even light
+MAX_GREY_SIZE = 24  # pixels: size up to which a digit is drawn with its own greys
 MIN_SCORE = 0.25  # digit_score: nearly all rendered digits have more, most bare paper less
-MAX_SCORE = 2.0  # more does not make a hypothesis better
-MAX_READ = 4  # hypotheses among which the best reading is chosen; more only if they have none
-SCORE_RANGE = 2.5  # below the best score
-GOOD_COST = 0.5  # mean cost of a digit in a good reading
-ZOOM = 1.5  # the digits are looked at again if the picture has so many times the detail
-CLOSER_COST = 0.3  # more than this must not be added to the mean cost of a digit by that
-MAX_ROW_COST = 5.0  # mean cost of a digit in a row
+MAX_SCORE = 2.0  # digit_score: a larger one counts as this
+MAX_READINGS = 4  # number of hypotheses that are read, unless none of them has a digit
+MAX_SCORE_GAP = 2.5  # difference from the best digit_score up to which a hypothesis is read
+GOOD_COST = 0.5  # mean cost per digit below which no further hypothesis is read
+MIN_ZOOM = 1.5  # smallest gain in resolution for which the digits' region is re-read
+MAX_COST_INCREASE = 0.3
+"""Largest accepted increase of the mean cost per digit when the region is re-read at higher
+resolution."""
+MAX_ROW_COST = 5.0  # mean cost per digit above which several digits are not accepted
 
 
 class Digit(NamedTuple):
     """One digit of a picture."""
 
     box: Box
-    """In pixels of the picture."""
+    """Rectangle around the digit, in pixels of the picture."""
     image: UInt8[ndarray, "28 28"]
-    """As in MNIST, light on black."""
+    """The digit as in MNIST, light on black."""
     row: int
-    """From the top, starting at 0."""
-    verifier: Float32[ndarray, "11"]
-    """Log-probabilities of the ten digits and of anything else, by the network that judges them."""
-    certainty: float = 1.0
+    """Number of its row from the top, starting at 0."""
+    verifier_log_probs: Float32[ndarray, "11"]
+    """Log-probabilities of the ten digits and of anything else, from the verifier."""
+    count_probability: float = 1.0
     """Probability that its row has as many digits as were found, from 0 to 1."""
 
 
@@ -66,15 +69,15 @@ class Reading(NamedTuple):
     """The digits of a picture under a hypothesis."""
 
     hypothesis: Hypothesis
-    segmentation: Segmentation
+    segmentation: InkSegmentation
     digits: list[FoundDigit]
     cost: float
-    """Mean cost of a digit."""
+    """Mean cost per digit."""
     value: float
-    """Larger is better."""
+    """Score of the hypothesis minus the cost; larger is better."""
 
 
-def find_digits(picture: Colours) -> list[Digit]:
+def find_digits(picture: RGBImage) -> list[Digit]:
     """Every digit of a picture from left to right; none in an empty picture.
 
     Args:
@@ -83,23 +86,23 @@ def find_digits(picture: Colours) -> list[Digit]:
     if (already := find_mnist_image(picture)) is not None:
         return [already]
     large, scale = resize(picture, LARGE_SIDE)
-    best = best_reading(large, small=max(picture.shape[:2]) <= SCREEN_SIDE)
+    best = find_best_reading(large, small=max(picture.shape[:2]) <= MAX_SCREEN_SIDE)
     if best is None:
         return []
-    area = area_of(best, scale, picture.shape)
-    closer = picture[area.top : area.bottom, area.left : area.right]
+    region = crop_region(best, scale, picture.shape)
+    closer = picture[region.top : region.bottom, region.left : region.right]
     large, closer_scale = resize(closer, LARGE_SIDE)
-    if scale * ZOOM < closer_scale <= 1:
+    if scale * MIN_ZOOM < closer_scale <= 1:
         again = read_closer(large, best, max(picture.shape) / max(closer.shape))
         if again is not None:
             return [
-                digit._replace(box=shifted(digit.box, area.left, area.top))
+                digit._replace(box=shift_box(digit.box, region.left, region.top))
                 for digit in draw_digits(closer, again, closer_scale)
             ]
     return draw_digits(picture, best, scale)
 
 
-def best_reading(picture: Colours, small: bool) -> Reading | None:
+def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
     """The reading under the best hypothesis; None if there is no digit.
 
     Args:
@@ -111,7 +114,7 @@ def best_reading(picture: Colours, small: bool) -> Reading | None:
     scored = sorted(found, key=lambda item: -max(item[:2]))
     best: Reading | None = None
     for place, (score, row_score, hypothesis) in enumerate(scored):
-        done = place >= MAX_READ or max(score, row_score) < max(scored[0][:2]) - SCORE_RANGE
+        done = place >= MAX_READINGS or max(score, row_score) < max(scored[0][:2]) - MAX_SCORE_GAP
         if best is not None and (best.cost < GOOD_COST or done):
             break
         reading = read_hypothesis(picture, hypothesis, score, row_score)
@@ -120,46 +123,46 @@ def best_reading(picture: Colours, small: bool) -> Reading | None:
     return best
 
 
-def area_of(reading: Reading, scale: float, shape: tuple[int, ...]) -> Box:
-    """The part of a picture around its digits, with margins: the row may go on at both ends."""
+def crop_region(reading: Reading, scale: float, shape: tuple[int, ...]) -> Box:
+    """The region of a picture around its digits, with margins: the row may go on at both ends."""
     around = reading.digits[0].box
     for digit in reading.digits[1:]:
         around = around.union(digit.box)
     high = max(digit.box.height for digit in reading.digits)
     left, top, right, bottom = around
     wider = Box(max(0, left - 3 * high), max(0, top - high), right + 3 * high, bottom + high)
-    return rescale(wider, 1 / scale, shape)
+    return rescale_box(wider, 1 / scale, shape)
 
 
-def read_closer(picture: Colours, reading: Reading, enlarged: float) -> Reading | None:
+def read_closer(picture: RGBImage, reading: Reading, enlarged: float) -> Reading | None:
     """The digits of a picture's part in more detail; None if that makes them less plausible.
 
     Args:
         picture: the part, its longer side at most `LARGE_SIDE`.
-        reading: of the whole picture.
-        enlarged: longer side of the whole picture, in longer sides of the part.
+        reading: the reading of the whole picture.
+        enlarged: ratio of the longer side of the whole picture to that of the part.
     """
     hypothesis = reading.hypothesis
     if hypothesis.stroke_reach is not None:
         reach = min(hypothesis.stroke_reach * enlarged, STROKE_REACHES[-1])
         hypothesis = hypothesis._replace(stroke_reach=reach)
     again = read_hypothesis(picture, hypothesis, MAX_SCORE, MAX_SCORE)
-    return again if again is not None and again.cost < reading.cost + CLOSER_COST else None
+    return again if again is not None and again.cost < reading.cost + MAX_COST_INCREASE else None
 
 
-def draw_digits(picture: Colours, reading: Reading, scale: float) -> list[Digit]:
+def draw_digits(picture: RGBImage, reading: Reading, scale: float) -> list[Digit]:
     """The digits of a picture in MNIST's format.
 
     Args:
-        picture: as it came.
-        reading: of the picture at another scale.
-        scale: the factor.
+        picture: the picture in its original resolution.
+        reading: the reading of the picture at another scale.
+        scale: the factor from the original resolution to that of the reading.
     """
     hypothesis, segmentation = reading.hypothesis, reading.segmentation
     digits = []
     for one in reading.digits:
-        box = rescale(one.box, 1 / scale, picture.shape[:2])
-        if box.size > GREY_SIZE:
+        box = rescale_box(one.box, 1 / scale, picture.shape[:2])
+        if box.size > MAX_GREY_SIZE:
             image = draw_mask(one.mask)
         else:
             original = apply_hypothesis(picture, hypothesis) if scale > 1 else segmentation
@@ -167,26 +170,26 @@ def draw_digits(picture: Colours, reading: Reading, scale: float) -> list[Digit]
             area = whole[one.box.top : one.box.bottom, one.box.left : one.box.right]
             area[:] = one.mask if one.mask.shape == area.shape else True
             image = draw_greys(whole, original.contrast)
-        digits.append(Digit(box, image, one.row, one.verifier, one.certainty))
+        digits.append(Digit(box, image, one.row, one.verifier_log_probs, one.count_probability))
     return digits
 
 
 def read_hypothesis(
-    picture: Colours, hypothesis: Hypothesis, score: float, row_score: float
+    picture: RGBImage, hypothesis: Hypothesis, score: float, row_score: float
 ) -> Reading | None:
     """The digits that a picture has under a hypothesis; None where they are not plausible.
 
     Args:
         picture: its longer side at most `LARGE_SIDE`.
         hypothesis: how its ink is found.
-        score: of the hypothesis, if there is one digit.
-        row_score: of the hypothesis, if there are several.
+        score: the score of the hypothesis, if there is one digit.
+        row_score: the score of the hypothesis, if there are several.
     """
     if max(score, row_score) < MIN_SCORE:
         return None
     segmentation = apply_hypothesis(picture, hypothesis)
     digits, cost = find_row_digits(
-        find_ink(segmentation.contrast), segmentation.rim, hypothesis.cut
+        find_ink(segmentation.contrast), segmentation.rim, hypothesis.touches_border
     )
     score = row_score if len(digits) > 1 else score
     if not digits or score < MIN_SCORE or (len(digits) > 1 and cost > MAX_ROW_COST):
@@ -194,7 +197,7 @@ def read_hypothesis(
     return Reading(hypothesis, segmentation, digits, cost, min(score, MAX_SCORE) - cost)
 
 
-def find_mnist_image(picture: Colours) -> Digit | None:
+def find_mnist_image(picture: RGBImage) -> Digit | None:
     """The digit of a picture that is in MNIST's format already; None for any other picture.
 
     Such a picture is 28×28 and grey, its digit light on black, 20 pixels high or wide, its centre
@@ -209,11 +212,11 @@ def find_mnist_image(picture: Colours) -> Digit | None:
     centred = all(abs(place - CENTRE) <= 1 for place in centre)
     if not centred or not DIGIT_SIDE - 1 <= box.size <= DIGIT_SIDE:
         return None
-    scores = verify_images(grey[None])[0]
+    scores = score_images(grey[None])[0]
     return Digit(box, grey, 0, scores) if scores[:10].max() > np.log(0.5) else None
 
 
-def resize(picture: Colours, longer: int) -> tuple[UInt8[ndarray, "newheight newwidth 3"], float]:
+def resize(picture: RGBImage, longer: int) -> tuple[UInt8[ndarray, "newheight newwidth 3"], float]:
     """The picture with a longer side of at most this many pixels, and the factor.
 
     Pictures below `MIN_SIDE` are enlarged to it.
@@ -227,12 +230,12 @@ def resize(picture: Colours, longer: int) -> tuple[UInt8[ndarray, "newheight new
     return np.asarray(cv2.resize(picture, size, interpolation=interpolation)), scale
 
 
-def shifted(box: Box, right: int, down: int) -> Box:
+def shift_box(box: Box, right: int, down: int) -> Box:
     """The box moved by so many pixels."""
     return Box(box.left + right, box.top + down, box.right + right, box.bottom + down)
 
 
-def rescale(box: Box, scale: float, shape: tuple[int, ...]) -> Box:
-    """The box in the pixels of the picture as it came."""
+def rescale_box(box: Box, scale: float, shape: tuple[int, ...]) -> Box:
+    """The box multiplied by a factor, within a picture of this shape and at least a pixel large."""
     left, top, right, bottom = (round(edge * scale) for edge in box)
     return Box(left, top, min(max(right, left + 1), shape[1]), min(max(bottom, top + 1), shape[0]))

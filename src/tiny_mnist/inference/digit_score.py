@@ -7,13 +7,14 @@ import cv2
 import numpy as np
 
 from tiny_mnist.inference.hypotheses import Group
+from tiny_mnist.inference.image_io import RGBImage
 from tiny_mnist.inference.mnist_format import bounding_box
-from tiny_mnist.inference.paper import Colours, Mask, shrink
+from tiny_mnist.inference.paper import Mask, shrink
 
-OFF_SHEET_PENALTY = 1.0  # for hypotheses that look beside the sheet, if there is one
+OFF_SHEET_PENALTY = 1.0  # subtracted where there is a sheet and the hypothesis ignores it
 ONE_DIGIT_FEATURES = ("log_excess_width", "log_part_of_ink")
 FILE = Path(__file__).with_name("digit_score.json")
-"""The weights, and what they were fitted to; null: these are older than the record."""
+"""JSON with `weights` and `fit`; `fit` is null because these weights predate the record."""
 WEIGHTS: dict[str, float] = json.loads(FILE.read_text())["weights"]
 
 
@@ -55,7 +56,7 @@ def digit_features(group: Group) -> dict[str, float]:
         "on_rim": on_rim,
         "log_size": log_size,
         "stroke_excess": max(0.0, stroke / box.size - 0.3),
-        "darkness": relative_darkness(mask, segmentation.light),
+        "darkness": relative_darkness(mask, segmentation.dark_on_light),
         "log_excess_width": max(0.0, float(np.log(box.width / box.height))),
         "log_part_of_ink": float(np.log(mask.sum() / ink.sum())),
         "touches_rim": float(on_rim > 0),
@@ -63,7 +64,7 @@ def digit_features(group: Group) -> dict[str, float]:
     }
 
 
-def relative_darkness(mask: Mask, picture: Colours) -> float:
+def relative_darkness(mask: Mask, picture: RGBImage) -> float:
     """Whether this is darker than the rest of the picture: 1 for ink, 0 for paper in a loop."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])

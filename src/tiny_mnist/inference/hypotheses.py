@@ -6,11 +6,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from tiny_mnist.inference.image_io import RGBImage
 from tiny_mnist.inference.ink import find_ink, ink_contrast
-from tiny_mnist.inference.paper import Colours, Contrast, Mask, find_sheet, remove_printed_lines
-from tiny_mnist.inference.rows.components import frame_mask, largest_group
+from tiny_mnist.inference.paper import Contrast, Mask, find_sheet, remove_printed_lines
+from tiny_mnist.inference.segmentation.components import frame_mask, largest_group
 
-STROKE_REACHES = (0.08, 0.16, 0.33, 0.66)  # as parts of the longer side
+STROKE_REACHES = (0.08, 0.16, 0.33, 0.66)  # widths of strokes, in longer sides of the picture
 
 
 class Hypothesis(NamedTuple):
@@ -22,16 +23,16 @@ class Hypothesis(NamedTuple):
     """Whether only what lies on a bright sheet of paper counts."""
     stroke_reach: float | None
     """Width that no stroke exceeds, as a part of the picture's longer side; None: even light."""
-    cut: bool
+    touches_border: bool
     """Whether the digit may touch the border of the picture."""
 
 
-class Segmentation(NamedTuple):
+class InkSegmentation(NamedTuple):
     """A picture under a hypothesis."""
 
     contrast: Contrast
-    light: Colours
-    """The picture with dark ink; what is not on the sheet has the sheet's colour."""
+    dark_on_light: RGBImage
+    """The picture with dark ink on light; what is not on the sheet has the sheet's colour."""
     rim: Mask
     """The outermost pixels of the picture or the sheet."""
 
@@ -40,16 +41,16 @@ class Group(NamedTuple):
     """The largest group of strokes under a hypothesis."""
 
     hypothesis: Hypothesis
-    segmentation: Segmentation
+    segmentation: InkSegmentation
     ink: Mask
     """All ink of the picture."""
     mask: Mask
-    """The group."""
+    """The ink of the group."""
     off_sheet: bool
-    """Whether the hypothesis looks beside the sheet of paper that there is."""
+    """Whether there is a sheet of paper and the hypothesis does not assume it."""
 
 
-def find_groups(picture: Colours, small: bool) -> Iterator[Group]:
+def find_groups(picture: RGBImage, small: bool) -> Iterator[Group]:
     """Every hypothesis that finds ink in a picture, with its largest group of strokes.
 
     Args:
@@ -65,31 +66,31 @@ def find_groups(picture: Colours, small: bool) -> Iterator[Group]:
             hypothesis = Hypothesis(inverted, on_sheet, reach, False)
             segmentation = apply_hypothesis(picture, hypothesis)
             ink = find_ink(segmentation.contrast)
-            inner = largest_group(ink, segmentation.rim, cut=False)
+            inner = largest_group(ink, segmentation.rim, touches_border=False)
             if inner is not None:
                 yield Group(hypothesis, segmentation, ink, inner, off_sheet)
             if not on_sheet and (ink & segmentation.rim).any():
-                touching = largest_group(ink, segmentation.rim, cut=True)
+                touching = largest_group(ink, segmentation.rim, touches_border=True)
                 if touching is not None:
-                    cut = hypothesis._replace(cut=True)
-                    yield Group(cut, segmentation, ink, touching, off_sheet)
+                    hypothesis = hypothesis._replace(touches_border=True)
+                    yield Group(hypothesis, segmentation, ink, touching, off_sheet)
 
 
-def apply_hypothesis(picture: Colours, hypothesis: Hypothesis) -> Segmentation:
+def apply_hypothesis(picture: RGBImage, hypothesis: Hypothesis) -> InkSegmentation:
     """The contrast of a picture's ink under a hypothesis."""
-    light = 255 - picture if hypothesis.inverted else picture
+    dark_on_light = 255 - picture if hypothesis.inverted else picture
     sheet = find_sheet(picture) if hypothesis.on_sheet else None
     if sheet is None:
         sheet = np.ones(picture.shape[:2], bool)
     else:
-        light = light.copy()
-        light[~sheet] = np.median(light[sheet], axis=0)
-    contrast = ink_contrast(light, hypothesis.stroke_reach)
+        dark_on_light = dark_on_light.copy()
+        dark_on_light[~sheet] = np.median(dark_on_light[sheet], axis=0)
+    contrast = ink_contrast(dark_on_light, hypothesis.stroke_reach)
     if hypothesis.stroke_reach is not None:
         contrast = remove_printed_lines(remove_frames(contrast))
     contrast[~sheet] = 0
     inner = cv2.erode(np.pad(sheet, 1).astype(np.uint8), np.ones((3, 3), np.uint8))[1:-1, 1:-1]
-    return Segmentation(contrast, light, sheet & (inner == 0))
+    return InkSegmentation(contrast, dark_on_light, sheet & (inner == 0))
 
 
 def remove_frames(contrast: Contrast) -> Contrast:

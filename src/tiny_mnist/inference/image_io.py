@@ -15,14 +15,14 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image, UnidentifiedImageError
 
-from tiny_mnist.errors import UserError
+from tiny_mnist.errors import UserError, one_line
 
 SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"])
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
-MAX_PIXELS = 100_000_000  # 8000×8000 is 64 million; more is taken for a decompression bomb
-MAX_BYTES = 500_000_000  # of a file: 100 million pixels uncompressed, with some room
-USED_SIDE = 1600  # pixels: larger pictures are reduced by a whole factor, to at least this
-STRIP_PIXELS = 2_000_000  # pixels that are converted at once while a picture is reduced
+MAX_PIXELS = 100_000_000  # pixels of a picture (8000×8000 has 64 million); more may be a bomb
+MAX_BYTES = 500_000_000  # size of a file: 100 million pixels uncompressed, with some room
+USED_SIDE = 1600  # pixels: least longer side to which larger pictures are reduced
+STRIP_PIXELS = 2_000_000  # pixels of a strip, which is converted at once
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -34,26 +34,23 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Blocks above glibc's largest threshold for mmap are returned to the system when they are freed;
-# Pillow's 16 MiB would stay with each thread that has decoded a large picture.
-Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
-
-Pixels = UInt8[ndarray, "height width 3"]
+RGBImage = UInt8[ndarray, "height width 3"]
 
 
 class LoadedImage(NamedTuple):
     """A picture in memory, perhaps reduced."""
 
-    pixels: Pixels
+    pixels: RGBImage
     scale: float = 1.0
-    """Pixels of the file for one of these, in each direction."""
+    """Side of one of these pixels, in pixels of the file."""
 
 
 class PixelBudget:
     """Lets threads decode at the same time as long as their pictures are small together.
 
     Args:
-        pixels: decoded at the same time by all threads; a larger picture is decoded alone.
+        pixels: number of pixels that all threads may decode at the same time; a larger picture is
+            decoded alone.
     """
 
     def __init__(self, pixels: int) -> None:
@@ -76,6 +73,16 @@ class PixelBudget:
 
 
 DECODING = PixelBudget(MAX_PIXELS)
+
+
+def enlarge_pillow_blocks() -> None:
+    """Let Pillow allocate its pictures in blocks that are returned to the system when freed.
+
+    Those are blocks above glibc's largest threshold for mmap. Blocks of Pillow's 16 MiB stay with
+    each thread that has decoded a large picture: five pictures of 100 million pixels took 1.9 GB
+    instead of 0.9 GB. The size is a setting of the whole process.
+    """
+    Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
 
 
 def find_pictures(names: list[str]) -> Iterator[Path]:
@@ -137,8 +144,8 @@ def decode(content: bytes, name: str) -> LoadedImage:
     """Decode a picture file's bytes.
 
     Args:
-        content: of a file.
-        name: of the picture, for messages.
+        content: the bytes of a file.
+        name: the name of the picture, for messages.
 
     Raises:
         UserError: empty, not a picture, damaged or too large.
@@ -151,14 +158,14 @@ def decode_file(file: io.BufferedIOBase, size: int, name: str) -> LoadedImage:
     if not size:
         raise UserError(f"{name} is empty")
     with (
-        errors_of_pillow(name),
+        convert_pillow_errors(name),
         Image.open(file, formats=FORMATS) as picture,  # type: ignore[arg-type]
     ):
         return load_pillow(picture, name)
 
 
 @contextmanager
-def errors_of_pillow(name: str) -> Iterator[None]:
+def convert_pillow_errors(name: str) -> Iterator[None]:
     """Context manager that turns whatever Pillow raises for a bad picture into `UserError`."""
     try:
         yield
@@ -171,7 +178,7 @@ def errors_of_pillow(name: str) -> Iterator[None]:
     except MemoryError:
         raise UserError(f"{name} does not fit in memory") from None
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        reason = one_line(error)[:100]
         raise UserError(f"{name} is a damaged picture: {reason}") from error
 
 
@@ -233,7 +240,7 @@ def reduce(picture: Image.Image, factor: int) -> Image.Image:
     return result
 
 
-def to_rgb(picture: Image.Image) -> Pixels:
+def to_rgb(picture: Image.Image) -> RGBImage:
     """A Pillow image of any mode as eight-bit RGB."""
     if picture.mode.startswith(("I", "F")):  # 16 or 32 bits, of which often only some are used
         deep = np.nan_to_num(np.asarray(picture, np.float64))
@@ -245,12 +252,17 @@ def to_rgb(picture: Image.Image) -> Pixels:
     return np.asarray(picture.convert("RGB"))
 
 
-def flatten(picture: UInt8[ndarray, "height width 4"]) -> Pixels:
-    """The picture on white, or on black if what it shows is light."""
+def flatten(picture: UInt8[ndarray, "height width 4"]) -> RGBImage:
+    """The picture without transparency, on white or on black.
+
+    What is visible counts as ink if at least a tenth of the picture is transparent: dark ink is
+    laid on white, light ink on black. Otherwise the visible part has a background of its own, and
+    the transparent rim is filled to match: white in a light picture, black in a dark one.
+    """
     alpha = picture[..., 3:] / np.float32(255)
     colours = picture[..., :3] * alpha
     shown = float(colours.mean()) / max(float(alpha.mean()), 1e-6)
     behind = 255 if shown < 128 else 0
-    if alpha.mean() > 0.9:  # only a rim is transparent: what is drawn is the rest
+    if alpha.mean() > 0.9:
         behind = 255 if shown >= 128 else 0
     return np.asarray((colours + behind * (1 - alpha)).round(), np.uint8)

@@ -3,19 +3,19 @@
 import cv2
 import numpy as np
 
+from tiny_mnist.inference.image_io import RGBImage
 from tiny_mnist.inference.paper import (
     MIN_CONTRAST,
-    Colours,
     Contrast,
     Mask,
     estimate_background,
     robust_deviation,
 )
 
-MAX_NOISE = 0.04  # contrast: a larger deviation is ink that covers half of the picture
+MAX_NOISE = 0.04  # contrast: the noise counts as no more; ink may cover half of the picture
 
 
-def ink_contrast(picture: Colours, stroke_reach: float | None) -> Contrast:
+def ink_contrast(picture: RGBImage, stroke_reach: float | None) -> Contrast:
     """Distance of each pixel from its background in the direction of the ink's colour.
 
     The light of a photograph is uneven, so a pixel is compared with the background around it, and
@@ -24,8 +24,8 @@ def ink_contrast(picture: Colours, stroke_reach: float | None) -> Contrast:
     colour of the strongest pixels.
 
     Args:
-        picture: with dark ink.
-        stroke_reach: as in `estimate_background`.
+        picture: a picture with dark ink.
+        stroke_reach: the width of strokes, as in `estimate_background`.
     """
     background = estimate_background(picture, stroke_reach)
     loss = (background - picture) / np.maximum(background, 40)

@@ -17,7 +17,7 @@ SIDE = 28  # pixels of an image
 DIGIT_SIDE = 20  # pixels of the digit's longer side
 CENTRE = 14  # row and column of the centre of mass
 OVERSAMPLING = 8  # the shape is drawn at this multiple of the image's resolution
-STROKE_WIDTHS = (2.3, 3.4)  # pixels: most of MNIST's strokes (5 % and 95 %: 1.9 and 4.1)
+STROKE_WIDTHS = (2.3, 3.4)  # pixels: limits of the mean width (5 % and 95 % in MNIST: 1.9, 4.1)
 
 Resized = Bool[ndarray, "newheight newwidth"]
 
@@ -88,7 +88,7 @@ def draw_greys(mask: Resized, contrast: Contrast) -> UInt8[ndarray, "28 28"]:
 
     Args:
         mask: the digit; may have another resolution than the contrast.
-        contrast: of the picture in its own resolution.
+        contrast: the contrast of the picture in its own resolution.
     """
     near = cv2.resize(mask.astype(np.uint8), contrast.shape[::-1], interpolation=cv2.INTER_AREA)
     near = cv2.dilate(near, np.ones((3, 3), np.uint8))

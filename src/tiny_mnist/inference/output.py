@@ -25,23 +25,24 @@ from tiny_mnist.inference.image_io import (
 from tiny_mnist.inference.predictor import ImagePrediction, Network, Source, predict_images
 from tiny_mnist.system.atomic_files import atomic_write, check_can_write
 
-CELL = 140  # pixels: side of each picture on the sheet of --show
-COLUMNS = 4
-MAX_SHEET_PIXELS, MAX_SHEET_SIDE = 50_000_000, 16_000  # a side that every format can save
-MAX_DIGITS = 12  # of one picture, on the sheet
+CELL_SIDE = 140  # pixels: side of each picture on the contact sheet of --show
+MAX_COLUMNS = 4  # cells beside each other on the contact sheet
+MAX_CONTACT_SHEET_PIXELS = 50_000_000
+MAX_CONTACT_SHEET_SIDE = 16_000  # pixels: a side that every format can save
+MAX_DIGITS = 12  # digits of one picture that the contact sheet shows
 PIPE_WIDTH = 120  # columns of the table where there is no terminal
 
 
 def report(names: list[str], network: Network, as_json: bool, show: Path | None) -> None:
-    """Read all pictures, print the predictions, save the sheet.
+    """Read all pictures, print the predictions, save the contact sheet.
 
     Raises:
-        UserError: there is no picture, or the sheet cannot be written.
+        UserError: there is no picture, or the contact sheet cannot be written.
         typer.Exit: with status 1, when a file could not be read.
     """
     if show is not None:
-        check_sheet(show)
-    sources = [source_of(name) for given in names for name in files_of(given)]
+        check_contact_sheet(show)
+    sources = [make_source(name) for given in names for name in expand_argument(given)]
     if not sources:
         raise UserError(f"there is no picture in {', '.join(names)}")
     console = Console(stderr=True)
@@ -58,7 +59,7 @@ def report(names: list[str], network: Network, as_json: bool, show: Path | None)
     ):
         if prediction.picture is not None and not is_full:
             cell = draw_cell(prediction)
-            is_full = not fits_sheet([*cells, cell])
+            is_full = not fits_contact_sheet([*cells, cell])
             if not is_full:
                 cells.append(cell)
         # Thousands of photographs would fill the memory.
@@ -74,19 +75,19 @@ def report(names: list[str], network: Network, as_json: bool, show: Path | None)
     for prediction in failed:
         typer.echo(f"error: {printable(prediction.error)}", err=True)
     if show is not None and cells:
-        save_sheet(cells, show)
+        save_contact_sheet(cells, show)
     if is_full:
         typer.echo(f"{printable(show)} shows {len(cells)} pictures; more do not fit", err=True)
     if failed:
         raise typer.Exit(1)
 
 
-def files_of(given: str) -> list[str]:
+def expand_argument(given: str) -> list[str]:
     """The files that an argument means."""
     return ["-"] if given == "-" else [str(path) for path in find_pictures([given])]
 
 
-def source_of(name: str) -> Source:
+def make_source(name: str) -> Source:
     """How to get the picture of that name; - is standard input."""
     return name, read_standard_input if name == "-" else partial(read_picture, Path(name))
 
@@ -121,61 +122,65 @@ def draw_cell(prediction: ImagePrediction) -> Image.Image:
     """The picture with the boxes found, what the network saw, and the prediction."""
     picture = prediction.picture
     assert picture is not None
-    scale = CELL / max(picture.pixels.shape[:2])
+    scale = CELL_SIDE / max(picture.pixels.shape[:2])
     size = [max(1, round(side * scale)) for side in picture.pixels.shape[1::-1]]
     small = cv2.resize(picture.pixels, size, interpolation=cv2.INTER_AREA)
     shown = prediction.digits[:MAX_DIGITS]
-    result = Image.new("RGB", (CELL * (1 + max(1, len(shown))) + 12, CELL + 28), "white")
+    result = Image.new("RGB", (CELL_SIDE * (1 + max(1, len(shown))) + 12, CELL_SIDE + 28), "white")
     draw = ImageDraw.Draw(result)
     result.paste(Image.fromarray(np.asarray(small, np.uint8)), (4, 4))
     for place, digit in enumerate(shown):
         edges = (round(edge * scale / picture.scale) + 4 for edge in digit.box)
         draw.rectangle(tuple(edges), outline=(230, 0, 120))
-        large = Image.fromarray(digit.image).resize((CELL, CELL), Image.Resampling.NEAREST)
-        result.paste(large, (CELL * (1 + place) + 8, 4))
+        large = Image.fromarray(digit.image).resize(
+            (CELL_SIDE, CELL_SIDE), Image.Resampling.NEAREST
+        )
+        result.paste(large, (CELL_SIDE * (1 + place) + 8, 4))
         text = f"{digit.digit}  {digit.confidence:.1%}"
-        draw.text((CELL * (1 + place) + 10, CELL + 8), text, fill="black", font_size=14)
+        draw.text((CELL_SIDE * (1 + place) + 10, CELL_SIDE + 8), text, fill="black", font_size=14)
     caption = prediction.text.replace("\n", " / ") + ("?" if prediction.status == "unsure" else "")
-    draw.text((4, CELL + 8), caption[:18] or "no digit found", fill="black", font_size=14)
+    draw.text((4, CELL_SIDE + 8), caption[:18] or "no digit found", fill="black", font_size=14)
     return result
 
 
-def sheet_size(cells: list[Image.Image]) -> tuple[int, int]:
-    """Width and height of the sheet of these cells."""
-    rows = -(-len(cells) // COLUMNS)
-    return min(COLUMNS, len(cells)) * max(cell.width for cell in cells), rows * (CELL + 28)
+def contact_sheet_size(cells: list[Image.Image]) -> tuple[int, int]:
+    """Width and height of the contact sheet of these cells."""
+    rows = -(-len(cells) // MAX_COLUMNS)
+    return min(MAX_COLUMNS, len(cells)) * max(cell.width for cell in cells), rows * (CELL_SIDE + 28)
 
 
-def fits_sheet(cells: list[Image.Image]) -> bool:
-    """Whether these cells fit on one sheet."""
-    width, height = sheet_size(cells)
-    return max(width, height) <= MAX_SHEET_SIDE and width * height <= MAX_SHEET_PIXELS
+def fits_contact_sheet(cells: list[Image.Image]) -> bool:
+    """Whether these cells fit on one contact sheet."""
+    width, height = contact_sheet_size(cells)
+    return (
+        max(width, height) <= MAX_CONTACT_SHEET_SIDE and width * height <= MAX_CONTACT_SHEET_PIXELS
+    )
 
 
-def check_sheet(path: Path) -> None:
-    """Check that a sheet can be saved, before time is spent on the pictures.
+def check_contact_sheet(path: Path) -> None:
+    """Check that a contact sheet can be saved, before time is spent on the pictures.
 
     Raises:
         UserError: the file cannot be written, or its name is not that of a picture.
     """
-    with errors_of_writing(path):
+    with convert_write_errors(path):
         Image.new("RGB", (8, 8)).save(io.BytesIO(), file_kind(path))
         check_can_write(path)
 
 
-def save_sheet(cells: list[Image.Image], path: Path) -> None:
-    """Save all cells on one sheet.
+def save_contact_sheet(cells: list[Image.Image], path: Path) -> None:
+    """Save all cells on one contact sheet.
 
     Raises:
         UserError: the file cannot be written, or its name is not that of a picture.
     """
-    columns = min(COLUMNS, len(cells))
-    sheet = Image.new("RGB", sheet_size(cells), "white")
-    width = sheet.width // columns
+    columns = min(MAX_COLUMNS, len(cells))
+    contact_sheet = Image.new("RGB", contact_sheet_size(cells), "white")
+    width = contact_sheet.width // columns
     for place, one in enumerate(cells):
-        sheet.paste(one, (place % columns * width, place // columns * (CELL + 28)))
-    with errors_of_writing(path), atomic_write(path) as file:
-        sheet.save(file, file_kind(path))
+        contact_sheet.paste(one, (place % columns * width, place // columns * (CELL_SIDE + 28)))
+    with convert_write_errors(path), atomic_write(path) as file:
+        contact_sheet.save(file, file_kind(path))
 
 
 def file_kind(path: Path) -> str:
@@ -191,7 +196,7 @@ def file_kind(path: Path) -> str:
 
 
 @contextmanager
-def errors_of_writing(path: Path) -> Iterator[None]:
+def convert_write_errors(path: Path) -> Iterator[None]:
     """Context manager that turns the errors of saving a picture into `UserError`."""
     try:
         yield

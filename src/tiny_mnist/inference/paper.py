@@ -4,26 +4,27 @@ from typing import TypeVar, cast
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32
 from numpy import ndarray
+
+from tiny_mnist.inference.image_io import RGBImage
 
 SEARCH_SIDE = 400  # pixels: longer side of the picture in which lines are searched
 SMALL_SIDE = 160  # pixels: longer side of the picture in which sheet and background are estimated
-LINE_THICKNESS = 0.015  # part of the longer side: no printed line is thicker
-LINE_TILT = np.radians(8)  # a printed line is no further from horizontal or vertical
-MIN_LINES = 3  # fewer lines than this may be strokes of a pen
-WIDE_PICTURE = 1.3  # width of a picture with a row of digits, in heights
-MIN_CONTRAST = 0.06  # nothing paler is taken for ink; black on white is 1
+MAX_LINE_THICKNESS = 0.015  # thickness of a printed line, in longer sides of the picture
+MAX_LINE_TILT = np.radians(8)  # angle of a printed line to the horizontal or vertical
+MIN_LINES = 3  # number of printed lines; fewer may be strokes of a pen
+MIN_ROW_ASPECT = 1.3  # width / height above which a picture may show a row of digits
+MIN_CONTRAST = 0.06  # contrast of the palest ink; black on white is 1
 
 Mask = Bool[ndarray, "height width"]
 Contrast = Float32[ndarray, "height width"]
-Colours = UInt8[ndarray, "height width 3"]
 Array = TypeVar("Array", bound=ndarray)
 Line = tuple[tuple[int, int], tuple[int, int]]
 """Both ends of a line, (x, y)."""
 
 
-def find_sheet(picture: Colours) -> Mask | None:
+def find_sheet(picture: RGBImage) -> Mask | None:
     """Pixels of a bright sheet of paper that lies on something darker, without the sheet's rim.
 
     Returns:
@@ -54,12 +55,12 @@ def find_sheet(picture: Colours) -> Mask | None:
 
 
 def estimate_background(
-    picture: Colours, stroke_reach: float | None
+    picture: RGBImage, stroke_reach: float | None
 ) -> Float32[ndarray, "height width 3"]:
     """The picture without its ink: everything dark and narrow is filled in.
 
     Args:
-        picture: with dark ink.
+        picture: a picture with dark ink.
         stroke_reach: what is narrower than this part of the longer side is filled in; None takes
             one colour for the whole picture, for even light.
     """
@@ -84,7 +85,7 @@ def remove_printed_lines(contrast: Contrast) -> Contrast:
     flat = find_full_lines(contrast)
     upright = find_full_lines(np.ascontiguousarray(contrast.T))
     if len(flat) + len(upright) < MIN_LINES:
-        wide = contrast.shape[1] > WIDE_PICTURE * contrast.shape[0]
+        wide = contrast.shape[1] > MIN_ROW_ASPECT * contrast.shape[0]
         flat, upright = find_full_lines(contrast, 0.85) if wide else [], []
     if flat:
         contrast = erase_lines(contrast, flat)
@@ -98,7 +99,7 @@ def erase_lines(contrast: Contrast, lines: list[Line]) -> Contrast:
 
     Ink on a line is kept: it is darker than the line, or continues above and below.
     """
-    thick = max(3, round(max(contrast.shape) * LINE_THICKNESS)) | 1
+    thick = max(3, round(max(contrast.shape) * MAX_LINE_THICKNESS)) | 1
     core, around = np.zeros(contrast.shape, np.uint8), np.zeros(contrast.shape, np.uint8)
     for start, end in lines:
         cv2.line(core, start, end, 1)
@@ -117,7 +118,7 @@ def find_full_lines(contrast: Contrast, part: float = 0.5) -> list[Line]:
     small = shrink(contrast, SEARCH_SIDE)
     scale = max(contrast.shape) / max(small.shape)
     width = small.shape[1]
-    thick = max(3, round(max(small.shape) * LINE_THICKNESS)) | 1
+    thick = max(3, round(max(small.shape) * MAX_LINE_THICKNESS)) | 1
     smooth = cv2.blur(small, (thick, 1))
     thin = smooth - cv2.morphologyEx(smooth, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
     crest = (thin > max(MIN_CONTRAST / 2, 2 * robust_deviation(smooth))) & (
@@ -128,8 +129,8 @@ def find_full_lines(contrast: Contrast, part: float = 0.5) -> list[Line]:
         1.5,
         np.pi / 360,
         int(part * width),
-        min_theta=np.pi / 2 - LINE_TILT,
-        max_theta=np.pi / 2 + LINE_TILT,
+        min_theta=np.pi / 2 - MAX_LINE_TILT,
+        max_theta=np.pi / 2 + MAX_LINE_TILT,
     )
     lines: list[Line] = []
     for rho, theta in [] if found is None else found.reshape(-1, found.shape[-1])[:600, :2]:

@@ -18,33 +18,33 @@ from numpy import ndarray
 from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.detect import Digit, find_digits
-from tiny_mnist.inference.image_io import LoadedImage
+from tiny_mnist.inference.image_io import LoadedImage, enlarge_pillow_blocks
 from tiny_mnist.inference.mnist_format import Box
 
 if TYPE_CHECKING:
     from torch import nn
 
-BATCH = 16  # pictures in memory at the same time
-UNSURE = 0.1  # reliability of a digit below which the picture's status is "unsure"
-VERIFIER_WEIGHT = 0.5  # of its log-probabilities beside those of the network
+BATCH_SIZE = 16  # number of pictures in memory at the same time
+MIN_RELIABILITY = 0.1  # reliability of a digit below which the picture's status is "unsure"
+VERIFIER_WEIGHT = 0.5  # factor of the verifier's log-probabilities; the network's have 1
 
 Network = Callable[[UInt8[ndarray, "n 28 28"]], Float32[ndarray, "n 10"]]
-"""From images as in MNIST, light on black, to log-probabilities."""
+"""A function from images as in MNIST, light on black, to log-probabilities."""
 
 
 class DigitPrediction(NamedTuple):
     """One digit of a picture and what it was read as."""
 
     box: Box
-    """In pixels of the picture."""
+    """Rectangle around the digit, in pixels of the picture."""
     image: UInt8[ndarray, "28 28"]
     """What the network saw."""
     probabilities: Float32[ndarray, "10"]
-    """Of the digits 0 to 9, by the network and the one that verifies it."""
+    """Probability of each digit from 0 to 9, by the network and the verifier together."""
     row: int = 0
-    """Row of the number, from the top, starting at 0."""
+    """Number of the row that the digit is in, from the top, starting at 0."""
     reliability: float = 1.0
-    """From 0 to 1: whether this is a digit at all, and the one that it was read as."""
+    """Estimate from 0 to 1 that this is a digit at all, and the one that it was read as."""
 
     @property
     def ranking(self) -> list[int]:
@@ -81,11 +81,11 @@ class ImagePrediction(NamedTuple):
 
     name: str
     picture: LoadedImage | None
-    """None where it was not asked for, or the file could not be read."""
+    """The picture; None where it was not asked for, or the file could not be read."""
     digits: list[DigitPrediction]
-    """In reading order: rows from top to bottom, each from left to right."""
+    """The digits in reading order: rows from top to bottom, each from left to right."""
     error: str = ""
-    """One line, where the file could not be read."""
+    """One line that says why the file could not be read; empty if it was read."""
 
     @property
     def text(self) -> str:
@@ -113,7 +113,7 @@ class ImagePrediction(NamedTuple):
             return "error"
         if not self.digits:
             return "no digit"
-        if min(digit.reliability for digit in self.digits) < UNSURE:
+        if min(digit.reliability for digit in self.digits) < MIN_RELIABILITY:
             return "unsure"
         return "digit" if len(self.digits) == 1 else "number"
 
@@ -201,51 +201,53 @@ def predict_images(
     """Read each picture in turn; the network is called once for each batch of pictures.
 
     Args:
-        sources: at most `BATCH` of them are taken ahead of the predictions.
-        network: from images to log-probabilities.
+        sources: at most `BATCH_SIZE` of them are taken ahead of the predictions.
+        network: a function from images to log-probabilities.
         keep_pictures: whether each prediction holds its picture, which may have megabytes.
     """
+    enlarge_pillow_blocks()
     remaining = iter(sources)
-    detect = partial(detect_in, keep_picture=keep_pictures)
+    detect = partial(detect_source, keep_picture=keep_pictures)
     with ThreadPoolExecutor() as pool:
-        while batch := list(islice(remaining, BATCH)):
+        while batch := list(islice(remaining, BATCH_SIZE)):
             # Pillow warns of odd metadata and of sizes that are checked here. Filters of warnings
-            # belong to the whole process, so the threads of the pool must not set them.
+            # belong to the whole process: the threads of the pool must not set them, and they are
+            # put back before the caller goes on at the yield below.
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+                warnings.filterwarnings("ignore", module=r"PIL\.")
                 opened = list(pool.map(detect, batch))
             images = [digit.image for _, digits, _ in opened for digit in digits]
             stack = np.stack(images) if images else np.zeros((0, 28, 28), np.uint8)
             log_probs = iter(network(stack) if images else ())
             for (name, _), (picture, digits, error) in zip(batch, opened, strict=True):
-                found = [predicted(digit, np.exp(next(log_probs))) for digit in digits]
+                found = [combine_predictions(digit, np.exp(next(log_probs))) for digit in digits]
                 yield ImagePrediction(name, picture, found, error)
 
 
-def predicted(digit: Digit, probabilities: Float32[ndarray, "10"]) -> DigitPrediction:
-    """A digit with both networks' probabilities, and how reliable it is.
+def combine_predictions(digit: Digit, probabilities: Float32[ndarray, "10"]) -> DigitPrediction:
+    """A digit with the probabilities of both networks together, and its reliability.
 
     It is reliable if both agree on it, and if there is no other division of its row into digits.
     """
-    scores = np.log(probabilities + 1e-9) + VERIFIER_WEIGHT * digit.verifier[:10]
+    scores = np.log(probabilities + 1e-9) + VERIFIER_WEIGHT * digit.verifier_log_probs[:10]
     combined = np.exp(scores - scores.max())
     combined = np.asarray(combined / combined.sum(), np.float32)
-    reliability = digit.certainty * float(np.exp(digit.verifier[:10]) @ combined)
+    reliability = digit.count_probability * float(np.exp(digit.verifier_log_probs[:10]) @ combined)
     return DigitPrediction(digit.box, digit.image, combined, digit.row, reliability)
 
 
-def detect_in(
+def detect_source(
     source: Source, keep_picture: bool = False
 ) -> tuple[LoadedImage | None, list[Digit], str]:
     """A picture, if it is kept, and its digits, or what is wrong with it."""
     try:
         picture = source[1]()
-        digits = [scale_box(digit, picture.scale) for digit in find_digits(picture.pixels)]
+        digits = [scale_digit_box(digit, picture.scale) for digit in find_digits(picture.pixels)]
         return picture if keep_picture else None, digits, ""
     except UserError as error:
         return None, [], str(error)
 
 
-def scale_box(digit: Digit, scale: float) -> Digit:
+def scale_digit_box(digit: Digit, scale: float) -> Digit:
     """The digit with its box in pixels of the file."""
     return digit._replace(box=Box(*(round(edge * scale) for edge in digit.box)))

@@ -1,4 +1,4 @@
-// The page: what is on the sheet goes through the network, and everything it computes is shown.
+// The page: what is on the pad goes through the network, and everything it computes is shown.
 const network = loadNetwork(NETWORK);
 const result = document.querySelector("section");
 const message = result.querySelector(".message");
@@ -39,7 +39,7 @@ function showResult(image) {
   });
 }
 
-createSheet(document.querySelector("#sheet"), (picture) => {
+createPad(document.querySelector("#pad"), (picture) => {
   const canvas = picture?.canvas;
   message.textContent = picture && !canvas ? `This browser cannot show ${picture.file.name}.` : "";
   if (!canvas) return showResult(null);

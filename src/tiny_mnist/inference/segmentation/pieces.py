@@ -7,12 +7,12 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from tiny_mnist.inference.mnist_format import Box, bounding_box
-from tiny_mnist.inference.rows.components import Labels, Row, union_box
-from tiny_mnist.inference.rows.cuts import find_cuts
+from tiny_mnist.inference.segmentation.components import Labels, Row, union_box
+from tiny_mnist.inference.segmentation.cuts import find_cuts
 
-MAX_WIDTH = 1.45  # of a digit, in heights of the row
-MAX_GAP = 0.25  # between components of one digit, in heights of the row
-MIN_PIXELS = 12  # of a digit
+MAX_DIGIT_WIDTH = 1.45  # width of a digit, in row heights
+MAX_GAP = 0.25  # horizontal distance between components of one digit, in row heights
+MIN_INK = 12  # pixels of ink of a digit
 
 Ink = Bool[ndarray, "_ _"]
 """The pixels within a box that are ink."""
@@ -36,7 +36,7 @@ class Boundary(NamedTuple):
     right: Ink | None
     """The pixels of the item to the right of the cut; None between two items."""
     crossing: float
-    """Ink that is cut through, in widths of the stroke."""
+    """Ink that is cut through, in stroke widths."""
 
 
 class Candidate(NamedTuple):
@@ -47,23 +47,23 @@ class Candidate(NamedTuple):
     """Numbers of the boundaries."""
     mask: Ink
     box: Box
-    """Of the mask in the picture."""
+    """Rectangle of the mask in the picture."""
 
 
-def find_boundaries(masks: list[Ink], wanted: list[bool]) -> list[Boundary]:
+def find_boundaries(masks: list[Ink], splittable: list[bool]) -> list[Boundary]:
     """Every place from left to right where a row may be divided, with both of its ends.
 
     Args:
-        masks: of each item.
-        wanted: whether an item may be cut.
+        masks: the ink of each item.
+        splittable: for each item, whether it may be split.
     """
     boundaries = []
-    for number, (mask, cut) in enumerate(zip(masks, wanted, strict=True)):
+    for number, (mask, may_split) in enumerate(zip(masks, splittable, strict=True)):
         boundaries.append(Boundary(number, None, 0.0))
         columns = np.arange(mask.shape[1])
-        for way in find_cuts(mask) if cut else ():
-            right = columns[None] >= way.columns[:, None]
-            boundaries.append(Boundary(number, right, way.crossing))
+        for cut in find_cuts(mask) if may_split else ():
+            right = columns[None] >= cut.columns[:, None]
+            boundaries.append(Boundary(number, right, cut.crossing))
     return [*boundaries, Boundary(len(masks), None, 0.0)]
 
 
@@ -79,33 +79,33 @@ def find_candidates(boundaries: list[Boundary], masks: list[Ink], row: Row) -> l
             end = boundaries[last]
             final = end.item if end.right is None else end.item + 1
             items = range(start.item, final)
-            if len(items) > 1 and far_apart([boxes[item] for item in items], row.height):
+            if len(items) > 1 and are_far_apart([boxes[item] for item in items], row.height):
                 break
-            found = cut_out(boxes, masks, items, start.right, end.right)
+            found = extract_ink(boxes, masks, items, start.right, end.right)
             if found is None:
                 continue
             mask, box = found
-            if last > first + 1 and box.width > MAX_WIDTH * row.height:
+            if last > first + 1 and box.width > MAX_DIGIT_WIDTH * row.height:
                 break
             candidates.append(Candidate(first, last, mask, box))
     return candidates
 
 
-def far_apart(boxes: list[Box], height: float) -> bool:
+def are_far_apart(boxes: list[Box], height: float) -> bool:
     """Whether the last of these boxes is too far to the right for a stroke of the same digit."""
     right = max(box.right for box in boxes[:-1])
     return boxes[-1].left - right > MAX_GAP * height
 
 
-def cut_out(
+def extract_ink(
     boxes: list[Box], masks: list[Ink], items: range, right: Ink | None, beyond: Ink | None
 ) -> tuple[Ink, Box] | None:
     """The ink of some items and the box around it; None if there is too little.
 
     Args:
-        boxes: of all items.
-        masks: of all items.
-        items: which of them are taken.
+        boxes: the boxes of all items.
+        masks: the ink of all items.
+        items: the numbers of the items that are taken.
         right: the part of the first one that is kept; None for all.
         beyond: the part of the last one that is left out; None for nothing.
     """
@@ -121,7 +121,7 @@ def cut_out(
             mask = mask & ~beyond
         top, left = box.top - around.top, box.left - around.left
         whole[top : top + box.height, left : left + box.width] |= mask
-    if np.count_nonzero(whole) < MIN_PIXELS:
+    if np.count_nonzero(whole) < MIN_INK:
         return None
     inner = bounding_box(whole)
     box = Box(

@@ -10,9 +10,9 @@ from numpy import ndarray
 from tiny_mnist.inference.mnist_format import Box
 from tiny_mnist.inference.paper import Mask
 
-MAX_COMPONENTS = 80  # the largest ones are looked at; more are noise
-NEIGHBOURS = 3  # items of a row beside which another is; one alone may be small and raised
-MAX_STROKE = 1.4  # width of a stroke of a digit, in heights of the row; a wider one is a line
+MAX_COMPONENTS = 80  # number of the largest components that are used; others are noise
+NUM_NEIGHBOURS = 3  # number of nearest row items whose union is compared with a new item
+MAX_STROKE_WIDTH = 1.4  # width of a stroke of a digit, in row heights; wider ones are lines
 
 Labels = Int32[ndarray, "height width"]
 
@@ -23,21 +23,23 @@ class Component(NamedTuple):
     label: int
     box: Box
     area: int
-    """Pixels."""
+    """Number of pixels of ink."""
     on_rim: bool
     """Whether it reaches the border of the picture or sheet."""
 
 
-def find_components(mask: Mask, rim: Mask, cut: bool) -> tuple[Labels, list[Component]]:
+def find_components(mask: Mask, rim: Mask, touches_border: bool) -> tuple[Labels, list[Component]]:
     """Connected pieces of ink, the largest first, without frames and specks.
 
     Args:
         mask: all ink.
-        rim: the outermost pixels; what touches them is left out unless `cut`.
-        cut: whether a digit may touch the rim.
+        rim: the outermost pixels; what touches them is left out unless `touches_border`.
+        touches_border: whether a digit may touch the rim.
     """
     labels, parts = label_components(mask, rim)
-    parts = [p for p in parts if (cut or not p.on_rim) and not is_frame(p, parts, labels)]
+    parts = [
+        p for p in parts if (touches_border or not p.on_rim) and not is_frame(p, parts, labels)
+    ]
     if not parts:
         return labels, []
     best = parts[0]
@@ -95,12 +97,12 @@ def frame_mask(mask: Mask) -> Mask:
     return np.isin(labels, frames)
 
 
-def largest_group(mask: Mask, rim: Mask, cut: bool) -> Mask | None:
+def largest_group(mask: Mask, rim: Mask, touches_border: bool) -> Mask | None:
     """The largest component and the strokes near it; None if there is no ink.
 
     It is the digit by which a hypothesis is judged, before any network is asked.
     """
-    labels, parts = find_components(mask, rim, cut)
+    labels, parts = find_components(mask, rim, touches_border)
     if not parts:
         return None
     group, rest = parts[:1], parts[1:]
@@ -130,9 +132,9 @@ class Row(NamedTuple):
     """Components that stand beside each other."""
 
     parts: list[list[Component]]
-    """From left to right; components of one item are strokes of one digit."""
+    """The items from left to right; the components of one item are strokes of one digit."""
     height: float
-    """Of its digits, in pixels."""
+    """Typical height of its digits, in pixels."""
 
 
 def find_rows(parts: list[Component]) -> list[Row]:
@@ -185,7 +187,7 @@ def merge_strokes(parts: list[Component], height: float) -> list[list[Component]
                 and along < 0.2 * height
                 and joined.height < 1.35 * height
                 and lower.height < 0.6 * height
-                and lower.width < MAX_STROKE * height
+                and lower.width < MAX_STROKE_WIDTH * height
             ):
                 item.append(part)
                 break
@@ -196,7 +198,7 @@ def merge_strokes(parts: list[Component], height: float) -> list[list[Component]
 
 def row_overlap(box: Box, row: list[list[Component]]) -> float:
     """How much of the lower of two heights an item shares with the nearest ones of a row."""
-    nearest = sorted(row, key=lambda item: abs(union_box(item).right - box.left))[:NEIGHBOURS]
+    nearest = sorted(row, key=lambda item: abs(union_box(item).right - box.left))[:NUM_NEIGHBOURS]
     near = union_box([part for item in nearest for part in item])
     shared = min(box.bottom, near.bottom) - max(box.top, near.top)
     return shared / max(1, min(box.height, near.height))

@@ -1,4 +1,4 @@
-"""How a row is divided into digits: cuts, the cheapest division, and how certain it is."""
+"""How a row is divided into digits: cuts, the cheapest division, and its probability."""
 
 import hashlib
 import json
@@ -11,16 +11,17 @@ import pytest
 from support.number_pictures import draw_number, read
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import Box
-from tiny_mnist.inference.rows import reading
-from tiny_mnist.inference.rows.components import find_components, find_rows
-from tiny_mnist.inference.rows.cuts import MAX_TOTAL, find_cuts, middles
-from tiny_mnist.inference.rows.reading import Step, cheapest_steps, may_touch
+from tiny_mnist.inference.segmentation import reading
+from tiny_mnist.inference.segmentation.components import find_components, find_rows
+from tiny_mnist.inference.segmentation.cuts import MAX_CUTS, find_cuts, find_run_centres
+from tiny_mnist.inference.segmentation.reading import Step, cheapest_steps, is_splittable
 
 NO_DIGIT = np.array([-9.0] * 10 + [0.0], np.float32)
 
 
 def test_each_run_of_equally_cheap_columns_is_cut_once() -> None:
-    assert middles(np.array([True, False, True, True, True, False, False, True])) == [0, 3, 7]
+    marked = np.array([True, False, True, True, True, False, False, True])
+    assert find_run_centres(marked) == [0, 3, 7]
 
 
 def test_a_long_bar_has_few_cuts() -> None:
@@ -28,15 +29,15 @@ def test_a_long_bar_has_few_cuts() -> None:
     bar = np.zeros((12, 3000), bool)
     bar[3:9] = True
     bar[:3] = rng.random((3, 3000)) < 0.5
-    assert len(find_cuts(bar)) <= MAX_TOTAL
+    assert len(find_cuts(bar)) <= MAX_CUTS
     assert len(find_cuts(np.ones((6, 700), bool))) <= 1
 
 
 def test_lines_and_flat_strokes_are_not_cut() -> None:
     height = 80.0
-    assert may_touch(NO_DIGIT, Box(0, 0, 120, 80), height)
-    assert not may_touch(NO_DIGIT, Box(0, 0, 120, 20), height)
-    assert not may_touch(NO_DIGIT, Box(0, 0, 700, 6), height=6.0)
+    assert is_splittable(NO_DIGIT, Box(0, 0, 120, 80), height)
+    assert not is_splittable(NO_DIGIT, Box(0, 0, 120, 20), height)
+    assert not is_splittable(NO_DIGIT, Box(0, 0, 700, 6), height=6.0)
 
 
 def test_a_thin_underline_is_left_out_without_many_candidates(
@@ -44,32 +45,32 @@ def test_a_thin_underline_is_left_out_without_many_candidates(
 ) -> None:
     asked = []
 
-    def counted(images: Any, verify: Any = reading.verify_images) -> Any:
+    def counted(images: Any, score: Any = reading.score_images) -> Any:
         asked.append(len(images))
-        return verify(images)
+        return score(images)
 
-    monkeypatch.setattr(reading, "verify_images", counted)
+    monkeypatch.setattr(reading, "score_images", counted)
     ink = draw_number("3274032")
     ink[126:132, 20:-20] = 255
     assert read(ink).text == "3274032"
     assert sum(asked) < 1000
 
 
-def test_the_cheapest_division_wins_and_its_alternatives_lower_the_certainty() -> None:
+def test_the_cheapest_division_wins_and_its_alternatives_lower_its_probability() -> None:
     one, two = Step(0, 2, 1.0, 0), [Step(0, 1, 0.5, 1), Step(1, 2, 3.5, 2)]
-    chosen, cost, certainty = cheapest_steps([two[0], one, two[1]], 3)
+    chosen, cost, count_probability = cheapest_steps([two[0], one, two[1]], 3)
     assert (chosen, cost) == ([0], 1.0)
-    assert certainty == pytest.approx(1 / (1 + np.exp(-3.0)))
-    chosen, _, certainty = cheapest_steps([two[0], one, two[1]._replace(cost=0.5)], 3)
+    assert count_probability == pytest.approx(1 / (1 + np.exp(-3.0)))
+    chosen, _, count_probability = cheapest_steps([two[0], one, two[1]._replace(cost=0.5)], 3)
     assert chosen in ([0], [1, 2])
-    assert certainty == pytest.approx(0.5)
+    assert count_probability == pytest.approx(0.5)
 
 
 def test_a_piece_may_be_left_out() -> None:
     steps = [Step(0, 1, 5.0, 0), Step(0, 1, 1.0, None), Step(1, 2, 0.1, 1)]
-    chosen, cost, certainty = cheapest_steps(steps, 3)
+    chosen, cost, count_probability = cheapest_steps(steps, 3)
     assert (chosen, cost) == ([1], 1.1)
-    assert certainty > 0.95
+    assert count_probability > 0.95
 
 
 def test_a_box_around_a_digit_is_a_frame_and_joined_digits_are_none() -> None:
@@ -78,7 +79,7 @@ def test_a_box_around_a_digit_is_a_frame_and_joined_digits_are_none() -> None:
     cv2.line(ink, (60, 40), (60, 100), 255, 8)
     cv2.polylines(ink, [np.array([[150, 20], [150, 120], [280, 120], [280, 20]])], False, 255, 6)
     cv2.line(ink, (215, 40), (215, 90), 255, 8)
-    _, parts = find_components(ink > 0, np.zeros(ink.shape, bool), cut=False)
+    _, parts = find_components(ink > 0, np.zeros(ink.shape, bool), touches_border=False)
     assert sorted(part.box.left for part in parts) == [56, 147, 211]
 
 
@@ -86,7 +87,7 @@ def test_small_digits_above_and_below_stand_in_one_row() -> None:
     ink = np.zeros((120, 260), np.uint8)
     for left, top, bottom in ((20, 10, 46), (60, 66, 105), (100, 10, 105), (150, 12, 48)):
         cv2.line(ink, (left, top), (left, bottom), 255, 7)
-    _, parts = find_components(ink > 0, np.zeros(ink.shape, bool), cut=False)
+    _, parts = find_components(ink > 0, np.zeros(ink.shape, bool), touches_border=False)
     (row,) = find_rows(parts)
     assert [item[0].box.left for item in row.parts] == sorted(part.box.left for part in parts)
 

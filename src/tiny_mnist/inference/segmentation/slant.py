@@ -5,7 +5,7 @@ from jaxtyping import Bool, Int, Int32
 from numpy import ndarray
 
 from tiny_mnist.inference.mnist_format import Box, bounding_box
-from tiny_mnist.inference.rows.components import (
+from tiny_mnist.inference.segmentation.components import (
     Component,
     Labels,
     Row,
@@ -13,7 +13,7 @@ from tiny_mnist.inference.rows.components import (
     union_box,
 )
 
-USUAL_SLANT = 0.1  # of the digits that the networks know
+USUAL_SLANT = 0.1  # slant of the digits that the networks were trained on, in columns per row
 
 
 def deslant(
@@ -32,7 +32,7 @@ def deslant(
     shift = np.zeros(labels.shape[0], int)
     inside = labels[box.top : box.bottom, box.left : box.right]
     mask = np.isin(inside, [part.label for part in parts])
-    slants = [slant_of(labels, part) for part in parts if is_digit_size(part.box, row.height)]
+    slants = [measure_slant(labels, part) for part in parts if is_digit_size(part.box, row.height)]
     slant = float(np.median(slants)) if len(slants) > 1 else USUAL_SLANT
     if abs(slant - USUAL_SLANT) < 0.1:
         return np.where(np.isin(labels, [part.label for part in parts]), labels, 0), row, shift
@@ -54,7 +54,7 @@ def is_digit_size(box: Box, height: float) -> bool:
     return 0.6 * height < box.height < 1.4 * height and box.width < 1.1 * height
 
 
-def slant_of(labels: Labels, part: Component) -> float:
+def measure_slant(labels: Labels, part: Component) -> float:
     """Slant of one digit by its moments: columns to the right for one row up."""
     box = part.box
     y, x = np.nonzero(labels[box.top : box.bottom, box.left : box.right] == part.label)
@@ -67,7 +67,7 @@ def slanted_box(mask: Bool[ndarray, "_ _"], box: Box, shift: Int[ndarray, " heig
 
     Args:
         mask: the ink.
-        box: of the mask in the deslanted picture.
+        box: the rectangle of the mask in the deslanted picture.
         shift: how many columns each image row was moved to the right.
     """
     if not shift.any():

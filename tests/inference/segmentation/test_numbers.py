@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from support.number_pictures import draw_number, read
-from tiny_mnist.inference.rows.components import find_components
-from tiny_mnist.inference.rows.cuts import find_cuts
-from tiny_mnist.inference.rows.slant import slant_of
+from tiny_mnist.inference.segmentation.components import find_components
+from tiny_mnist.inference.segmentation.cuts import find_cuts
+from tiny_mnist.inference.segmentation.slant import measure_slant
 
 
 @pytest.mark.parametrize("slant", [-0.15, 0.0, 0.25, 0.45])
@@ -19,8 +19,8 @@ def test_slanted_digits_are_read_one_by_one(slant: float) -> None:
 
 def test_the_slant_of_a_stroke_is_measured() -> None:
     ink = draw_number("1", slant=0.4) > 127
-    labels, parts = find_components(ink, np.zeros_like(ink), cut=False)
-    assert slant_of(labels, parts[0]) == pytest.approx(0.4, abs=0.05)
+    labels, parts = find_components(ink, np.zeros_like(ink), touches_border=False)
+    assert measure_slant(labels, parts[0]) == pytest.approx(0.4, abs=0.05)
 
 
 @pytest.mark.parametrize("gap", [0.05, 0.6])

@@ -1,4 +1,4 @@
-// The sheet as a Gradio component: its value is a picture as a data: address, of the sheet while
+// The pad as a Gradio component: its value is a picture as a data: address, of the pad while
 // somebody draws, or of the whole file where a picture was given; empty when there is nothing.
 let newest = null;
 
@@ -10,7 +10,7 @@ function readFile(file) {
   });
 }
 
-createSheet(element, async (picture) => {
+createPad(element, async (picture) => {
   newest = picture;
   if (!picture) {
     props.value = "";

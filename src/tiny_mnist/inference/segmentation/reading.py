@@ -16,23 +16,29 @@ from numpy import ndarray
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import Box, draw_mask
 from tiny_mnist.inference.paper import Mask
-from tiny_mnist.inference.rows.components import Labels, Row, find_components, find_rows, union_box
-from tiny_mnist.inference.rows.pieces import (
+from tiny_mnist.inference.segmentation.components import (
+    Labels,
+    Row,
+    find_components,
+    find_rows,
+    union_box,
+)
+from tiny_mnist.inference.segmentation.pieces import (
     Boundary,
     Candidate,
     find_boundaries,
     find_candidates,
     item_masks,
 )
-from tiny_mnist.inference.rows.slant import deslant, slanted_box
+from tiny_mnist.inference.segmentation.slant import deslant, slanted_box
 
 if TYPE_CHECKING:
     import onnxruntime
 
-CERTAIN = 0.7  # a component whose cost is lower is not cut, unless it is wide
-WIDE = 1.05  # width of a component, in its heights, above which it is always cut
-LINE = 15.0  # width of a component, in its heights, above which it is a line
-FLAT = 0.3  # height of a component, in heights of the row, below which it is a line or a dash
+MAX_WHOLE_COST = 0.7  # cost of an item as one digit up to which it is not split, unless wide
+MIN_SPLIT_ASPECT = 1.05  # width / height above which an item is always split
+MAX_ASPECT = 15.0  # width / height above which an item is a line
+MIN_HEIGHT = 0.3  # height of an item, in row heights, below which it is a line or a dash
 MAX_COST = 9.0  # of one digit, however little it looks like one
 CUT_COST = 1.5, 0.8  # of a cut, and for each width of the stroke that is cut through
 SKIP_COST = 0.8, 7.0  # of leaving a piece out: of any, and of one as high as the row
@@ -58,21 +64,21 @@ class FoundDigit(NamedTuple):
     """Its ink, upright if the row is slanted."""
     row: int
     """From the top, starting at 0."""
-    verifier: Float32[ndarray, "11"]
+    verifier_log_probs: Float32[ndarray, "11"]
     """Log-probabilities of the ten digits and of anything else."""
-    certainty: float
+    count_probability: float
     """Probability that its row has as many digits as were found, from 0 to 1."""
 
 
-def find_row_digits(mask: Mask, rim: Mask, cut: bool) -> tuple[list[FoundDigit], float]:
+def find_row_digits(mask: Mask, rim: Mask, touches_border: bool) -> tuple[list[FoundDigit], float]:
     """All digits in reading order, and their mean cost; none if there is no ink.
 
     Args:
         mask: all ink.
-        rim: the outermost pixels; what touches them is left out unless `cut`.
-        cut: whether a digit may touch the rim.
+        rim: the outermost pixels; what touches them is left out unless `touches_border`.
+        touches_border: whether a digit may touch the rim.
     """
-    labels, parts = find_components(mask, rim, cut)
+    labels, parts = find_components(mask, rim, touches_border)
     if not parts:
         return [], 0.0
     found: list[FoundDigit] = []
@@ -89,20 +95,20 @@ def read_row(labels: Labels, row: Row, number: int) -> tuple[list[FoundDigit], f
     """The digits of one row from left to right, and the cost of all its ink."""
     labels, row, shift = deslant(labels, row)
     masks = item_masks(labels, row)
-    wanted = [
-        may_touch(score, union_box(item), row.height)
-        for item, score in zip(row.parts, verify(masks), strict=True)
+    splittable = [
+        is_splittable(score, union_box(item), row.height)
+        for item, score in zip(row.parts, score_masks(masks), strict=True)
     ]
-    boundaries = find_boundaries(masks, wanted)
+    boundaries = find_boundaries(masks, splittable)
     candidates = find_candidates(boundaries, masks, row)
-    scores = verify([candidate.mask for candidate in candidates])
+    scores = score_masks([candidate.mask for candidate in candidates])
     steps = possible_steps(boundaries, candidates, scores, row.height)
-    chosen, cost, certainty = cheapest_steps(steps, len(boundaries))
+    chosen, cost, count_probability = cheapest_steps(steps, len(boundaries))
     digits = []
     for index in chosen:
         _, _, mask, box = candidates[index]
         box = slanted_box(mask, box, shift)
-        digits.append(FoundDigit(box, mask, number, scores[index], certainty))
+        digits.append(FoundDigit(box, mask, number, scores[index], count_probability))
     return digits, cost
 
 
@@ -156,7 +162,7 @@ def cheapest_steps(steps: list[Step], boundaries: int) -> tuple[list[int], float
         origin[step.last, better] = place
     count = int(costs[-1].argmin())
     lowest = float(costs[-1, count])
-    certainty = 1 / float(np.exp(lowest - costs[-1]).sum())
+    count_probability = 1 / float(np.exp(lowest - costs[-1]).sum())
     chosen = []
     last = boundaries - 1
     while last:
@@ -165,16 +171,16 @@ def cheapest_steps(steps: list[Step], boundaries: int) -> tuple[list[int], float
             chosen.append(step.candidate)
             count -= 1
         last = step.first
-    return chosen[::-1], lowest, certainty
+    return chosen[::-1], lowest, count_probability
 
 
-def may_touch(log_probs: Float32[ndarray, "11"], box: Box, height: float) -> bool:
+def is_splittable(log_probs: Float32[ndarray, "11"], box: Box, height: float) -> bool:
     """Whether an item of a row may be several digits that touch; a line below them is none."""
-    if box.height < FLAT * height or box.width > LINE * box.height:
+    if box.height < MIN_HEIGHT * height or box.width > MAX_ASPECT * box.height:
         return False
-    if box.width > WIDE * max(box.height, 0.7 * height):
+    if box.width > MIN_SPLIT_ASPECT * max(box.height, 0.7 * height):
         return True
-    return box.width > 0.4 * height and digit_cost(log_probs, box, height) > CERTAIN
+    return box.width > 0.4 * height and digit_cost(log_probs, box, height) > MAX_WHOLE_COST
 
 
 def cut_cost(boundary: Boundary) -> float:
@@ -199,25 +205,27 @@ def digit_cost(log_probs: Float32[ndarray, "11"], box: Box, height: float) -> fl
 def skip_cost(box: Box, height: float) -> float:
     """Cost of leaving a piece out, which is large for one as high as the row and a wide one."""
     part = min(1.0, max(box.height, 0.6 * box.width) / height)
-    digits = 1.0 if box.height < FLAT * height else max(1.0, box.width / (DIGIT_WIDTH * height))
+    digits = (
+        1.0 if box.height < MIN_HEIGHT * height else max(1.0, box.width / (DIGIT_WIDTH * height))
+    )
     return SKIP_COST[0] + SKIP_COST[1] * max(0.0, part - 0.3) * digits
 
 
-def verify(masks: list[ndarray]) -> Float32[ndarray, "n 11"]:
+def score_masks(masks: list[ndarray]) -> Float32[ndarray, "n 11"]:
     """Log-probabilities of the ten digits and of anything else, for shapes of ink."""
     if not masks:
         return np.zeros((0, 11), np.float32)
-    return verify_images(np.stack([draw_mask(mask) for mask in masks]))
+    return score_images(np.stack([draw_mask(mask) for mask in masks]))
 
 
-def verify_images(images: UInt8[ndarray, "n 28 28"]) -> Float32[ndarray, "n 11"]:
+def score_images(images: UInt8[ndarray, "n 28 28"]) -> Float32[ndarray, "n 11"]:
     """Log-probabilities of the ten digits and of anything else, for images as in MNIST."""
-    session = verifier()
+    session = load_verifier()
     (log_probs,) = session.run(None, {session.get_inputs()[0].name: images})
     return np.asarray(log_probs, np.float32)
 
 
 @cache
-def verifier() -> "onnxruntime.InferenceSession":
+def load_verifier() -> "onnxruntime.InferenceSession":
     """The network that tells digits from everything else."""
     return pretrained.open_session(pretrained.VERIFIER)

@@ -1,10 +1,10 @@
-// A sheet of paper to draw a digit on, which also shows pictures that are opened, dropped or pasted.
+// A pad to draw a digit on, which also shows pictures that are opened, dropped or pasted.
 //
-// createSheet(root, onPicture): root holds the elements of sheet.html. onPicture is called with
+// createPad(root, onPicture): root holds the elements of pad.html. onPicture is called with
 // { canvas, file } while somebody draws (file is null) and when a picture is given (canvas is null if
-// the browser cannot show it), and with null when the sheet is cleared.
-function createSheet(root, onPicture) {
-  const PEN = 26; // width of the pen in pixels of the sheet
+// the browser cannot show it), and with null when the pad is cleared.
+function createPad(root, onPicture) {
+  const PEN = 26; // width of the pen in pixels of the pad
   const STEP = 12; // pixels that an arrow key moves the pen
   const PAUSE = 50; // milliseconds between two pictures of a digit that is being drawn
 
@@ -15,7 +15,7 @@ function createSheet(root, onPicture) {
   const keyboard = { x: canvas.width / 2, y: canvas.height / 4, down: false };
   let last = null; // position of the pointer while it draws
   let timer = null; // of the next picture
-  let photo = null; // the file that the sheet shows; null if it can be drawn on
+  let photo = null; // the file that the pad shows; null if it can be drawn on
 
   function send(picture) {
     clearTimeout(timer);
