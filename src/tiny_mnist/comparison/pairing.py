@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from tiny_mnist.comparison.grouping import Fold, Repeat
-from tiny_mnist.comparison.statistics import (
+from tiny_mnist.comparison.significance import (
     permutation_test,
     sign_flip_test,
     smallest_permutation_p,

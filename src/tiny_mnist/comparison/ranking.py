@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tiny_mnist.comparison.grouping import RunGroup, Summary, group_by_settings
 from tiny_mnist.comparison.pairing import compare_scores
-from tiny_mnist.comparison.statistics import holm
+from tiny_mnist.comparison.significance import holm
 from tiny_mnist.errors import UserError
 from tiny_mnist.system.atomic_files import atomic_write
 

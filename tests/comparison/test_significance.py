@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tiny_mnist.comparison import statistics as significance
-from tiny_mnist.comparison.statistics import holm, permutation_test, sign_flip_test
+from tiny_mnist.comparison import significance
+from tiny_mnist.comparison.significance import holm, permutation_test, sign_flip_test
 
 
 def test_the_smallest_p_of_pairs_is_two_in_all_ways_to_flip_signs() -> None:
