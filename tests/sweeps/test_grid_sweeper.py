@@ -27,9 +27,9 @@ from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.launch import resolvers  # noqa: F401 (registers what train.yaml names)
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps import job
-from tiny_mnist.sweeps.grid_sweeper import GridSweeper, failures
-from tiny_mnist.sweeps.plan import MULTIRUN, Plan
-from tiny_mnist.sweeps.progress import SweepProgress, planned
+from tiny_mnist.sweeps.grid_sweeper import GridSweeper, read_failures
+from tiny_mnist.sweeps.plan import MULTIRUN, SweepPlan
+from tiny_mnist.sweeps.progress import SweepProgress, read_planned_epochs
 from tiny_mnist.system.signals import ChildProcesses
 
 JOB = (*SMALL, "trainer.limit_test_batches=1", "data.val_size=500")
@@ -45,7 +45,7 @@ def make_jobs(
 
 def make_plan(
     *arguments: str, hydra: tuple[str, ...] = (), params: dict[str, str] | None = None
-) -> tuple[GridSweeper, Plan]:
+) -> tuple[GridSweeper, SweepPlan]:
     with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         config = loader.load_configuration(
@@ -57,7 +57,7 @@ def make_plan(
         task_function=lambda config: None,
         config=config,
     )
-    return sweeper, Plan(config, loader, list(arguments), params or {})
+    return sweeper, SweepPlan(config, loader, list(arguments), params or {})
 
 
 def held_out(jobs: list[list[str]]) -> bool:
@@ -275,13 +275,13 @@ def test_a_job_that_fails_records_why_and_stops_no_other(
 
     folder = tmp_path / "0_seed=0"
     assert math.isnan(job.run_job(fail, compose(), folder))
-    assert failures(tmp_path) == {"0_seed=0": "for a reason"}
+    assert read_failures(tmp_path) == {"0_seed=0": "for a reason"}
 
     def succeed(config: DictConfig, folder: Path, resume: bool) -> float:
         return 99.0
 
     assert job.run_job(succeed, compose(), folder) == 99
-    assert failures(tmp_path) == {}
+    assert read_failures(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_failures_of_jobs_that_were_finished_since_do_not_count(tmp_path: Path) 
         (tmp_path / name).mkdir()
         (tmp_path / name / "failure.txt").write_text("why\n")
     (tmp_path / "0_seed=0" / "summary.json").touch()
-    assert failures(tmp_path) == {"1_seed=1": "why", "notes": "why"}
+    assert read_failures(tmp_path) == {"1_seed=1": "why", "notes": "why"}
 
 
 def test_reasons_of_failures_are_read_with_care_and_shown_without_escapes(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ def test_reasons_of_failures_are_read_with_care_and_shown_without_escapes(tmp_pa
     os.mkfifo(tmp_path / "1_fifo" / "summary.json")
     with (tmp_path / "2_sparse" / "failure.txt").open("wb") as file:
         file.truncate(64 << 30)
-    found = failures(tmp_path)
+    found = read_failures(tmp_path)
     assert all(f"{name}{reason}".isprintable() for name, reason in found.items())
     assert found["0_\\x1b[31m"].endswith("why")
     assert found["1_fifo"].endswith("is not a regular file")
@@ -335,7 +335,7 @@ def test_the_display_waits_for_no_special_file(tmp_path: Path, name: str) -> Non
     os.mkfifo(tmp_path / "0_seed=0" / name)
     progress = SweepProgress(tmp_path, 1)
     progress.refresh()
-    assert progress.told == {}
+    assert progress.endings == {}
     (tmp_path / "0_seed=0" / name).unlink()
     with (tmp_path / "0_seed=0" / name).open("wb") as file:
         file.truncate(64 << 30)
@@ -435,9 +435,9 @@ def test_a_configuration_that_is_being_written_does_not_end_the_display(tmp_path
     path.parent.mkdir(parents=True)
     for content in ("", "trainer:\n  max_ep", "trainer: {", "trainer:\n  max_epochs: x"):
         path.write_text(content)
-        assert planned(path.parents[1]) is None
+        assert read_planned_epochs(path.parents[1]) is None
     path.write_text("trainer:\n  max_epochs: 3\n")
-    assert planned(path.parents[1]) == 3
+    assert read_planned_epochs(path.parents[1]) == 3
 
 
 def test_what_a_launcher_dies_of_is_told_in_one_line() -> None:
