@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 from tiny_mnist.cli import app
 from tiny_mnist.comparison.grouping import (
     Repeat,
-    changing_together,
     find_runs,
     group_by_settings,
+    group_covarying_settings,
 )
 from tiny_mnist.comparison.pairing import compare_scores
-from tiny_mnist.comparison.ranking import Ranking, spread
+from tiny_mnist.comparison.ranking import Ranking, format_mean_std
 from tiny_mnist.errors import UserError
 
 
@@ -218,9 +218,9 @@ def test_the_csv_has_the_rows_of_the_table(tmp_path: Path) -> None:
     assert (first["p"], float(second["p"])) == ("", 0.5)
 
 
-def test_spread_is_mean_and_sample_deviation() -> None:
-    assert spread([99.5, 99.7]) == "99.600 ± 0.141"
-    assert spread([99.5]) == "99.500"
+def test_mean_and_sample_deviation_are_formatted() -> None:
+    assert format_mean_std([99.5, 99.7]) == "99.600 ± 0.141"
+    assert format_mean_std([99.5]) == "99.500"
 
 
 def test_no_run_and_a_foreign_summary_are_named(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_settings_of_a_group_that_change_together_share_a_panel(tmp_path: Path) 
         if name == "SGD":
             optimizer["momentum"] = 0.9
         finished(tmp_path / f"{name}{rate}", 0, max_lr=rate, optimizer=optimizer)
-    found = changing_together([each.settings for each in ranking(tmp_path).configurations])
+    found = group_covarying_settings([each.settings for each in ranking(tmp_path).configurations])
     assert found == {"optim.max_lr": [], "optim.optimizer": ["optim.optimizer.momentum"]}
 
 
