@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.bare_loop import build, ready_batches
 from benchmarks.contestant import BATCH, Job
 from benchmarks.recipe import adagrad
-from tiny_mnist.data import download
+from tiny_mnist.data import MNIST, download
 from tiny_mnist.data.transforms import normalize, rotate_and_shift, sample_rotate_shift
 from tiny_mnist.system.memory import tune_malloc
 
@@ -75,7 +75,7 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 def pieces() -> dict[str, float]:
     """Milliseconds of what prepares a batch."""
-    mnist = download.load(download.default_root())
+    mnist = download.load_dataset(download.default_root())
     chosen = torch.randperm(len(mnist.train_images))[:BATCH]
     params = sample_rotate_shift(BATCH, rotation=15, translation=2, generator=torch.Generator())
     raw = mnist.train_images[chosen]
@@ -85,7 +85,7 @@ def pieces() -> dict[str, float]:
         ),
         "… by indexing with brackets": milliseconds(lambda: mnist.train_images[chosen]),
         "move them": milliseconds(lambda: rotate_and_shift(raw, params)),
-        "normalise them": milliseconds(lambda: normalize(raw)),
+        "normalise them": milliseconds(lambda: normalize(raw, MNIST.info)),
     }
 
 

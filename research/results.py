@@ -56,15 +56,15 @@ class Recipe:
 
 def read(name: str, folder: Path) -> Recipe:
     """The runs below a folder, evaluating those that are not yet."""
-    mnist = download.load(download.default_root())
+    mnist = download.load_dataset(download.default_root())
     runs = sorted(find_runs([folder]), key=lambda run: int(summary_of(run)["seed"]))
     total = torch.zeros(len(mnist.test_labels), 10)
     for run in track(runs, f"Evaluating {name}", console=Console(stderr=True)):
         files = EvaluationFiles(run / "evaluation")
         network = load_network(run)
-        total += predict(network, mnist.test_images).exp()
+        total += predict(network, mnist.test_images, mnist.info).exp()
         if not files.numbers.exists():
-            found = evaluate(network, mnist.test_images, mnist.test_labels)
+            found = evaluate(network, mnist.test_images, mnist.test_labels, mnist.info)
             files.folder.mkdir(exist_ok=True)
             files.write(found, mnist.test_images, provenance(RunFolder(run), network))
     evaluations = [
@@ -165,7 +165,7 @@ def mistakes_picture(recipes: list[Recipe]) -> Figure:
             about[mistake["index"]] = mistake
     count = {index: answers.total() for index, answers in read_as.items()}
     chosen = sorted((i for i in count if 2 * count[i] > len(runs)), key=lambda i: (-count[i], i))
-    images = download.load(download.default_root()).test_images
+    images = download.load_dataset(download.default_root()).test_images
     rows = min(max(1, -(-len(chosen) // COLUMNS)), ROWS)
     figure = Figure(figsize=(1.45 * COLUMNS, 1.9 * rows + 0.5), layout="constrained")
     figure.suptitle(

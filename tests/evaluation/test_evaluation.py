@@ -94,7 +94,7 @@ def test_outputs_that_are_not_finite_are_refused_before_the_corruptions(bad: flo
     network = Constant(torch.tensor([0.0] * 9 + [bad]))
     images = torch.zeros(20, 28, 28, dtype=torch.uint8)
     with pytest.raises(UserError, match="the network outputs NaN or infinite values"):
-        evaluation.evaluate(network, images, torch.arange(20) % 10)
+        evaluation.evaluate(network, images, torch.arange(20) % 10, MNIST.info)
     assert network.calls == 1
 
 
@@ -102,21 +102,21 @@ def test_classes_and_their_names_are_those_of_the_data() -> None:
     network = Constant(torch.tensor([0.5, 0.2, 0.3]).log())
     images = torch.zeros(6, 28, 28, dtype=torch.uint8)
     info = DatasetInfo("Things", ("Sock", "Hat", "Glove <1>"), 0.5, 0.5)
-    measured = evaluation.evaluate(network, images, torch.arange(6) % 3, info=info)
+    measured = evaluation.evaluate(network, images, torch.arange(6) % 3, info)
     assert measured.confusion == [[2, 0, 0]] * 3
     assert [(row.label, row.name) for row in measured.classes] == [*enumerate(info.class_names)]
     html = page(measured, images, {"run": "x"})
     assert "test images of Things" in html
     assert "is Glove &lt;1&gt;, <em>read Sock</em>" in html
     with pytest.raises(UserError, match="the network has 3 classes, and the images 10"):
-        evaluation.evaluate(network, images, torch.arange(6))
+        evaluation.evaluate(network, images, torch.arange(6), MNIST.info)
 
 
 def test_label_errors_of_mnist_stay_out_of_other_reports() -> None:
     network = Constant(torch.full((10,), 0.1).log())
     images, labels = torch.zeros(20, 28, 28, dtype=torch.uint8), torch.arange(20) % 10
     info = MNIST.info._replace(name="Others")
-    other, own = (evaluation.evaluate(network, images, labels, info=i) for i in (info, MNIST.info))
+    other, own = (evaluation.evaluate(network, images, labels, i) for i in (info, MNIST.info))
     for measured, known in ((other, False), (own, True)):
         assert ("label errors" in page(measured, images, {"run": "x"})) == known
         assert ("whose label" in " ".join(closing_lines(measured))) == known
@@ -216,7 +216,7 @@ def test_the_page_is_one_file_with_every_mistake(report: tuple[Path, str]) -> No
 def test_text_from_a_run_folder_is_escaped_in_the_page() -> None:
     images = torch.zeros(20, 28, 28, dtype=torch.uint8)
     measured = evaluation.evaluate(
-        Constant(torch.full((10,), 0.1).log()), images, torch.arange(20) % 10
+        Constant(torch.full((10,), 0.1).log()), images, torch.arange(20) % 10, MNIST.info
     )
     html = page(measured, images, {"run": "x", "recipe": "<script>alert(1)</script>"})
     assert "<script" not in html
@@ -244,7 +244,7 @@ def test_the_page_fits_phones_and_follows_the_colour_scheme(
 ) -> None:
     images = torch.zeros(20, 28, 28, dtype=torch.uint8)
     network = Constant(torch.full((10,), 0.1).log())
-    measured = evaluation.evaluate(network, images, torch.arange(20) % 10)
+    measured = evaluation.evaluate(network, images, torch.arange(20) % 10, MNIST.info)
     path = tmp_path / "report.html"
     path.write_text(page(measured, images, {"run": "x" * 80, "weights_sha256": "0" * 64}))
     tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)

@@ -22,7 +22,7 @@ def results(mnist: LabelledImages, memory_format: torch.memory_format) -> list[T
     """
     torch.manual_seed(0)
     network = TinyCNN().double().to(memory_format=memory_format)
-    log_probs = network(normalize(mnist.train_images[:128]).double())
+    log_probs = network(normalize(mnist.train_images[:128], mnist.info).double())
     F.nll_loss(log_probs, mnist.train_labels[:128]).backward()
     return [log_probs.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
 

@@ -47,7 +47,7 @@ def test_the_moving_average_is_what_is_evaluated_and_kept(
     assert summary["train_loss"] == usual["train_loss"], "the training itself is the same"
     network = load_network(averaged)
     assert weights_sha256(network) == summary["weights_sha256"]
-    loss, accuracy = score(predict(network, mnist.test_images), mnist.test_labels)
+    loss, accuracy = score(predict(network, mnist.test_images, mnist.info), mnist.test_labels)
     assert accuracy == pytest.approx(summary["test_accuracy"], abs=0.011)  # layout and rounding
     assert loss == pytest.approx(summary["test_loss"], rel=1e-4)
     assert summary["settings"]["decay"] == 0.99

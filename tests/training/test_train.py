@@ -91,7 +91,7 @@ def test_the_checkpoint_is_plain_data_that_rebuilds_the_network(
     checkpoint = torch.load(small_run.last_checkpoint, weights_only=True)
     assert checkpoint["hyper_parameters"]["model"]["width"] == 8
     network = load_network(small_run)
-    loss, accuracy = score(predict(network, mnist.test_images), mnist.test_labels)
+    loss, accuracy = score(predict(network, mnist.test_images, mnist.info), mnist.test_labels)
     found = summary(small_run)
     assert weights_sha256(network) == found["weights_sha256"]
     assert accuracy == pytest.approx(found["test_accuracy"], abs=0.011)  # layout changes rounding

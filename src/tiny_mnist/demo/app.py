@@ -20,6 +20,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 
+from tiny_mnist.data.datasets import MNIST
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.demo.request_guard import RequestGuard
 from tiny_mnist.errors import UserError
@@ -223,7 +224,7 @@ def feature_maps(
     maps: list[Tensor] = []
     if not isinstance(network, nn.Sequential):
         return maps
-    features = normalize(torch.from_numpy(image)[None])
+    features = normalize(torch.from_numpy(image)[None], MNIST.info)
     for block in network.children():
         features = block(features)
         if features.ndim != 4:

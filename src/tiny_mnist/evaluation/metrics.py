@@ -125,8 +125,8 @@ def evaluate(
     network: nn.Module,
     images: UInt8[Tensor, "n 28 28"],
     labels: Int64[Tensor, " n"],
+    info: DatasetInfo,
     on_pass: Callable[[str], None] = lambda name: None,
-    info: DatasetInfo = MNIST.info,
 ) -> Evaluation:
     """Measure a network on the test images, clean and with every corruption.
 
@@ -134,8 +134,9 @@ def evaluate(
         network: maps normalised images to log-probabilities.
         images: the test images in the dataset's order.
         labels: their classes.
-        on_pass: called with a name before each of the `PASSES` passes over the images.
-        info: of the dataset.
+        info: the dataset of the images, on which the network was trained.
+        on_pass: a function that is called with a name before each of the `PASSES` passes over the
+            images.
 
     Raises:
         UserError: the network's outputs are not finite, or have other classes than the dataset.

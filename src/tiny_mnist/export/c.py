@@ -63,8 +63,8 @@ def encode(network: nn.Module, data: LabelledImages, metadata: dict[str, str]) -
     Raises:
         UnsupportedLayerError: the network has another layer than those of `fold`.
     """
-    folded = fold(network)
-    model = quantize(to_onnx(network, {}), INPUT, data.train_images)
+    folded = fold(network, data.info)
+    model = quantize(to_onnx(network, {}, data.info), INPUT, data.train_images)
     content, logit_scale = render(folded, model, metadata)
 
     def read_back(path: Path, images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 10"]:

@@ -52,7 +52,7 @@ def encode(network: nn.Module, data: LabelledImages, metadata: dict[str, str]) -
     Raises:
         UnsupportedLayerError: the network has another layer than those of `fold`.
     """
-    page = render(fold(network), parameter_count(network), metadata)
+    page = render(fold(network, data.info), parameter_count(network), metadata)
     return ExportedFile(page.encode(), run_in_browser, TOLERANCE)
 
 

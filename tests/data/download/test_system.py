@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from support.mirrors import Mirror
-from tiny_mnist.data import MNIST, load
+from tiny_mnist.data import MNIST, load_dataset
 
 
 def test_a_package_of_the_system_is_asked_first_and_recompressed_files_are_welcome(
@@ -23,7 +23,7 @@ def test_a_package_of_the_system_is_asked_first_and_recompressed_files_are_welco
     root.mkdir()
     for name, content in packed.items():
         (system / f"{name}.gz").write_bytes(gzip.compress(zlib.decompress(content, wbits=31), 9))
-    load(root, replace(MNIST, system_folder=str(system)))
+    load_dataset(root, replace(MNIST, system_folder=str(system)))
     assert {path.name for path in root.iterdir()} == {".lock", *packed}
 
 
@@ -35,7 +35,7 @@ def test_wrong_files_of_the_system_are_not_used(
     root.mkdir()
     for file in MNIST.files:
         (system / f"{file.name}.gz").write_bytes(gzip.compress(bytes(file.size)))
-    load(root, replace(MNIST, system_folder=str(system)))
+    load_dataset(root, replace(MNIST, system_folder=str(system)))
     assert set(mirror.asked) == {file.name for file in MNIST.files}
 
 
@@ -52,5 +52,5 @@ def test_unreadable_files_of_the_system_do_not_keep_the_mirrors_from_being_asked
         return usual(path, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", refuse)
-    load(root, replace(MNIST, system_folder=str(system)))
+    load_dataset(root, replace(MNIST, system_folder=str(system)))
     assert set(mirror.asked) == {file.name for file in MNIST.files}
