@@ -176,7 +176,7 @@ def main() -> None:
     write(list(found.values()), options.file)
     recipes = read(options.file)
     print(table(recipes))
-    plots.save(picture(recipes), options.images / "accuracy.png")
+    plots.save_png(picture(recipes), options.images / "accuracy.png")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from rich.progress import track
 from tiny_mnist.comparison.grouping import find_runs
 from tiny_mnist.data import download
 from tiny_mnist.evaluation import plots
-from tiny_mnist.evaluation.metrics import evaluate, score
+from tiny_mnist.evaluation.metrics import evaluate, loss_and_accuracy
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.evaluation.report import EvaluationFiles
 from tiny_mnist.runs import RunFolder, load_network, provenance
@@ -70,7 +70,7 @@ def read(name: str, folder: Path) -> Recipe:
     evaluations = [
         json.loads(EvaluationFiles(run / "evaluation").numbers.read_text()) for run in runs
     ]
-    _, ensemble = score(total, mnist.test_labels)
+    _, ensemble = loss_and_accuracy(total, mnist.test_labels)
     return Recipe(name, [summary_of(run) for run in runs], evaluations, ensemble)
 
 
@@ -196,7 +196,7 @@ def main() -> None:
     recipes = [read(name, Path(folder)) for name, _, folder in pairs]
     for table in (ensemble_table, closer_table, digit_table):
         print(table(recipes))
-    plots.save(mistakes_picture(recipes), options.images / "mistakes.png")
+    plots.save_png(mistakes_picture(recipes), options.images / "mistakes.png")
 
 
 if __name__ == "__main__":

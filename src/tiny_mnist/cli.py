@@ -135,7 +135,7 @@ def evaluate(
         evaluation = evaluate(network, images.test_images, images.test_labels, images.info, on_pass)
     files = report.EvaluationFiles(out)
     files.write(evaluation, images.test_images, origin)
-    typer.echo("\n".join([*report.closing_lines(evaluation), ""]))
+    typer.echo("\n".join([*report.format_summary(evaluation), ""]))
     Console(highlight=False).print(report.corruption_table(evaluation))
     typer.echo(f"\nReport: {printable(files.page)}\nNumbers: {printable(files.numbers)}")
 

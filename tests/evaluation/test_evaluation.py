@@ -25,7 +25,7 @@ from tiny_mnist.evaluation import metrics as evaluation
 from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.label_errors import LABEL_ERRORS
 from tiny_mnist.evaluation.predict import predict
-from tiny_mnist.evaluation.report import closing_lines, page
+from tiny_mnist.evaluation.report import format_summary, render_page
 from tiny_mnist.runs import RunFolder
 
 
@@ -53,9 +53,9 @@ def test_wilson_interval(correct: int, images: int, low: float, high: float) -> 
 
 def test_the_calibration_error_is_that_of_torchmetrics(answers: tuple[Tensor, Tensor]) -> None:
     probs, labels = answers
-    bins = evaluation.reliability(probs, labels)
+    bins = evaluation.bin_by_confidence(probs, labels)
     assert sum(b.images for b in bins) == len(labels)
-    theirs = multiclass_calibration_error(probs, labels, num_classes=10, n_bins=evaluation.BINS)
+    theirs = multiclass_calibration_error(probs, labels, num_classes=10, n_bins=evaluation.NUM_BINS)
     assert evaluation.calibration_error(bins) == pytest.approx(100 * float(theirs), abs=1e-3)
 
 
@@ -67,13 +67,13 @@ def test_predictions_of_full_confidence_count_in_the_last_bin_and_in_the_calibra
     unsure = torch.full((10, 10), 0.03)
     unsure[:, 0] = 0.97  # right for one image in ten
     probs, labels = torch.cat([sure, unsure]), torch.arange(10).repeat(2)
-    bins = evaluation.reliability(probs, labels)
+    bins = evaluation.bin_by_confidence(probs, labels)
     assert bins[-1].images == 20
     confidence, accuracy = (100 + 97) / 2, 100 * 11 / 20
     assert bins[-1].confidence == pytest.approx(confidence, abs=1e-4)
     assert bins[-1].accuracy == pytest.approx(accuracy)
     assert evaluation.calibration_error(bins) == pytest.approx(confidence - accuracy, abs=1e-4)
-    assert evaluation.calibration_error(evaluation.reliability(sure, torch.arange(10))) == 0
+    assert evaluation.calibration_error(evaluation.bin_by_confidence(sure, torch.arange(10))) == 0
 
 
 class Constant(nn.Module):
@@ -105,7 +105,7 @@ def test_classes_and_their_names_are_those_of_the_data() -> None:
     measured = evaluation.evaluate(network, images, torch.arange(6) % 3, info)
     assert measured.confusion == [[2, 0, 0]] * 3
     assert [(row.label, row.name) for row in measured.classes] == [*enumerate(info.class_names)]
-    html = page(measured, images, {"run": "x"})
+    html = render_page(measured, images, {"run": "x"})
     assert "test images of Things" in html
     assert "is Glove &lt;1&gt;, <em>read Sock</em>" in html
     with pytest.raises(UserError, match="the network has 3 classes, and the images 10"):
@@ -118,8 +118,8 @@ def test_label_errors_of_mnist_stay_out_of_other_reports() -> None:
     info = MNIST.info._replace(name="Others")
     other, own = (evaluation.evaluate(network, images, labels, i) for i in (info, MNIST.info))
     for measured, known in ((other, False), (own, True)):
-        assert ("label errors" in page(measured, images, {"run": "x"})) == known
-        assert ("whose label" in " ".join(closing_lines(measured))) == known
+        assert ("label errors" in render_page(measured, images, {"run": "x"})) == known
+        assert ("whose label" in " ".join(format_summary(measured))) == known
         assert ("label_error" in json.dumps(measured.to_json())) == known
 
 
@@ -133,7 +133,7 @@ def test_images_are_normalised_with_the_constants_of_their_dataset() -> None:
 
 def test_mistakes_are_complete_and_sorted_by_confidence(answers: tuple[Tensor, Tensor]) -> None:
     probs, labels = answers
-    found = evaluation.mistakes(probs, labels, {3})
+    found = evaluation.find_mistakes(probs, labels, {3})
     assert len(found) == int((probs.argmax(dim=1) != labels).sum())
     assert [m.confidence for m in found] == sorted((m.confidence for m in found), reverse=True)
     assert all(m.read != m.true == int(labels[m.index]) for m in found)
@@ -218,7 +218,7 @@ def test_text_from_a_run_folder_is_escaped_in_the_page() -> None:
     measured = evaluation.evaluate(
         Constant(torch.full((10,), 0.1).log()), images, torch.arange(20) % 10, MNIST.info
     )
-    html = page(measured, images, {"run": "x", "recipe": "<script>alert(1)</script>"})
+    html = render_page(measured, images, {"run": "x", "recipe": "<script>alert(1)</script>"})
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
@@ -246,7 +246,7 @@ def test_the_page_fits_phones_and_follows_the_colour_scheme(
     network = Constant(torch.full((10,), 0.1).log())
     measured = evaluation.evaluate(network, images, torch.arange(20) % 10, MNIST.info)
     path = tmp_path / "report.html"
-    path.write_text(page(measured, images, {"run": "x" * 80, "weights_sha256": "0" * 64}))
+    path.write_text(render_page(measured, images, {"run": "x" * 80, "weights_sha256": "0" * 64}))
     tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
     tab.goto(path.as_uri())
     assert tab.evaluate("document.documentElement.scrollWidth") == width

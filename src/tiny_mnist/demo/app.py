@@ -24,7 +24,7 @@ from tiny_mnist.data.datasets import MNIST
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.demo.request_guard import RequestGuard
 from tiny_mnist.errors import UserError
-from tiny_mnist.evaluation.pages import environment, png
+from tiny_mnist.evaluation.pages import jinja_environment, png_url
 from tiny_mnist.export.html import read_asset
 from tiny_mnist.export.safetensors_format import load_tiny_cnn
 from tiny_mnist.inference import pretrained
@@ -39,7 +39,7 @@ MOST_SHOWN = 10  # digits of one picture
 MOST_WAITING = 16  # pictures that wait for their turn; more are refused
 FIRST_PORT, PORTS = 7860, 100  # that Gradio tries
 FOLDER = files("tiny_mnist.demo")
-TEMPLATES = environment("tiny_mnist.demo")
+TEMPLATES = jinja_environment("tiny_mnist.demo")
 
 
 def serve(
@@ -186,8 +186,8 @@ def render_result(picture: object, network: nn.Module) -> str:
     shown = [
         (
             digit,
-            png(torch.from_numpy(digit.image)),
-            [([png(tile) for tile in tiles(maps)], maps.shape[-1]) for maps in block_maps],
+            png_url(torch.from_numpy(digit.image)),
+            [([png_url(tile) for tile in tiles(maps)], maps.shape[-1]) for maps in block_maps],
         )
         for digit in answer.digits[:MOST_SHOWN]
         for block_maps in [feature_maps(network, digit.image)]

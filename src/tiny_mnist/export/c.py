@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
-from tiny_mnist.evaluation.pages import environment
+from tiny_mnist.evaluation.pages import jinja_environment
 from tiny_mnist.export.folding import FoldedNetwork, fold
 from tiny_mnist.export.format import CheckUnavailableError, ExportedFile, Tolerance
 from tiny_mnist.export.onnx_format import INPUT, predict_onnx, to_onnx
@@ -89,7 +89,7 @@ def render(
     linear_weights = (weight * steps).round().long().tolist()
     linear_bias = (bias * steps).round().long().tolist()
     logit_scale = output_scale / steps
-    templates = environment(
+    templates = jinja_environment(
         "tiny_mnist.export",
         autoescape=False,
         trim_blocks=True,

@@ -126,7 +126,7 @@ def report_sweep(plan: SweepPlan, jobs: int) -> None:
     from tiny_mnist.comparison.grouping import find_runs
     from tiny_mnist.comparison.plots import plot_sweep
     from tiny_mnist.comparison.ranking import Ranking
-    from tiny_mnist.evaluation.plots import save
+    from tiny_mnist.evaluation.plots import save_png
 
     console = Console(highlight=False)  # not Rich's global one, on which a bar may be drawn
     if not console.is_terminal:
@@ -139,7 +139,7 @@ def report_sweep(plan: SweepPlan, jobs: int) -> None:
             console.print(f"No table: {printable(error)}", soft_wrap=True, markup=False)
         else:
             ranking.write_csv(plan.folder / "sweep.csv")
-            save(plot_sweep(ranking.configurations, ranking.split), plan.folder / "sweep.png")
+            save_png(plot_sweep(ranking.configurations, ranking.split), plan.folder / "sweep.png")
             console.print("", ranking.table(console.width), sep="\n")
             console.print(*ranking.notes(), sep="\n", soft_wrap=True, markup=False)
     console.print(f"\nSweep folder: {display_path(plan.folder)}", soft_wrap=True, markup=False)
