@@ -1,4 +1,4 @@
-"""Several runs as one table: grouped over seeds and folds, ranked, and the noise weighed."""
+"""Runs as one table: grouped over seeds and folds, ranked and tested."""
 
 import csv
 import io
@@ -25,16 +25,16 @@ MAX_NAMES = 4  # of configurations in a sentence
 
 
 class Ranking:
-    """Configurations from the best to the worst, and what can be said about that.
+    """Configurations from the best to the worst, with tests of their differences.
 
-    Ranked by mean accuracy on held-out images if every run has some, else on the test images. The
-    best is chosen by the runs themselves, so that it is compared with the others as if all pairs
-    were: p is corrected for their number.
+    They are ranked by mean accuracy on held-out images if every run has some, else on the test
+    images. The same runs choose the best configuration and test it against the others, so p is
+    corrected for the number of all pairs.
     Source: S. García, F. Herrera, An Extension on "Statistical Comparisons of Classifiers over
     Multiple Data Sets" for all Pairwise Comparisons, JMLR 9, 2008, section 2.
 
     Args:
-        runs: at least one, by folder.
+        runs: the summaries of at least one run, by folder.
 
     Raises:
         UserError: none of them has an accuracy to rank by.
@@ -83,7 +83,7 @@ class Ranking:
 
     @property
     def first(self) -> RunGroup:
-        """The best one."""
+        """The best configuration."""
         return self.configurations[0]
 
     def rows(self) -> list[dict[str, Any]]:
@@ -176,7 +176,7 @@ class Ranking:
         return [*notes, *self.cross_validation()]
 
     def cross_validation(self) -> list[str]:
-        """What a mean is over, and which configurations lack folds."""
+        """Of how many folds and seeds the means are, and which configurations lack folds."""
         notes = []
         sizes = {
             (len(each.folds), len(each.seeds), len(each.runs))

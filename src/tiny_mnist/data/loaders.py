@@ -40,11 +40,11 @@ class TrainingLoader:
 
     Args:
         images: all training images, with pixels 0–255.
-        labels: their classes.
+        labels: the classes of the images.
         indices: the images to train on.
-        batch_size: images per step, over all processes.
-        seed: determines order and augmentation.
-        augmentation: ranges of the augmentation.
+        batch_size: the number of images per step, over all processes.
+        seed: the seed that determines order and augmentation.
+        augmentation: the ranges of the augmentation.
         shard: the part of each batch that this process works on.
     """
 
@@ -116,8 +116,8 @@ class EvaluationLoader:
 
     Args:
         images: pixels 0–255.
-        labels: their classes.
-        batch_size: images per step, over all processes.
+        labels: the classes of the images.
+        batch_size: the number of images per step, over all processes.
         shard: the part of each batch that this process works on.
     """
 

@@ -133,7 +133,7 @@ def evaluate(
     Args:
         network: maps normalised images to log-probabilities.
         images: the test images in the dataset's order.
-        labels: their classes.
+        labels: the classes of the images.
         info: the dataset of the images, on which the network was trained.
         on_pass: a function that is called with a name before each of the `PASSES` passes over the
             images.
