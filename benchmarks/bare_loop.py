@@ -32,8 +32,8 @@ def measure(job: Job) -> Result:
     if job.without != "kept memory":
         tune_malloc()
     torch.manual_seed(0)
-    batches = ready_batches(job)
-    model = build(job)
+    batches = prepare_batches(job)
+    model = build_network(job)
     optimizer, schedule = adagrad(model, fused=job.without != "fused optimizer")
     bfloat16 = torch.autocast("cpu", torch.bfloat16, enabled=job.trying == "bfloat16")
 
@@ -52,7 +52,7 @@ def measure(job: Job) -> Result:
     return {"images": job.batch * job.steps, "seconds": seconds}
 
 
-def build(job: Job) -> nn.Module:
+def build_network(job: Job) -> nn.Module:
     """The network with the optimizations that the job names."""
     model = TinyCNN()
     if job.without not in ("oneDNN's layout", "either layout"):
@@ -62,7 +62,7 @@ def build(job: Job) -> nn.Module:
     return model
 
 
-def ready_batches(job: Job) -> list[Batch]:
+def prepare_batches(job: Job) -> list[Batch]:
     """All full batches of one shuffled epoch, normalised unless they are to be augmented."""
     mnist = download.load_dataset(download.default_root())
     full = len(mnist.train_images) // job.batch * job.batch
