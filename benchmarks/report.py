@@ -182,7 +182,7 @@ def plot_speed(rows: list[ProgramSpeed], path: Path) -> None:
 
 
 def plot_scaling(rows: list[ProgramSpeed], path: Path) -> None:
-    """Plot images a second against the batch size: a line for each number of threads or processes."""
+    """Plot images a second against the batch size, a line for each kind of parallelism."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

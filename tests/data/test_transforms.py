@@ -195,7 +195,7 @@ def test_a_flip_mirrors_the_image_before_all_else(images: Tensor, sampling: Any)
     assert (flipped.apply(images) != plain.apply(expected)).float().mean() < 0.001
 
 
-def test_a_certain_flip_alone_mirrors_every_image(images: Tensor) -> None:
+def test_flip_with_probability_1_mirrors_every_image(images: Tensor) -> None:
     params = Augmentation(0, 0, flip=1).sample(IMAGES, make_generator(0, 0))
     assert params is not None
     assert params.apply(images).equal(images.flip(-1))

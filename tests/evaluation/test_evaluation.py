@@ -51,7 +51,7 @@ def test_wilson_interval(correct: int, images: int, low: float, high: float) -> 
     assert evaluation.wilson_interval(correct, images) == pytest.approx((low, high), abs=1e-3)
 
 
-def test_the_calibration_error_is_that_of_torchmetrics(answers: tuple[Tensor, Tensor]) -> None:
+def test_calibration_error_equals_that_of_torchmetrics(answers: tuple[Tensor, Tensor]) -> None:
     probs, labels = answers
     bins = evaluation.bin_by_confidence(probs, labels)
     assert sum(b.images for b in bins) == len(labels)
@@ -259,7 +259,7 @@ def test_the_page_fits_phones_and_follows_the_colour_scheme(
     tab.close()
 
 
-def test_a_folder_that_cannot_be_written_gets_one_line(small_run: RunFolder) -> None:
+def test_unwritable_folder_is_reported_in_one_line(small_run: RunFolder) -> None:
     done = CliRunner().invoke(app, ["evaluate", str(small_run.path), "--out", "/proc/nowhere"])
     assert done.exit_code == 1
     assert re.fullmatch(r"error: .*: /proc/nowhere/.*\n", done.output)

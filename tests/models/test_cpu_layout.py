@@ -113,7 +113,7 @@ def test_the_fused_optimizer_makes_the_same_updates() -> None:
     torch.testing.assert_close(updated(fused=True), updated(fused=False))
 
 
-def test_kept_memory_changes_no_bit(mnist: LabelledImages) -> None:
+def test_malloc_tuning_changes_no_bit(mnist: LabelledImages) -> None:
     before = results(mnist, torch.channels_last)
     tune_malloc()
     after = results(mnist, torch.channels_last)

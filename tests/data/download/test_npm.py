@@ -59,7 +59,7 @@ def tar(files: dict[str, bytes]) -> bytes:
     return content.getvalue()
 
 
-def test_npm_delivers_what_the_mirrors_do_not_have(
+def test_npm_provides_files_that_mirrors_lack(
     root: Path,
     new_mirror: Callable[[], Mirror],
     fake_npm: Callable[[bytes], None],

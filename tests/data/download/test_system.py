@@ -14,7 +14,7 @@ from support.mirrors import Mirror
 from tiny_mnist.data import MNIST, load_dataset
 
 
-def test_a_package_of_the_system_is_asked_first_and_recompressed_files_are_welcome(
+def test_files_of_a_system_package_are_used_before_mirrors(
     tmp_path: Path, packed: dict[str, bytes]
 ) -> None:
     """No mirror is asked: reading their list fails the test."""
@@ -39,7 +39,7 @@ def test_wrong_files_of_the_system_are_not_used(
     assert set(mirror.asked) == {file.name for file in MNIST.files}
 
 
-def test_unreadable_files_of_the_system_do_not_keep_the_mirrors_from_being_asked(
+def test_mirrors_are_used_if_system_files_are_unreadable(
     tmp_path: Path, good_mirror: Callable[[], Mirror], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirror, system, root = good_mirror(), tmp_path / "system", tmp_path / "root"
