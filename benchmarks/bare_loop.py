@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from benchmarks.contestant import Job, Result, main, seconds_for
 from benchmarks.recipe import adagrad
-from tiny_mnist.data import download
+from tiny_mnist.data import MNIST, download
 from tiny_mnist.data.transforms import (
     RotateShiftParams,
     normalize,
@@ -32,15 +32,15 @@ def measure(job: Job) -> Result:
     if job.without != "kept memory":
         tune_malloc()
     torch.manual_seed(0)
-    batches = ready_batches(job)
-    model = build(job)
+    batches = prepare_batches(job)
+    model = build_network(job)
     optimizer, schedule = adagrad(model, fused=job.without != "fused optimizer")
     bfloat16 = torch.autocast("cpu", torch.bfloat16, enabled=job.trying == "bfloat16")
 
     def step(batch: Batch) -> None:
         images, labels, params = batch
         if job.augment:
-            images = normalize(rotate_and_shift(images, params))
+            images = normalize(rotate_and_shift(images, params), MNIST.info)
         optimizer.zero_grad()
         with bfloat16:
             loss = F.nll_loss(model(images), labels)
@@ -52,7 +52,7 @@ def measure(job: Job) -> Result:
     return {"images": job.batch * job.steps, "seconds": seconds}
 
 
-def build(job: Job) -> nn.Module:
+def build_network(job: Job) -> nn.Module:
     """The network with the optimizations that the job names."""
     model = TinyCNN()
     if job.without not in ("oneDNN's layout", "either layout"):
@@ -62,15 +62,15 @@ def build(job: Job) -> nn.Module:
     return model
 
 
-def ready_batches(job: Job) -> list[Batch]:
+def prepare_batches(job: Job) -> list[Batch]:
     """All full batches of one shuffled epoch, normalised unless they are to be augmented."""
-    mnist = download.load(download.default_root())
+    mnist = download.load_dataset(download.default_root())
     full = len(mnist.train_images) // job.batch * job.batch
     order = torch.randperm(len(mnist.train_images))[:full]
     params = sample_rotate_shift(full, rotation=15, translation=2, generator=torch.Generator())
     images = mnist.train_images[order]
     parts = (
-        (images if job.augment else normalize(images)).split(job.batch),
+        (images if job.augment else normalize(images, MNIST.info)).split(job.batch),
         mnist.train_labels[order].split(job.batch),
         map(RotateShiftParams, params.angles.split(job.batch), params.shifts.split(job.batch)),
     )

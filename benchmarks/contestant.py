@@ -1,4 +1,4 @@
-"""What all measured programs share: their job, their clock and their result."""
+"""Job, clock and result of all measured programs."""
 
 import json
 import multiprocessing
@@ -21,19 +21,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Job:
-    """What one measured program has to do; passed to it as JSON.
+    """The task of one measured program, which is passed to it as JSON.
 
     Args:
-        steps: training steps under the clock.
-        batch: images a step, where a contestant can take another number than the default.
-        mnist: folder with the files as torchvision wants them, made by `benchmarks.prepare`.
-        workers: processes of the original's DataLoader.
-        tensors: whether the original's transforms take tensors or PIL images.
+        steps: the number of training steps that are timed.
+        mnist: the folder with the files as torchvision wants them, made by `benchmarks.prepare`.
+        batch: the number of images a step.
+        workers: the number of processes of the original's DataLoader.
+        tensors: whether the original's transforms take tensors; else PIL images.
         evaluate: whether the original's evaluation is measured too.
         augment: whether the bare loop augments.
-        without: the lever that the bare loop does without.
-        trying: what the bare loop tries on top of all levers.
-        overrides: of the program's configuration.
+        without: the name of an optimization that the bare loop switches off.
+        trying: the name of a further optimization of the bare loop; for `benchmarks.start`, a
+            program in Python.
+        overrides: the overrides of the configuration of train.py.
     """
 
     steps: int

@@ -9,13 +9,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.contestant import BATCH, Job, Result, main
 from tiny_mnist.models.tiny_cnn import TinyCNN
 
-SIDE = 2048  # of the square matrices
+MATRIX_SIDE = 2048  # of the square matrices
 TRIES = 20  # the best counts: a peak is what nothing disturbs
 
 
 def measure(job: Job) -> Result:
     """Images a second if every FLOP ran at the peak, with torch's own number of threads."""
-    flop, peak = flop_per_image(), peak_flops()
+    flop, peak = count_flop_per_image(), measure_peak_flops()
     return {
         "images": 1,
         "seconds": flop / peak,
@@ -25,7 +25,7 @@ def measure(job: Job) -> Result:
     }
 
 
-def flop_per_image() -> float:
+def count_flop_per_image() -> float:
     """Floating-point operations of convolutions and matrix products, forward and backward."""
     model = TinyCNN()
     with FlopCounterMode(display=False) as counter:
@@ -33,15 +33,15 @@ def flop_per_image() -> float:
     return float(counter.get_total_flops()) / BATCH
 
 
-def peak_flops() -> float:
+def measure_peak_flops() -> float:
     """FLOP/s of a large float32 matrix product."""
-    a, b, product = (torch.rand(SIDE, SIDE) for _ in range(3))
+    a, b, product = (torch.rand(MATRIX_SIDE, MATRIX_SIDE) for _ in range(3))
     best = float("inf")
     for _ in range(TRIES):
         started = perf_counter()
         torch.mm(a, b, out=product)
         best = min(best, perf_counter() - started)
-    return 2 * SIDE**3 / best
+    return 2 * MATRIX_SIDE**3 / best
 
 
 if __name__ == "__main__":

@@ -22,18 +22,18 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.training import machine, versions
+from benchmarks.training import describe_machine, package_versions
 from tiny_mnist.errors import UserError
 from tiny_mnist.system.telemetry import disable_onnxruntime_telemetry
 
 Images = np.ndarray[Any, np.dtype[np.uint8]]
-Answer = Callable[[Images], object]
+Predict = Callable[[Images], object]
 BATCH = 256  # images
 CALLS = {1: 200, BATCH: 5}  # a round, by images a call
 console = Console(highlight=False)
 
 
-def contestants(run: Path, folder: Path) -> dict[str, Answer]:
+def load_programs(run: Path, folder: Path) -> dict[str, Predict]:
     """PyTorch and the exported files, each as images → log-probabilities on one thread."""
     disable_onnxruntime_telemetry()
     import onnxruntime
@@ -48,7 +48,7 @@ def contestants(run: Path, folder: Path) -> dict[str, Answer]:
     network = load_network(run)
     data = load_images(run)
 
-    def session(name: str) -> Answer:
+    def session(name: str) -> Predict:
         path = folder / f"{name}.onnx"
         export(network, path, data, {}, FORMATS[name])
         options = onnxruntime.SessionOptions()
@@ -63,12 +63,12 @@ def contestants(run: Path, folder: Path) -> dict[str, Answer]:
     }
 
 
-def seconds_of_a_call(answer: Answer, images: Images, calls: int) -> float:
+def median_seconds(predict_batch: Predict, images: Images, calls: int) -> float:
     """Median seconds of a call."""
     times = []
     for _ in range(calls):
         started = time.perf_counter()
-        answer(images)
+        predict_batch(images)
         times.append(time.perf_counter() - started)
     return median(times)
 
@@ -81,27 +81,27 @@ def main(
     """Measure the latency of one image and the throughput of batches, on one thread."""
     record: dict[str, Any] = {
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "versions": versions("torch", "onnxruntime", "numpy"),
+        "machine": describe_machine(),
+        "versions": package_versions("torch", "onnxruntime", "numpy"),
         "rounds": rounds,
         "batch": BATCH,
     }
     images = np.random.default_rng(0).integers(0, 256, (BATCH, 28, 28), np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            answers = contestants(run, Path(folder))
+            programs = load_programs(run, Path(folder))
         except UserError as error:
             sys.exit(f"error: {error}")
         seconds: dict[str, dict[int, list[float]]] = {
-            name: {size: [] for size in CALLS} for name in answers
+            name: {size: [] for size in CALLS} for name in programs
         }
-        for answer in answers.values():  # the first calls set things up
+        for predict_batch in programs.values():  # the first calls set things up
             for size in CALLS:
-                seconds_of_a_call(answer, images[:size], 3)
+                median_seconds(predict_batch, images[:size], 3)
         for _ in track(range(rounds), "Inference", console=console, transient=True):
             for size, calls in CALLS.items():
-                for name, answer in answers.items():
-                    seconds[name][size].append(seconds_of_a_call(answer, images[:size], calls))
+                for name, predict_batch in programs.items():
+                    seconds[name][size].append(median_seconds(predict_batch, images[:size], calls))
     record["seconds_of_a_call"] = seconds
     out.mkdir(parents=True, exist_ok=True)
     path = out / "inference.json"

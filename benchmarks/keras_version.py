@@ -40,7 +40,7 @@ def anneal(start: float, end: float, part: Any) -> Any:
     return end + (start - end) / 2 * (1 + ops.cos(math.pi * part))
 
 
-def unit(channels: int, kernel: int) -> list[Any]:
+def conv_block(channels: int, kernel: int) -> list[Any]:
     """Convolution → batch norm → ReLU, with torch's constants."""
     return [
         layers.Conv2D(channels, kernel),
@@ -49,7 +49,7 @@ def unit(channels: int, kernel: int) -> list[Any]:
     ]
 
 
-def network() -> Any:
+def build_network() -> Any:
     """Raw images to logits; the augmentation layers are part of the model, as Keras advises."""
     black = {"fill_mode": "constant", "interpolation": "nearest"}
     return keras.Sequential(
@@ -59,15 +59,15 @@ def network() -> Any:
             layers.RandomRotation(15 / 360, **black),
             layers.RandomTranslation(2 / 28, 2 / 28, **black),
             layers.Rescaling(1 / STD, offset=-MEAN / STD),
-            *unit(8, 3), *unit(16, 3), layers.MaxPooling2D(),
-            *unit(16, 3), *unit(16, 3), layers.MaxPooling2D(),
-            *unit(16, 3), *unit(16, 2),
+            *conv_block(8, 3), *conv_block(16, 3), layers.MaxPooling2D(),
+            *conv_block(16, 3), *conv_block(16, 3), layers.MaxPooling2D(),
+            *conv_block(16, 3), *conv_block(16, 2),
             layers.Flatten(), layers.Dense(10),
         ]
     )  # fmt: skip
 
 
-class Clock(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+class EpochTimer(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
     """Seconds of the latest epoch."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -75,11 +75,11 @@ class Clock(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
         self.started = perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Stop; the epoch's metrics have been waited for by now."""
+        """Stop; Keras has waited for the metrics of the epoch by now."""
         self.seconds = perf_counter() - self.started
 
 
-def training_images(job: Job) -> tuple[Any, Any]:
+def load_training_images(job: Job) -> tuple[Any, Any]:
     """The first images and labels of MNIST's files, as many as the job needs."""
     raw, count = f"{job.mnist}/MNIST/raw", BATCH * job.steps
     images = np.fromfile(f"{raw}/train-images-idx3-ubyte", np.uint8, offset=16)
@@ -90,7 +90,7 @@ def training_images(job: Job) -> tuple[Any, Any]:
 def measure(job: Job) -> Result:
     """Train `job.steps` steps as one epoch, after a short one that compiles."""
     keras.utils.set_random_seed(0)
-    model, clock = network(), Clock()
+    model, timer = build_network(), EpochTimer()
     model.compile(
         optimizer=keras.optimizers.Adagrad(
             OneCycle(), initial_accumulator_value=0.0, epsilon=1e-10
@@ -98,12 +98,12 @@ def measure(job: Job) -> Result:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    images, labels = training_images(job)
+    images, labels = load_training_images(job)
     warm_up = BATCH * WARM_UP
     model.fit(images[:warm_up], labels[:warm_up], batch_size=BATCH)
-    history = model.fit(images, labels, batch_size=BATCH, callbacks=[clock])
+    history = model.fit(images, labels, batch_size=BATCH, callbacks=[timer])
     accuracy = 100 * history.history["accuracy"][-1]
-    return {"images": len(images), "seconds": clock.seconds, "train_accuracy": accuracy}
+    return {"images": len(images), "seconds": timer.seconds, "train_accuracy": accuracy}
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class Worker:
         self.process.communicate()
 
 
-def serve() -> None:
+def run_worker() -> None:
     """Read seconds from standard input, train for that long, print images/s; repeat."""
     import torch
     from torch.nn import functional as F
@@ -110,7 +110,7 @@ def busy_neighbours(count: int) -> Iterator[None]:
             process.wait()
 
 
-def measure(
+def measure_speeds(
     seconds: float, rounds: int, neighbours: list[int]
 ) -> dict[str, dict[int, list[float]]]:
     """Images/s by setting and number of neighbours, one figure per round."""
@@ -139,9 +139,9 @@ def main(
 ) -> None:
     """Show the median speed of each setting, its slowest window, and the share of idle speed."""
     if worker:
-        return serve()
+        return run_worker()
     counts = [int(count) for count in neighbours.split(",")]
-    speeds = measure(seconds, rounds, counts)
+    speeds = measure_speeds(seconds, rounds, counts)
     table = Table("images/s: median (slowest)", *(f"{n} neighbours" for n in counts))
     for name, by_count in speeds.items():
         idle = statistics.median(by_count[counts[0]])

@@ -18,32 +18,32 @@ from benchmarks.recipe import adagrad
 Batch = tuple[Tensor, Tensor]
 
 
-def unit(channels_in: int, channels_out: int, kernel: int) -> list[nn.Module]:
+def conv_block(channels_in: int, channels_out: int, kernel: int) -> list[nn.Module]:
     """Convolution → batch norm → ReLU."""
     return [
         nn.Conv2d(channels_in, channels_out, kernel), nn.BatchNorm2d(channels_out), nn.ReLU(),
     ]  # fmt: skip
 
 
-def network() -> nn.Sequential:
+def build_network() -> nn.Sequential:
     """The original's network of 9,594 parameters; pooling follows the ReLU."""
     return nn.Sequential(
-        *unit(1, 8, 3), *unit(8, 16, 3), nn.MaxPool2d(2),
-        *unit(16, 16, 3), *unit(16, 16, 3), nn.MaxPool2d(2),
-        *unit(16, 16, 3), *unit(16, 16, 2),
+        *conv_block(1, 8, 3), *conv_block(8, 16, 3), nn.MaxPool2d(2),
+        *conv_block(16, 16, 3), *conv_block(16, 16, 3), nn.MaxPool2d(2),
+        *conv_block(16, 16, 3), *conv_block(16, 16, 2),
         nn.Flatten(), nn.Linear(16, 10), nn.LogSoftmax(dim=1),
     )  # fmt: skip
 
 
-def loaders(job: Job) -> tuple["DataLoader[Batch]", "DataLoader[Batch]"]:
+def make_loaders(job: Job) -> tuple["DataLoader[Batch]", "DataLoader[Batch]"]:
     """Augmented, shuffled training batches, and plain test batches."""
     plain = [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
-    moved = [
+    augmentations = [
         transforms.RandomRotation(15),
         transforms.RandomAffine(0, translate=(2 / 28, 2 / 28)),
     ]
     # The original does not say whether it transforms PIL images or tensors.
-    steps = [plain[0], *moved, plain[1]] if job.tensors else [*moved, *plain]
+    steps = [plain[0], *augmentations, plain[1]] if job.tensors else [*augmentations, *plain]
     train = datasets.MNIST(job.mnist, train=True, transform=transforms.Compose(steps))
     test = datasets.MNIST(job.mnist, train=False, transform=transforms.Compose(plain))
     return (
@@ -55,8 +55,8 @@ def loaders(job: Job) -> tuple["DataLoader[Batch]", "DataLoader[Batch]"]:
 def measure(job: Job) -> Result:
     """Train `job.steps` steps; evaluate on all test images if the job asks for it."""
     torch.manual_seed(0)
-    train, test = loaders(job)
-    model = network().train()
+    train, test = make_loaders(job)
+    model = build_network().train()
     optimizer, schedule = adagrad(model)
     losses, correct = [], 0
 

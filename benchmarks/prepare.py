@@ -12,7 +12,7 @@ from tiny_mnist.data import MNIST, download
 def link_mnist(folder: Path) -> None:
     """Download MNIST if it is missing, verify it, and link its files into `folder`/MNIST/raw."""
     root = download.default_root().resolve()
-    download.load(root)
+    download.load_dataset(root)
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for file in MNIST.files:

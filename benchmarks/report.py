@@ -1,4 +1,4 @@
-"""Tables and pictures of the measurements."""
+"""Tables and plots of the measurements."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,28 +18,28 @@ COLOURS = {
 }  # fmt: skip
 
 
-def show(record: dict[str, Any], out: Path, console: Console) -> None:
-    """Print the result of a suite; draw its picture, if it has one, into `out`."""
-    rows = standings(record["results"], record["labels"])
+def report_suite(record: dict[str, Any], out: Path, console: Console) -> None:
+    """Print the result of a suite; save its plot, if it has one, in `out`."""
+    rows = summarize(record["results"], record["labels"])
     rounds = record["rounds"]
     match record["suite"]:
         case "speed":
             console.print(speed_table(rows, rounds, record["steps"], record["original_steps"]))
-            draw(rows, out / "speed.png")
+            plot_speed(rows, out / "speed.png")
         case "levers":
             console.print(time_table(rows, "A training step of 128 images", 128_000, "ms", rounds))
         case "start":
             console.print(time_table(rows, "From command to prompt or step", 1, "s", rounds))
         case "scaling":
             console.print(time_table(rows, "An epoch", EPOCH, "s", rounds))
-            draw_scaling(rows, out / "scaling.png")
+            plot_scaling(rows, out / "scaling.png")
         case "whole-run":
             console.print(*whole_run_lines(record["results"]), sep="\n", soft_wrap=True)
         case "short-runs":
             console.print(*short_run_lines(record["results"]), sep="\n", soft_wrap=True)
 
 
-class Standing(NamedTuple):
+class ProgramSpeed(NamedTuple):
     """The measurements of one program over all rounds."""
 
     name: str
@@ -56,7 +56,7 @@ class Standing(NamedTuple):
         return median(self.speeds)
 
 
-def standings(results: dict[str, list[Result]], labels: dict[str, str]) -> list[Standing]:
+def summarize(results: dict[str, list[Result]], labels: dict[str, str]) -> list[ProgramSpeed]:
     """Each contestant's medians, in the order given."""
     speeds = {
         name: [result["images"] / result["seconds"] for result in rounds]
@@ -70,11 +70,11 @@ def standings(results: dict[str, list[Result]], labels: dict[str, str]) -> list[
             for other, theirs in speeds.items()
         }
         memory = median(result["memory_mb"] for result in results[name])
-        rows.append(Standing(name, labels[name], own, ratios, memory))
+        rows.append(ProgramSpeed(name, labels[name], own, ratios, memory))
     return rows
 
 
-def speed_table(rows: list[Standing], rounds: int, steps: int, original_steps: int) -> Table:
+def speed_table(rows: list[ProgramSpeed], rounds: int, steps: int, original_steps: int) -> Table:
     """The table of medians."""
     table = Table(
         title=f"Training on MNIST at batch 128, median of {rounds} rounds",
@@ -90,11 +90,11 @@ def speed_table(rows: list[Standing], rounds: int, steps: int, original_steps: i
     ):  # fmt: skip
         table.add_column(header, justify="right")
     for row in rows:
-        table.add_row(*cells(row), style="bold" if row.name == "program" else None)
+        table.add_row(*format_cells(row), style="bold" if row.name == "program" else None)
     return table
 
 
-def cells(row: Standing) -> Iterator[str]:
+def format_cells(row: ProgramSpeed) -> Iterator[str]:
     """One line of the table."""
     yield row.label
     yield f"{row.speed:,.0f}"
@@ -107,8 +107,8 @@ def cells(row: Standing) -> Iterator[str]:
     yield "–" if row.name == "floor" else f"{row.memory_mb:,.0f}"
 
 
-def time_table(rows: list[Standing], what: str, amount: float, unit: str, rounds: int) -> Table:
-    """Time for `amount` images (of which `unit` counts), beside that of the first row."""
+def time_table(rows: list[ProgramSpeed], what: str, amount: float, unit: str, rounds: int) -> Table:
+    """Time for `amount` images, in `unit`, with its ratio to that of the first row."""
     table = Table(title=f"{what}, median of {rounds} rounds", box=SIMPLE_HEAD)
     for header in ("", unit, "× the first", "range"):
         table.add_column(header, justify="right" if header else "left", no_wrap=True)
@@ -151,8 +151,8 @@ def short_run_lines(results: dict[str, list[Result]]) -> list[str]:
     ]
 
 
-def draw(rows: list[Standing], path: Path) -> None:
-    """One bar for each program, images a second, with the range over the rounds."""
+def plot_speed(rows: list[ProgramSpeed], path: Path) -> None:
+    """Plot a bar for each program: images a second, with the range over the rounds."""
     # Imported here because it is needed only after all clocks have stopped.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -181,8 +181,8 @@ def draw(rows: list[Standing], path: Path) -> None:
     FigureCanvasAgg(figure).print_png(path)
 
 
-def draw_scaling(rows: list[Standing], path: Path) -> None:
-    """Images a second against the batch size; one line for each number of threads and processes."""
+def plot_scaling(rows: list[ProgramSpeed], path: Path) -> None:
+    """Plot images a second against the batch size, a line for each kind of parallelism."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -17,10 +17,10 @@ from rich.table import Table
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.bare_loop import build, ready_batches
+from benchmarks.bare_loop import build_network, prepare_batches
 from benchmarks.contestant import BATCH, Job
 from benchmarks.recipe import adagrad
-from tiny_mnist.data import download
+from tiny_mnist.data import MNIST, download
 from tiny_mnist.data.transforms import normalize, rotate_and_shift, sample_rotate_shift
 from tiny_mnist.system.memory import tune_malloc
 
@@ -37,11 +37,11 @@ KINDS = {  # parts of the names of PyTorch's operations, the first that fits
 }
 
 
-def step_by_kind(layout: str) -> dict[str, float]:
-    """Milliseconds of a step by kind of operation; "oneDNN" or "channels-last"."""
+def profile_step(layout: str) -> dict[str, float]:
+    """Milliseconds of a step by kind of operation, in the layout "oneDNN" or "channels-last"."""
     job = Job(STEPS, "", without="oneDNN's layout" if layout == "channels-last" else "")
     torch.manual_seed(0)
-    batches, model = ready_batches(job), build(job)
+    batches, model = prepare_batches(job), build_network(job)
     optimizer, _ = adagrad(model, fused=True)
 
     def train(steps: int) -> None:
@@ -63,7 +63,7 @@ def step_by_kind(layout: str) -> dict[str, float]:
     return dict(spent)
 
 
-def milliseconds(call: Callable[[], object]) -> float:
+def median_milliseconds(call: Callable[[], object]) -> float:
     """Median time of a call."""
     times = []
     for _ in range(REPEATS):
@@ -73,19 +73,19 @@ def milliseconds(call: Callable[[], object]) -> float:
     return median(times)
 
 
-def pieces() -> dict[str, float]:
-    """Milliseconds of what prepares a batch."""
-    mnist = download.load(download.default_root())
+def time_batch_preparation() -> dict[str, float]:
+    """Milliseconds of each part of preparing a batch."""
+    mnist = download.load_dataset(download.default_root())
     chosen = torch.randperm(len(mnist.train_images))[:BATCH]
     params = sample_rotate_shift(BATCH, rotation=15, translation=2, generator=torch.Generator())
     raw = mnist.train_images[chosen]
     return {
-        "copy 128 images by index_select": milliseconds(
+        "copy 128 images by index_select": median_milliseconds(
             lambda: mnist.train_images.index_select(0, chosen)
         ),
-        "… by indexing with brackets": milliseconds(lambda: mnist.train_images[chosen]),
-        "move them": milliseconds(lambda: rotate_and_shift(raw, params)),
-        "normalise them": milliseconds(lambda: normalize(raw)),
+        "… by indexing with brackets": median_milliseconds(lambda: mnist.train_images[chosen]),
+        "augment them": median_milliseconds(lambda: rotate_and_shift(raw, params)),
+        "normalise them": median_milliseconds(lambda: normalize(raw, MNIST.info)),
     }
 
 
@@ -94,7 +94,7 @@ def main() -> None:
     tune_malloc()
     layouts = ("oneDNN", "channels-last")
     profiles = {
-        layout: step_by_kind(layout) for layout in track(layouts, "Profiling", transient=True)
+        layout: profile_step(layout) for layout in track(layouts, "Profiling", transient=True)
     }
     console = Console(highlight=False)
     table = Table(title=f"A step of {BATCH} images, ms", box=SIMPLE_HEAD)
@@ -108,7 +108,7 @@ def main() -> None:
     table = Table(title=f"Preparing a batch, ms, median of {REPEATS}", box=SIMPLE_HEAD)
     table.add_column("")
     table.add_column("ms", justify="right")
-    for name, spent in pieces().items():
+    for name, spent in time_batch_preparation().items():
         table.add_row(name, f"{spent:.3f}")
     console.print(table)
 

@@ -9,11 +9,11 @@ class Contestant:
     """One way to train.
 
     Args:
-        label: its row in the table.
+        label: the name of its row in the table.
         module: the program in this package that measures it.
-        settings: of its `Job`, beside steps and files.
-        needs: optional modules without which it is skipped.
-        environment: variables of its process.
+        settings: the arguments of its `Job` other than steps and files.
+        needs: the optional modules without which it is skipped.
+        environment: the environment variables of its process.
     """
 
     label: str

@@ -18,7 +18,7 @@ from time import perf_counter
 from benchmarks.contestant import PROJECT
 
 
-def sweep(folder: Path, arguments: list[str], threads: int | None) -> float:
+def time_sweep(folder: Path, arguments: list[str], threads: int | None) -> float:
     """Sweep into a folder. Returns the seconds from command to prompt."""
     environment = {name: text for name, text in os.environ.items() if name != "OMP_NUM_THREADS"}
     if threads:
@@ -29,7 +29,7 @@ def sweep(folder: Path, arguments: list[str], threads: int | None) -> float:
     return perf_counter() - started
 
 
-def weights(folder: Path) -> dict[str, str]:
+def weights_by_job(folder: Path) -> dict[str, str]:
     """The checksum of each job's weights, by its folder's name."""
     found = folder.glob("*/summary.json")
     return {path.parent.name: json.loads(path.read_text())["weights_sha256"] for path in found}
@@ -46,11 +46,11 @@ def main() -> None:
     threads = max(1, (os.cpu_count() or 1) // options.jobs)
     with tempfile.TemporaryDirectory() as temporary:
         folders = [Path(temporary) / name for name in ("one", "two", "same")]
-        alone = sweep(folders[0], swept, None)
-        together = sweep(folders[1], [*swept, *beside], None)
-        same = sweep(folders[2], swept, threads)
-        equal = weights(folders[1]) == weights(folders[2])
-        assert len(weights(folders[1])) == options.seeds
+        alone = time_sweep(folders[0], swept, None)
+        together = time_sweep(folders[1], [*swept, *beside], None)
+        same = time_sweep(folders[2], swept, threads)
+        equal = weights_by_job(folders[1]) == weights_by_job(folders[2])
+        assert len(weights_by_job(folders[1])) == options.seeds
     each = f"{threads} thread{'s' if threads > 1 else ''} each"
     print(f"{'one after the other, all threads':40} {alone:8.1f} s")
     print(f"{f'one after the other, {each}':40} {same:8.1f} s")

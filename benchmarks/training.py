@@ -27,7 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 # Only light imports: this process runs while others are measured.
 from benchmarks.contestant import BATCH, PROJECT, Job, Result
-from benchmarks.report import show
+from benchmarks.report import report_suite
 from benchmarks.suites import SPEED, SUITES, Contestant
 
 ORIGINAL_STEPS = 100  # at most: the original's way is slow, and steady after its warm-up
@@ -103,13 +103,13 @@ def measure_rounds(
         for number in range(rounds):
             for name, contestant in contestants.items():
                 bar.update(task, description=f"round {number + 1}/{rounds}: {contestant.label}")
-                job = Job(steps_of(contestant, steps), folder, **contestant.settings)
+                job = Job(count_steps(contestant, steps), folder, **contestant.settings)
                 results[name].append(run_contestant(contestant, job))
                 bar.advance(task)
     return results
 
 
-def steps_of(contestant: Contestant, steps: int) -> int:
+def count_steps(contestant: Contestant, steps: int) -> int:
     """Steps of a program: equally many images for all but the original's way; at least ten."""
     batch: int = contestant.settings.get("batch", BATCH)
     if contestant.module == "original":
@@ -117,7 +117,7 @@ def steps_of(contestant: Contestant, steps: int) -> int:
     return max(10, min(steps * BATCH, FULL_EPOCH * BATCH) // batch)
 
 
-def available(contestants: dict[str, Contestant]) -> dict[str, Contestant]:
+def select_available(contestants: dict[str, Contestant]) -> dict[str, Contestant]:
     """The programs whose optional packages are installed; prints which are skipped."""
     chosen = {}
     for name, contestant in contestants.items():
@@ -131,7 +131,7 @@ def available(contestants: dict[str, Contestant]) -> dict[str, Contestant]:
     return chosen
 
 
-def choose(suite: str, names: str) -> dict[str, Contestant]:
+def select_contestants(suite: str, names: str) -> dict[str, Contestant]:
     """The named programs of a suite; the names are separated by commas, and none means all."""
     if suite not in SUITES:
         raise typer.BadParameter(f"no suite {suite}; there are {', '.join(SUITES)}")
@@ -142,7 +142,7 @@ def choose(suite: str, names: str) -> dict[str, Contestant]:
     return {name: c for name, c in contestants.items() if not wanted or name in wanted}
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """The machine, and its load before the measurement."""
     processor, info = platform.processor(), Path("/proc/cpuinfo")
     if info.exists():
@@ -157,7 +157,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def versions(*packages: str) -> dict[str, str]:
+def package_versions(*packages: str) -> dict[str, str]:
     """Python's version and those of some packages, where installed."""
     found = {"python": platform.python_version()}
     for package in packages:
@@ -188,11 +188,11 @@ def main(
     """Measure training speed side by side."""
     # By default Python would exit without stopping the program that is being measured.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    contestants = available(choose(suite, only))
+    contestants = select_available(select_contestants(suite, only))
     record: dict[str, Any] = {
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "versions": versions(*PACKAGES),
+        "machine": describe_machine(),
+        "versions": package_versions(*PACKAGES),
         "suite": suite,
         "rounds": rounds,
         "steps": steps,
@@ -203,7 +203,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{suite}.json").write_text(json.dumps(record, indent=2) + "\n")
     console.print()
-    show(record, out, console)
+    report_suite(record, out, console)
     console.print(f"Written to {out}/", soft_wrap=True)
 
 

@@ -176,7 +176,7 @@ def main() -> None:
     write_accuracies(list(found.values()), options.file)
     recipes = read_accuracies(options.file)
     print(format_table(recipes))
-    plots.save(draw_figure(recipes), options.images / "accuracy.png")
+    plots.save_png(draw_figure(recipes), options.images / "accuracy.png")
 
 
 if __name__ == "__main__":

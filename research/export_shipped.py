@@ -46,7 +46,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     network = load_tiny_cnn(pretrained.WEIGHTS)
-    mnist = download.load(download.default_root())
+    mnist = download.load_dataset(download.default_root())
     card = json.loads(pretrained.CARD.read_text())
     readers: dict[str, Callable[[Tensor], Tensor]] = {
         "onnx": partial(onnx_format.predict_onnx, folder / "tiny-mnist.onnx"),

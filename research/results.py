@@ -23,7 +23,7 @@ from rich.progress import track
 from tiny_mnist.comparison.grouping import find_runs
 from tiny_mnist.data import download
 from tiny_mnist.evaluation import plots
-from tiny_mnist.evaluation.metrics import evaluate, score
+from tiny_mnist.evaluation.metrics import evaluate, loss_and_accuracy
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.evaluation.report import EvaluationFiles
 from tiny_mnist.runs import RunFolder, load_network, provenance
@@ -56,21 +56,21 @@ class Recipe:
 
 def load_recipe(name: str, folder: Path) -> Recipe:
     """The runs below a folder, evaluating those that are not yet."""
-    mnist = download.load(download.default_root())
+    mnist = download.load_dataset(download.default_root())
     runs = sorted(find_runs([folder]), key=lambda run: int(read_summary(run)["seed"]))
     total = torch.zeros(len(mnist.test_labels), 10)
     for run in track(runs, f"Evaluating {name}", console=Console(stderr=True)):
         files = EvaluationFiles(run / "evaluation")
         network = load_network(run)
-        total += predict(network, mnist.test_images).exp()
+        total += predict(network, mnist.test_images, mnist.info).exp()
         if not files.numbers.exists():
-            found = evaluate(network, mnist.test_images, mnist.test_labels)
+            found = evaluate(network, mnist.test_images, mnist.test_labels, mnist.info)
             files.folder.mkdir(exist_ok=True)
             files.write(found, mnist.test_images, provenance(RunFolder(run), network))
     evaluations = [
         json.loads(EvaluationFiles(run / "evaluation").numbers.read_text()) for run in runs
     ]
-    _, ensemble = score(total, mnist.test_labels)
+    _, ensemble = loss_and_accuracy(total, mnist.test_labels)
     return Recipe(name, [read_summary(run) for run in runs], evaluations, ensemble)
 
 
@@ -168,7 +168,7 @@ def mistakes_picture(recipes: list[Recipe]) -> Figure:
             about[mistake["index"]] = mistake
     count = {index: readings.total() for index, readings in read_as.items()}
     chosen = sorted((i for i in count if 2 * count[i] > len(runs)), key=lambda i: (-count[i], i))
-    images = download.load(download.default_root()).test_images
+    images = download.load_dataset(download.default_root()).test_images
     rows = min(max(1, -(-len(chosen) // MAX_COLUMNS)), MAX_ROWS)
     figure = Figure(figsize=(1.45 * MAX_COLUMNS, 1.9 * rows + 0.5), layout="constrained")
     figure.suptitle(
@@ -199,7 +199,7 @@ def main() -> None:
     recipes = [load_recipe(name, Path(folder)) for name, _, folder in pairs]
     for table in (ensemble_table, closer_table, digit_table):
         print(table(recipes))
-    plots.save(mistakes_picture(recipes), options.images / "mistakes.png")
+    plots.save_png(mistakes_picture(recipes), options.images / "mistakes.png")
 
 
 if __name__ == "__main__":

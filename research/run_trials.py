@@ -136,7 +136,7 @@ def wrong_images(run: RunFolder, seed: int, held_out: int) -> list[int]:
     data.setup("validate")
     indices = data.val_indices
     images, labels = data.images.train_images[indices], data.images.train_labels[indices]
-    read = predict(load_network(run), images).argmax(dim=1)
+    read = predict(load_network(run), images, data.info).argmax(dim=1)
     return sorted(int(index) for index in indices[read != labels])
 
 

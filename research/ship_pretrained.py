@@ -23,7 +23,7 @@ def ship(run: RunFolder) -> None:
         UserError: the run cannot be read, or a file would answer otherwise.
     """
     network = load_network(run)
-    mnist = download.load(download.default_root())
+    mnist = download.load_dataset(download.default_root())
     origin = provenance(run, network)
     export(network, pretrained.WEIGHTS, mnist, origin, FORMATS["safetensors"])
     check = export(network, pretrained.GRAPH, mnist, origin, FORMATS["onnx"])

@@ -37,7 +37,7 @@ from research.pictures.labelled import (
 from research.pictures.non_digits import grid_corner, letter, scribble
 from research.pictures.numbers import resize_to, separator
 from research.pictures.strokes import Mask, crop_to_ink, strokes
-from tiny_mnist.data import download
+from tiny_mnist.data import MNIST, download
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import draw_mask
@@ -134,7 +134,7 @@ def render_samples(fonts: Path | None, rows: int, seed: int, jobs: int) -> Sampl
     seeds = [(seed, number) for number in range(rows // CHUNK)]
     with ProcessPoolExecutor(jobs) as pool:
         chunks = list(pool.map(partial(render_chunk, fonts), seeds))
-    mnist = download.load(download.default_root())
+    mnist = download.load_dataset(download.default_root())
     chunks += zip(
         mnist.train_images[:MNIST_IMAGES].numpy().reshape(-1, CHUNK, 28, 28),
         mnist.train_labels[:MNIST_IMAGES].reshape(-1, CHUNK).tolist(),
@@ -161,7 +161,7 @@ class Verifier(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Log-probabilities, [n, 11], of uint8 images, [n, 28, 28]."""
-        result: torch.Tensor = self.network(normalize(images))
+        result: torch.Tensor = self.network(normalize(images, MNIST.info))
         return result
 
 

@@ -63,21 +63,21 @@ def count(pytestconfig: pytest.Config) -> Counter[str]:
 def mnist_root() -> Path:
     """The folder of the verified MNIST files, which are downloaded if absent."""
     root = download.default_root()
-    download.load(root)
+    download.load_dataset(root)
     return root
 
 
 @pytest.fixture(scope="session")
 def mnist(mnist_root: Path) -> LabelledImages:
     """All of MNIST."""
-    return download.load(mnist_root)
+    return download.load_dataset(mnist_root)
 
 
 @pytest.fixture(scope="session")
 def fashion() -> LabelledImages:
     """All of Fashion-MNIST, where a source of it can be reached."""
     try:
-        return download.load(download.default_root(FASHION_MNIST), FASHION_MNIST)
+        return download.load_dataset(download.default_root(FASHION_MNIST), FASHION_MNIST)
     except DataError as error:
         pytest.skip(f"needs Fashion-MNIST: {error}")
 

@@ -14,6 +14,7 @@ from PIL import Image
 import tiny_mnist
 from support.pictures import draw_ink
 from support.program import PROJECT
+from tiny_mnist.data.datasets import MNIST
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.inference.predictor import BATCH_SIZE
 from tiny_mnist.runs.folder import RunFolder
@@ -200,7 +201,7 @@ def test_reads_with_the_network_of_a_run(small_run: RunFolder, seven: np.ndarray
 
     reader = tiny_mnist.load(small_run.path)
     (digit,) = reader.predict(seven).digits
-    image = normalize(torch.from_numpy(digit.image[None]))
+    image = normalize(torch.from_numpy(digit.image[None]), MNIST.info)
     with torch.inference_mode():
         log_probs, expected = reader.module(image), load_network(small_run)(image)
     assert torch.equal(log_probs, expected)

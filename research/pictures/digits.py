@@ -86,7 +86,7 @@ def load_shapes(font_folder: Path | None, mnist_images: slice = TEST_IMAGES) -> 
         font_folder: a folder of handwriting fonts, or None.
         mnist_images: which of MNIST's 60,000 training images are used.
     """
-    mnist: Any = download.load(download.default_root())
+    mnist: Any = download.load_dataset(download.default_root())
     images = mnist.train_images[mnist_images].numpy()
     labels = mnist.train_labels[mnist_images].numpy()
     found: dict[str, Shape] = {"strokes": strokes, "MNIST": grey_images(images, labels)}

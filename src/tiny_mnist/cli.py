@@ -132,10 +132,10 @@ def evaluate(
     images = load_images(folder, root, trust)
     origin = provenance(folder, network) | images.info.metadata
     with progress(PASSES) as on_pass:
-        evaluation = evaluate(network, images.test_images, images.test_labels, on_pass, images.info)
+        evaluation = evaluate(network, images.test_images, images.test_labels, images.info, on_pass)
     files = report.EvaluationFiles(out)
     files.write(evaluation, images.test_images, origin)
-    typer.echo("\n".join([*report.closing_lines(evaluation), ""]))
+    typer.echo("\n".join([*report.format_summary(evaluation), ""]))
     Console(highlight=False).print(report.corruption_table(evaluation))
     typer.echo(f"\nReport: {printable(files.page)}\nNumbers: {printable(files.numbers)}")
 

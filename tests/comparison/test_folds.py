@@ -66,7 +66,7 @@ def test_pairs_are_of_one_fold_and_seed_and_the_seeds_of_a_fold_count_once(tmp_p
     assert "the first is better than optim.max_lr=0.3" in notes
 
 
-def test_five_folds_are_said_to_show_nothing(tmp_path: Path) -> None:
+def test_notes_say_that_five_folds_are_too_few(tmp_path: Path) -> None:
     for lr, fold in product((0.3, 0.75), range(5)):
         finished(tmp_path / f"{lr}_{fold}", 0, fold, 90 + fold + lr, lr)
     found = ranking(tmp_path)
@@ -96,7 +96,7 @@ def test_different_folds_are_never_compared(tmp_path: Path, other: dict[str, obj
     assert "nothing to compare" in found.notes()[-1]
 
 
-def test_two_folds_of_two_recipes_are_no_pair(tmp_path: Path) -> None:
+def test_runs_of_different_folds_are_not_paired(tmp_path: Path) -> None:
     for fold in range(4):
         finished(tmp_path / str(fold), 0, fold, 90.0, 0.3 if fold < 2 else 0.75)
     assert ranking(tmp_path).p == [None]
@@ -113,7 +113,7 @@ def test_other_images_are_another_group_and_not_compared(tmp_path: Path) -> None
     assert found.notes()[-1] == "Runs on different images are not compared."
 
 
-def test_a_fold_that_cannot_be_is_no_summary_of_a_run(tmp_path: Path) -> None:
+def test_invalid_fold_in_a_summary_is_refused(tmp_path: Path) -> None:
     finished(tmp_path / "a", 0, 7, 90.0)
     with pytest.raises(UserError, match=r"data\.fold=7 is not one of 5"):
         ranking(tmp_path)

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 from tiny_mnist.cli import app
 from tiny_mnist.comparison.grouping import (
     Repeat,
-    changing_together,
     find_runs,
     group_by_settings,
+    group_covarying_settings,
 )
 from tiny_mnist.comparison.pairing import compare_scores
-from tiny_mnist.comparison.ranking import Ranking, spread
+from tiny_mnist.comparison.ranking import Ranking, format_mean_std
 from tiny_mnist.errors import UserError
 
 
@@ -70,7 +70,7 @@ def test_only_runs_that_differ_in_the_seed_alone_are_averaged(tmp_path: Path) ->
     }
 
 
-def test_settings_of_a_stranger_are_printed_as_they_are(tmp_path: Path) -> None:
+def test_markup_in_settings_is_printed_unchanged(tmp_path: Path) -> None:
     """Neither as Rich's markup nor as escape sequences of the terminal."""
     finished(tmp_path / "a", seed=0, note="[/x]\x1b]0;title\x07")
     finished(tmp_path / "b", seed=0, note="[bold]b")
@@ -86,7 +86,7 @@ def test_settings_of_a_stranger_are_printed_as_they_are(tmp_path: Path) -> None:
     assert "\x1b" not in done.output
 
 
-def test_settings_that_only_some_have_are_told_of_those(tmp_path: Path) -> None:
+def test_settings_that_only_some_runs_have_are_shown_for_those(tmp_path: Path) -> None:
     finished(tmp_path / "a", seed=0, optimizer={"_target_": "torch.optim.Adagrad"})
     finished(tmp_path / "b", seed=0, optimizer={"_target_": "torch.optim.SGD", "momentum": 0.9})
     found = group_by_settings(find_runs([tmp_path]))
@@ -105,7 +105,7 @@ def test_classes_of_one_name_in_two_modules_are_different(tmp_path: Path) -> Non
     ]  # fmt: skip
 
 
-def test_a_seed_that_is_repeated_counts_once(tmp_path: Path) -> None:
+def test_repeated_seed_counts_once(tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         finished(tmp_path / name, seed=seed)
     found = ranking(tmp_path)
@@ -145,7 +145,7 @@ def test_runs_without_test_images_are_ranked_on_their_validation_images(tmp_path
         ranking(tmp_path / "none")
 
 
-def test_few_seeds_are_said_to_show_nothing_and_many_show_a_difference(tmp_path: Path) -> None:
+def test_notes_say_whether_there_are_enough_seeds(tmp_path: Path) -> None:
     for lr, seed in product((0.3, 0.75), range(3)):
         finished(tmp_path / f"{lr}_{seed}", seed, test=90 + 10 * lr + seed / 100, max_lr=lr)
     found = ranking(tmp_path)
@@ -161,7 +161,7 @@ def test_few_seeds_are_said_to_show_nothing_and_many_show_a_difference(tmp_path:
     )
 
 
-def test_the_winner_is_compared_as_all_pairs_are(tmp_path: Path) -> None:
+def test_p_is_corrected_for_all_pairs(tmp_path: Path) -> None:
     """It was chosen by the runs that it is compared on: of pure noise, some pair looks sure."""
     for lr, seed in product((0.3, 0.5, 0.75), range(7)):
         finished(tmp_path / f"{lr}_{seed}", seed, test=90 + 10 * lr + seed / 100, max_lr=lr)
@@ -218,12 +218,12 @@ def test_the_csv_has_the_rows_of_the_table(tmp_path: Path) -> None:
     assert (first["p"], float(second["p"])) == ("", 0.5)
 
 
-def test_spread_is_mean_and_sample_deviation() -> None:
-    assert spread([99.5, 99.7]) == "99.600 ± 0.141"
-    assert spread([99.5]) == "99.500"
+def test_mean_and_sample_deviation_are_formatted() -> None:
+    assert format_mean_std([99.5, 99.7]) == "99.600 ± 0.141"
+    assert format_mean_std([99.5]) == "99.500"
 
 
-def test_no_run_and_a_foreign_summary_are_named(tmp_path: Path) -> None:
+def test_missing_runs_and_invalid_summaries_are_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no finished run"):
         find_runs([tmp_path])
     for content in ("{", "[]", "{}"):
@@ -238,11 +238,11 @@ def test_settings_of_a_group_that_change_together_share_a_panel(tmp_path: Path) 
         if name == "SGD":
             optimizer["momentum"] = 0.9
         finished(tmp_path / f"{name}{rate}", 0, max_lr=rate, optimizer=optimizer)
-    found = changing_together([each.settings for each in ranking(tmp_path).configurations])
+    found = group_covarying_settings([each.settings for each in ranking(tmp_path).configurations])
     assert found == {"optim.max_lr": [], "optim.optimizer": ["optim.optimizer.momentum"]}
 
 
-def test_two_common_seeds_do_not_discard_the_other_sixteen() -> None:
+def test_few_common_seeds_give_an_unpaired_test() -> None:
     """Seeds 0 to 9 near 99 % against 8 to 17 near 90 %."""
     found = compare_scores(
         by_seed({seed: 99 + seed / 100 for seed in range(10)}),

@@ -1,5 +1,6 @@
 """The images of each split, and the input of the network."""
 
+import inspect
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
-from tiny_mnist.data import MNISTDataModule, ModelBatch
+from support.program import PROJECT
+from tiny_mnist.data import MNIST, MNISTDataModule, ModelBatch
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.data.loaders import EvaluationLoader
 from tiny_mnist.data.transforms import normalize, rotate_and_shift
@@ -19,6 +22,15 @@ def set_up(root: Path, **settings: Any) -> MNISTDataModule:
     data = MNISTDataModule(str(root), **settings)
     data.setup("fit")
     return data
+
+
+def test_defaults_are_those_of_the_configuration() -> None:
+    """Overrides need the keys in the file, and callers in Python the values."""
+    config = OmegaConf.load(PROJECT / "configs" / "data" / "mnist.yaml")
+    config.update({"seed": 0, "val_seed": 0})  # instead of interpolations
+    del config["_target_"]
+    parameters = inspect.signature(MNISTDataModule).parameters
+    assert {name: each.default for name, each in parameters.items()} == config
 
 
 def evaluated(loader: EvaluationLoader) -> tuple[Tensor, Tensor]:
@@ -88,14 +100,16 @@ def test_training_batches_are_augmented_and_normalised(mnist_root: Path) -> None
     assert fed.images.dtype == torch.float32
     assert fed.labels.equal(batch.labels)
     assert batch.params is not None
-    assert fed.images.equal(normalize(rotate_and_shift(batch.images, batch.params)))
-    assert not fed.images.equal(normalize(batch.images))
+    assert fed.images.equal(normalize(rotate_and_shift(batch.images, batch.params), MNIST.info))
+    assert not fed.images.equal(normalize(batch.images, MNIST.info))
 
 
 def test_test_batches_are_normalised_only(mnist_root: Path, mnist: LabelledImages) -> None:
     data = set_up(mnist_root)
     fed = [data.on_after_batch_transfer(batch, 0) for batch in data.test_dataloader()]
-    assert torch.cat([batch.images for batch in fed]).equal(normalize(mnist.test_images))
+    assert torch.cat([batch.images for batch in fed]).equal(
+        normalize(mnist.test_images, MNIST.info)
+    )
     assert torch.cat([batch.labels for batch in fed]).equal(mnist.test_labels)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, Normalize, ToTensor
 from torchvision.transforms import functional as F
 
+from tiny_mnist.data.datasets import MNIST
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.data.transforms import (
     Augmentation,
@@ -128,7 +129,7 @@ def test_parameters_of_neighbouring_seeds_and_epochs_are_uncorrelated() -> None:
 def test_normalize_equals_torchvision(images: Tensor) -> None:
     transform = Normalize((0.1307,), (0.3081,))
     expected = torch.stack([transform(ToTensor()(image.numpy())) for image in images])
-    assert torch.allclose(normalize(images), expected, rtol=0, atol=1e-6)
+    assert torch.allclose(normalize(images, MNIST.info), expected, rtol=0, atol=1e-6)
 
 
 def params(count: int, linear: Tensor | None = None, offset: Tensor | None = None) -> WarpParams:
@@ -194,7 +195,7 @@ def test_a_flip_mirrors_the_image_before_all_else(images: Tensor, sampling: Any)
     assert (flipped.apply(images) != plain.apply(expected)).float().mean() < 0.001
 
 
-def test_a_certain_flip_alone_mirrors_every_image(images: Tensor) -> None:
+def test_flip_with_probability_1_mirrors_every_image(images: Tensor) -> None:
     params = Augmentation(0, 0, flip=1).sample(IMAGES, make_generator(0, 0))
     assert params is not None
     assert params.apply(images).equal(images.flip(-1))

@@ -45,7 +45,7 @@ def write_pictures(folder: Path) -> None:
 def write_idx(folder: Path, mnist_root: Path) -> None:
     """The first images of MNIST with the labels 0, 1 and 2, as four IDX files."""
     folder.mkdir()
-    mnist = download.load(mnist_root)
+    mnist = download.load_dataset(mnist_root)
     for name, images, labels, number in (
         ("train", mnist.train_images, mnist.train_labels, 900),
         ("t10k", mnist.test_images, mnist.test_labels, 300),

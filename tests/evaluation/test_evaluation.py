@@ -25,7 +25,7 @@ from tiny_mnist.evaluation import metrics as evaluation
 from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.label_errors import LABEL_ERRORS
 from tiny_mnist.evaluation.predict import predict
-from tiny_mnist.evaluation.report import closing_lines, page
+from tiny_mnist.evaluation.report import format_summary, render_page
 from tiny_mnist.runs import RunFolder
 
 
@@ -51,11 +51,11 @@ def test_wilson_interval(correct: int, images: int, low: float, high: float) -> 
     assert evaluation.wilson_interval(correct, images) == pytest.approx((low, high), abs=1e-3)
 
 
-def test_the_calibration_error_is_that_of_torchmetrics(answers: tuple[Tensor, Tensor]) -> None:
+def test_calibration_error_equals_that_of_torchmetrics(answers: tuple[Tensor, Tensor]) -> None:
     probs, labels = answers
-    bins = evaluation.reliability(probs, labels)
+    bins = evaluation.bin_by_confidence(probs, labels)
     assert sum(b.images for b in bins) == len(labels)
-    theirs = multiclass_calibration_error(probs, labels, num_classes=10, n_bins=evaluation.BINS)
+    theirs = multiclass_calibration_error(probs, labels, num_classes=10, n_bins=evaluation.NUM_BINS)
     assert evaluation.calibration_error(bins) == pytest.approx(100 * float(theirs), abs=1e-3)
 
 
@@ -67,13 +67,13 @@ def test_predictions_of_full_confidence_count_in_the_last_bin_and_in_the_calibra
     unsure = torch.full((10, 10), 0.03)
     unsure[:, 0] = 0.97  # right for one image in ten
     probs, labels = torch.cat([sure, unsure]), torch.arange(10).repeat(2)
-    bins = evaluation.reliability(probs, labels)
+    bins = evaluation.bin_by_confidence(probs, labels)
     assert bins[-1].images == 20
     confidence, accuracy = (100 + 97) / 2, 100 * 11 / 20
     assert bins[-1].confidence == pytest.approx(confidence, abs=1e-4)
     assert bins[-1].accuracy == pytest.approx(accuracy)
     assert evaluation.calibration_error(bins) == pytest.approx(confidence - accuracy, abs=1e-4)
-    assert evaluation.calibration_error(evaluation.reliability(sure, torch.arange(10))) == 0
+    assert evaluation.calibration_error(evaluation.bin_by_confidence(sure, torch.arange(10))) == 0
 
 
 class Constant(nn.Module):
@@ -94,7 +94,7 @@ def test_outputs_that_are_not_finite_are_refused_before_the_corruptions(bad: flo
     network = Constant(torch.tensor([0.0] * 9 + [bad]))
     images = torch.zeros(20, 28, 28, dtype=torch.uint8)
     with pytest.raises(UserError, match="the network outputs NaN or infinite values"):
-        evaluation.evaluate(network, images, torch.arange(20) % 10)
+        evaluation.evaluate(network, images, torch.arange(20) % 10, MNIST.info)
     assert network.calls == 1
 
 
@@ -102,24 +102,24 @@ def test_classes_and_their_names_are_those_of_the_data() -> None:
     network = Constant(torch.tensor([0.5, 0.2, 0.3]).log())
     images = torch.zeros(6, 28, 28, dtype=torch.uint8)
     info = DatasetInfo("Things", ("Sock", "Hat", "Glove <1>"), 0.5, 0.5)
-    measured = evaluation.evaluate(network, images, torch.arange(6) % 3, info=info)
+    measured = evaluation.evaluate(network, images, torch.arange(6) % 3, info)
     assert measured.confusion == [[2, 0, 0]] * 3
     assert [(row.label, row.name) for row in measured.classes] == [*enumerate(info.class_names)]
-    html = page(measured, images, {"run": "x"})
+    html = render_page(measured, images, {"run": "x"})
     assert "test images of Things" in html
     assert "is Glove &lt;1&gt;, <em>read Sock</em>" in html
     with pytest.raises(UserError, match="the network has 3 classes, and the images 10"):
-        evaluation.evaluate(network, images, torch.arange(6))
+        evaluation.evaluate(network, images, torch.arange(6), MNIST.info)
 
 
 def test_label_errors_of_mnist_stay_out_of_other_reports() -> None:
     network = Constant(torch.full((10,), 0.1).log())
     images, labels = torch.zeros(20, 28, 28, dtype=torch.uint8), torch.arange(20) % 10
     info = MNIST.info._replace(name="Others")
-    other, own = (evaluation.evaluate(network, images, labels, info=i) for i in (info, MNIST.info))
+    other, own = (evaluation.evaluate(network, images, labels, i) for i in (info, MNIST.info))
     for measured, known in ((other, False), (own, True)):
-        assert ("label errors" in page(measured, images, {"run": "x"})) == known
-        assert ("whose label" in " ".join(closing_lines(measured))) == known
+        assert ("label errors" in render_page(measured, images, {"run": "x"})) == known
+        assert ("whose label" in " ".join(format_summary(measured))) == known
         assert ("label_error" in json.dumps(measured.to_json())) == known
 
 
@@ -133,7 +133,7 @@ def test_images_are_normalised_with_the_constants_of_their_dataset() -> None:
 
 def test_mistakes_are_complete_and_sorted_by_confidence(answers: tuple[Tensor, Tensor]) -> None:
     probs, labels = answers
-    found = evaluation.mistakes(probs, labels, {3})
+    found = evaluation.find_mistakes(probs, labels, {3})
     assert len(found) == int((probs.argmax(dim=1) != labels).sum())
     assert [m.confidence for m in found] == sorted((m.confidence for m in found), reverse=True)
     assert all(m.read != m.true == int(labels[m.index]) for m in found)
@@ -216,9 +216,9 @@ def test_the_page_is_one_file_with_every_mistake(report: tuple[Path, str]) -> No
 def test_text_from_a_run_folder_is_escaped_in_the_page() -> None:
     images = torch.zeros(20, 28, 28, dtype=torch.uint8)
     measured = evaluation.evaluate(
-        Constant(torch.full((10,), 0.1).log()), images, torch.arange(20) % 10
+        Constant(torch.full((10,), 0.1).log()), images, torch.arange(20) % 10, MNIST.info
     )
-    html = page(measured, images, {"run": "x", "recipe": "<script>alert(1)</script>"})
+    html = render_page(measured, images, {"run": "x", "recipe": "<script>alert(1)</script>"})
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
@@ -244,9 +244,9 @@ def test_the_page_fits_phones_and_follows_the_colour_scheme(
 ) -> None:
     images = torch.zeros(20, 28, 28, dtype=torch.uint8)
     network = Constant(torch.full((10,), 0.1).log())
-    measured = evaluation.evaluate(network, images, torch.arange(20) % 10)
+    measured = evaluation.evaluate(network, images, torch.arange(20) % 10, MNIST.info)
     path = tmp_path / "report.html"
-    path.write_text(page(measured, images, {"run": "x" * 80, "weights_sha256": "0" * 64}))
+    path.write_text(render_page(measured, images, {"run": "x" * 80, "weights_sha256": "0" * 64}))
     tab = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
     tab.goto(path.as_uri())
     assert tab.evaluate("document.documentElement.scrollWidth") == width
@@ -259,7 +259,7 @@ def test_the_page_fits_phones_and_follows_the_colour_scheme(
     tab.close()
 
 
-def test_a_folder_that_cannot_be_written_gets_one_line(small_run: RunFolder) -> None:
+def test_unwritable_folder_is_reported_in_one_line(small_run: RunFolder) -> None:
     done = CliRunner().invoke(app, ["evaluate", str(small_run.path), "--out", "/proc/nowhere"])
     assert done.exit_code == 1
     assert re.fullmatch(r"error: .*: /proc/nowhere/.*\n", done.output)

@@ -36,7 +36,7 @@ def network_c(mnist: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -
     """The C file of the shipped network."""
     path = tmp_path_factory.mktemp("c") / "tiny-mnist.c"
     network = load_tiny_cnn(pretrained.WEIGHTS)
-    small = LabelledImages(*mnist[:2], mnist.test_images[:300], mnist.test_labels[:300])
+    small = LabelledImages(*mnist[:2], mnist.test_images[:300], mnist.test_labels[:300], mnist.info)
     result = export(network, path, small, {"run": "a */ name\nof two lines"}, FORMATS["c"])
     assert isinstance(result, Comparison) or not shutil.which("cc")
     return path

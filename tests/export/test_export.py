@@ -30,7 +30,8 @@ from tiny_mnist.runs import RunFolder, load_network
 def few(mnist: LabelledImages, images: int = 1000) -> LabelledImages:
     """A thousand images for calibration, and some for the test."""
     train, test = (mnist[:2], mnist[2:4])
-    return LabelledImages(*(part[:1000] for part in train), *(part[:images] for part in test))
+    small = [*(part[:1000] for part in train), *(part[:images] for part in test)]
+    return LabelledImages(*small, mnist.info)
 
 
 def checked(
@@ -81,7 +82,7 @@ def test_onnx_file_is_small_described_and_exact(
     for count in (1, 7):
         batch = mnist.train_images[:count]
         (found,) = session.run(None, {"images": batch.numpy()})
-        expected = predict(load_network(small_run), batch).numpy()
+        expected = predict(load_network(small_run), batch, mnist.info).numpy()
         np.testing.assert_allclose(found, expected, atol=1e-4)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -126,7 +127,7 @@ def test_a_file_is_judged_by_its_own_reference_and_a_worse_reference_is_named(
     few_images = few(mnist, 200)
 
     def encode(network: nn.Module, data: LabelledImages, metadata: dict[str, str]) -> ExportedFile:
-        outputs = predict(network, data.test_images).clone()
+        outputs = predict(network, data.test_images, data.info).clone()
         outputs[:10] = outputs[:10].roll(1, dims=1)  # 10 of 200 images: 5 % are read wrong
         tolerance = Tolerance(agreement=99.9, accuracy=0.05)
         return ExportedFile(b"x", lambda *_: outputs, tolerance, outputs, "the ONNX int8 file")
@@ -157,7 +158,8 @@ def test_safetensors_hold_the_weights_and_say_that_normalisation_is_not_inside(
     grey = mnist.test_images[:100].float().unsqueeze(1)
     images = (grey / 255 - float(metadata["mean"])) / float(metadata["std"])
     with torch.inference_mode():
-        torch.testing.assert_close(network(images), predict(original, mnist.test_images[:100]))
+        expected = predict(original, mnist.test_images[:100], mnist.info)
+        torch.testing.assert_close(network(images), expected)
 
 
 @pytest.mark.parametrize("name", ["onnx", "safetensors", "c"])
@@ -222,7 +224,7 @@ def test_mismatch_is_an_error_and_keeps_the_existing_file(
 ) -> None:
     def damage(read: Callable[[Path, Tensor], Tensor]) -> Callable[[Path, Tensor], Tensor]:
         def read_damaged(path: Path, images: Tensor) -> Tensor:
-            right = predict(network, images)
+            right = predict(network, images, mnist.info)
             return right.flip(1) if name == "c" else right + wrong
 
         return read_damaged

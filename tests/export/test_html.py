@@ -14,6 +14,7 @@ from PIL import Image
 
 from support.program import PROJECT
 from support.strokes import STROKES, draw, paste_zero
+from tiny_mnist.data.datasets import MNIST
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.export import html
@@ -70,7 +71,7 @@ def expect_digit(page: Any, digit: str) -> None:
 def test_exported_page_is_checked_in_the_browser(mnist: LabelledImages, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = TinyCNN(width=3).eval()
-    small = LabelledImages(*mnist[:2], mnist.test_images[:50], mnist.test_labels[:50])
+    small = LabelledImages(*mnist[:2], mnist.test_images[:50], mnist.test_labels[:50], mnist.info)
     result = export(network, tmp_path / "page.html", small, {}, FORMATS["html"])
     assert isinstance(result, Comparison)
     assert result.agreement == 100
@@ -80,14 +81,14 @@ def test_exported_page_is_checked_in_the_browser(mnist: LabelledImages, tmp_path
 @needs_browser
 def test_page_whose_script_fails_is_an_error(mnist: LabelledImages, tmp_path: Path) -> None:
     path = tmp_path / "page.html"
-    text = html.render(fold(load_tiny_cnn(pretrained.WEIGHTS)), 9594, {})
+    text = html.render(fold(load_tiny_cnn(pretrained.WEIGHTS), MNIST.info), 9594, {})
     path.write_text(text.replace("const logits =", "const logits = missing ??"))
     with pytest.raises(UserError, match="the page fails in Chromium"):
         html.run_in_browser(path, mnist.test_images[:2])
 
 
 def test_metadata_cannot_add_markup_to_the_page() -> None:
-    folded = fold(TinyCNN(width=1).eval())
+    folded = fold(TinyCNN(width=1).eval(), MNIST.info)
     text = html.render(folded, 1, {"run": "</script><img src=x onerror=alert(1)>"})
     assert "<img" not in text
 
@@ -99,7 +100,7 @@ def test_demo_page_in_docs_is_that_of_the_shipped_network() -> None:
     network = load_tiny_cnn(pretrained.WEIGHTS)
     assert DEMO.stat().st_size <= 120_000
     # Committed files are equal where folding gives equal bits; weights differ in the last ones.
-    fresh = html.render(fold(network), 9594, metadata)
+    fresh = html.render(fold(network, MNIST.info), 9594, metadata)
     weights = re.compile(r'"weights": "[^"]*"')
     assert weights.sub("", fresh) == weights.sub("", DEMO.read_text(encoding="utf-8"))
 

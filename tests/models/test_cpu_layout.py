@@ -22,7 +22,7 @@ def results(mnist: LabelledImages, memory_format: torch.memory_format) -> list[T
     """
     torch.manual_seed(0)
     network = TinyCNN().double().to(memory_format=memory_format)
-    log_probs = network(normalize(mnist.train_images[:128]).double())
+    log_probs = network(normalize(mnist.train_images[:128], mnist.info).double())
     F.nll_loss(log_probs, mnist.train_labels[:128]).backward()
     return [log_probs.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
 
@@ -113,7 +113,7 @@ def test_the_fused_optimizer_makes_the_same_updates() -> None:
     torch.testing.assert_close(updated(fused=True), updated(fused=False))
 
 
-def test_kept_memory_changes_no_bit(mnist: LabelledImages) -> None:
+def test_malloc_tuning_changes_no_bit(mnist: LabelledImages) -> None:
     before = results(mnist, torch.channels_last)
     tune_malloc()
     after = results(mnist, torch.channels_last)

@@ -27,9 +27,9 @@ from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.launch import resolvers  # noqa: F401 (registers what train.yaml names)
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps import job
-from tiny_mnist.sweeps.grid_sweeper import GridSweeper, failures
-from tiny_mnist.sweeps.plan import MULTIRUN, Plan
-from tiny_mnist.sweeps.progress import SweepProgress, planned
+from tiny_mnist.sweeps.grid_sweeper import GridSweeper, read_failures
+from tiny_mnist.sweeps.plan import MULTIRUN, SweepPlan
+from tiny_mnist.sweeps.progress import SweepProgress, read_planned_epochs
 from tiny_mnist.system.signals import ChildProcesses
 
 JOB = (*SMALL, "trainer.limit_test_batches=1", "data.val_size=500")
@@ -45,7 +45,7 @@ def make_jobs(
 
 def make_plan(
     *arguments: str, hydra: tuple[str, ...] = (), params: dict[str, str] | None = None
-) -> tuple[GridSweeper, Plan]:
+) -> tuple[GridSweeper, SweepPlan]:
     with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         config = loader.load_configuration(
@@ -57,7 +57,7 @@ def make_plan(
         task_function=lambda config: None,
         config=config,
     )
-    return sweeper, Plan(config, loader, list(arguments), params or {})
+    return sweeper, SweepPlan(config, loader, list(arguments), params or {})
 
 
 def held_out(jobs: list[list[str]]) -> bool:
@@ -112,7 +112,7 @@ def test_a_sweep_in_hydra_sweeper_params_and_one_with_glob_hold_images_out() -> 
         (["optim.max_lr=0.3,0.5", "hydra.sweep.subdir=x"], "names the folders of its jobs itself"),
     ],
 )
-def test_what_cannot_succeed_is_refused_before_a_folder_is_made(
+def test_invalid_sweep_is_refused_before_a_folder_is_made(
     overrides: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra sweep")
@@ -202,16 +202,14 @@ def test_a_resumed_sweep_takes_its_overrides_from_the_folder(tmp_path: Path) -> 
         "data.root='\x1b[31m'",
     ],
 )
-def test_an_override_of_a_stranger_that_could_run_code_is_refused(
-    tmp_path: Path, hostile: str
-) -> None:
+def test_saved_override_that_could_run_code_is_refused(tmp_path: Path, hostile: str) -> None:
     begun(tmp_path, "seed=0,1", hostile)
     with pytest.raises(UserError) as caught:
         make_jobs(f"resume={tmp_path}")
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_class_of_a_stranger_is_refused_unless_the_folder_is_trusted(tmp_path: Path) -> None:
+def test_foreign_class_in_a_folder_is_refused_without_trust(tmp_path: Path) -> None:
     """Composed from a value, where no text of the overrides gives it away."""
     begun(tmp_path, "seed=0,1", "data.root=${oc.env:HOME}")
     with pytest.raises(UserError, match=r"oc\.env"):
@@ -220,14 +218,14 @@ def test_a_class_of_a_stranger_is_refused_unless_the_folder_is_trusted(tmp_path:
 
 
 @pytest.mark.parametrize("word", ["no", "off"])
-def test_a_sweep_is_not_resumed_with_trust_that_is_a_word(tmp_path: Path, word: str) -> None:
+def test_trust_that_is_not_a_boolean_is_refused(tmp_path: Path, word: str) -> None:
     begun(tmp_path, "seed=0,1")
     with pytest.raises(UserError, match=f"trust={word}: say trust=true or trust=false"):
         make_jobs(f"resume={tmp_path}", f"trust={word}")
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "hydra: 1", "hydra: {overrides: {task: [1]}}"])
-def test_what_is_no_sweep_is_not_resumed(tmp_path: Path, content: str) -> None:
+def test_folder_without_a_sweep_is_not_resumed(tmp_path: Path, content: str) -> None:
     with pytest.raises(UserError, match="no sweep to resume"):
         make_jobs(f"resume={tmp_path}")
     (tmp_path / MULTIRUN).write_text(content)
@@ -275,13 +273,13 @@ def test_a_job_that_fails_records_why_and_stops_no_other(
 
     folder = tmp_path / "0_seed=0"
     assert math.isnan(job.run_job(fail, compose(), folder))
-    assert failures(tmp_path) == {"0_seed=0": "for a reason"}
+    assert read_failures(tmp_path) == {"0_seed=0": "for a reason"}
 
     def succeed(config: DictConfig, folder: Path, resume: bool) -> float:
         return 99.0
 
     assert job.run_job(succeed, compose(), folder) == 99
-    assert failures(tmp_path) == {}
+    assert read_failures(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -309,7 +307,7 @@ def test_failures_of_jobs_that_were_finished_since_do_not_count(tmp_path: Path) 
         (tmp_path / name).mkdir()
         (tmp_path / name / "failure.txt").write_text("why\n")
     (tmp_path / "0_seed=0" / "summary.json").touch()
-    assert failures(tmp_path) == {"1_seed=1": "why", "notes": "why"}
+    assert read_failures(tmp_path) == {"1_seed=1": "why", "notes": "why"}
 
 
 def test_reasons_of_failures_are_read_with_care_and_shown_without_escapes(tmp_path: Path) -> None:
@@ -320,7 +318,7 @@ def test_reasons_of_failures_are_read_with_care_and_shown_without_escapes(tmp_pa
     os.mkfifo(tmp_path / "1_fifo" / "summary.json")
     with (tmp_path / "2_sparse" / "failure.txt").open("wb") as file:
         file.truncate(64 << 30)
-    found = failures(tmp_path)
+    found = read_failures(tmp_path)
     assert all(f"{name}{reason}".isprintable() for name, reason in found.items())
     assert found["0_\\x1b[31m"].endswith("why")
     assert found["1_fifo"].endswith("is not a regular file")
@@ -328,14 +326,14 @@ def test_reasons_of_failures_are_read_with_care_and_shown_without_escapes(tmp_pa
 
 
 @pytest.mark.parametrize("name", ["summary.json", "failure.txt", "metrics.csv"])
-def test_the_display_waits_for_no_special_file(tmp_path: Path, name: str) -> None:
+def test_progress_display_does_not_block_on_fifos(tmp_path: Path, name: str) -> None:
     path = tmp_path / "0_seed=0" / ".hydra" / "config.yaml"
     path.parent.mkdir(parents=True)
     path.write_text("trainer: {max_epochs: 3}")
     os.mkfifo(tmp_path / "0_seed=0" / name)
     progress = SweepProgress(tmp_path, 1)
     progress.refresh()
-    assert progress.told == {}
+    assert progress.endings == {}
     (tmp_path / "0_seed=0" / name).unlink()
     with (tmp_path / "0_seed=0" / name).open("wb") as file:
         file.truncate(64 << 30)
@@ -357,13 +355,13 @@ def test_a_job_folder_that_is_a_link_is_refused(
 
 
 @pytest.mark.parametrize("override", ["resume=a,b", "trust=true,false"])
-def test_what_says_how_a_sweep_is_started_cannot_be_swept(override: str) -> None:
+def test_launch_keys_cannot_be_swept(override: str) -> None:
     with pytest.raises(UserError, match="takes one value in a sweep"):
         make_plan("seed=0,1", override)
 
 
 @pytest.mark.parametrize("size", [-3, 0, "abc", 1.5, True])
-def test_a_size_of_batches_that_cannot_be_is_refused(size: Any) -> None:
+def test_invalid_max_batch_size_is_refused(size: Any) -> None:
     sweeper, plan = make_plan("seed=0,1")
     sweeper.max_batch_size = size
     sweeper.config = plan.config
@@ -371,7 +369,7 @@ def test_a_size_of_batches_that_cannot_be_is_refused(size: Any) -> None:
         sweeper.sweep([])
 
 
-def test_no_jobs_side_by_side_are_refused() -> None:
+def test_n_jobs_of_zero_is_refused() -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra sweep")
     with pytest.raises(UserError, match=r"hydra\.launcher\.n_jobs should be a whole number"):
         make_plan("seed=0,1", hydra=("hydra/launcher=joblib", "hydra.launcher.n_jobs=0"))
@@ -435,12 +433,12 @@ def test_a_configuration_that_is_being_written_does_not_end_the_display(tmp_path
     path.parent.mkdir(parents=True)
     for content in ("", "trainer:\n  max_ep", "trainer: {", "trainer:\n  max_epochs: x"):
         path.write_text(content)
-        assert planned(path.parents[1]) is None
+        assert read_planned_epochs(path.parents[1]) is None
     path.write_text("trainer:\n  max_epochs: 3\n")
-    assert planned(path.parents[1]) == 3
+    assert read_planned_epochs(path.parents[1]) == 3
 
 
-def test_what_a_launcher_dies_of_is_told_in_one_line() -> None:
+def test_launcher_error_is_reported_in_one_line() -> None:
     core = pytest.importorskip("submitit.core.utils", reason="the extra sweep")
     process = pytest.importorskip("joblib.externals.loky.process_executor")
     text = "Job 7 failed\nError stream:\n-----\nslurmstepd: killed\n"
@@ -449,7 +447,7 @@ def test_what_a_launcher_dies_of_is_told_in_one_line() -> None:
     assert "was killed" in str(format_error(process.TerminatedWorkerError("a\nb")))
 
 
-def test_a_signal_comes_to_a_process_that_was_just_being_started() -> None:
+def test_signal_reaches_a_process_that_is_being_started() -> None:
     with ChildProcesses() as children:
         os.kill(os.getpid(), signal.SIGTERM)
         process = children.start([sys.executable, "-c", "import time; time.sleep(600)"])
@@ -458,7 +456,7 @@ def test_a_signal_comes_to_a_process_that_was_just_being_started() -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_ends_in_a_table_loses_none_and_goes_on(command: Command, tmp_path: Path) -> None:
+def test_sweep_ends_in_a_table_and_can_be_resumed(command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     swept = (*JOB, "optim.max_lr=0.3,0.75", "seed=0,1", "hydra.sweep.dir=mine")
     done = command("-m", *swept)
@@ -523,7 +521,7 @@ def test_a_signal_ends_a_sweep_in_a_table_of_what_is_finished(
 
 
 @pytest.mark.slow
-def test_a_sweep_whose_reader_has_gone_can_be_resumed(mnist_root: Path, tmp_path: Path) -> None:
+def test_sweep_with_a_closed_pipe_can_be_resumed(mnist_root: Path, tmp_path: Path) -> None:
     """`python train.py -m … | head -1`."""
     arguments = (*JOB, "trainer.max_epochs=1,500", "hydra.sweep.dir=mine")
     with subprocess.Popen(
@@ -543,7 +541,7 @@ def test_a_sweep_whose_reader_has_gone_can_be_resumed(mnist_root: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_jobs_side_by_side_come_to_the_same_bits(command: Command, tmp_path: Path) -> None:
+def test_parallel_jobs_give_bit_identical_weights(command: Command, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="the extra sweep")
     swept = ("-m", *JOB, "optim.max_lr=0.3", "seed=0,1")
     one_thread = {"OMP_NUM_THREADS": "1"}
@@ -556,7 +554,7 @@ def test_jobs_side_by_side_come_to_the_same_bits(command: Command, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_threads_are_divided_among_jobs_side_by_side(command: Command, tmp_path: Path) -> None:
+def test_threads_are_divided_among_parallel_jobs(command: Command, tmp_path: Path) -> None:
     joblib = pytest.importorskip("joblib", reason="the extra sweep")
     done = command(
         "-m", *JOB, "seed=0,1", "hydra.sweep.dir=mine", "hydra/launcher=joblib",

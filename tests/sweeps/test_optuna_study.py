@@ -19,7 +19,7 @@ from optuna.distributions import (  # noqa: E402
 
 from tiny_mnist.errors import UserError  # noqa: E402
 from tiny_mnist.sweeps.optuna_study import (  # noqa: E402
-    Trials,
+    TrialQueue,
     check_params,
     corner_jobs,
     load_study,
@@ -51,7 +51,7 @@ def make_folder(path: Path) -> Path:
         ("a=choice(x,y)", CategoricalDistribution(["x", "y"])),
     ],
 )
-def test_hydras_grammar_says_what_is_searched(text: str, expected: object) -> None:
+def test_override_grammar_gives_distributions(text: str, expected: object) -> None:
     assert make_distribution(text, OverridesParser.create().parse_override(text)) == expected
 
 
@@ -66,7 +66,7 @@ def test_trials_at_the_ends_of_all_ranges_are_composed_first() -> None:
     assert corner_jobs(space) == [{"a": 0.1, "b": "x"}, {"a": 2, "b": "y"}, {"a": 2, "b": "z"}]
 
 
-def test_parameters_of_a_stranger_are_checked() -> None:
+def test_stored_parameters_are_checked() -> None:
     check_params({"a": 0.5, "b": "x"}, SPACE)
     for hostile in ({"a": 3.0}, {"b": "../x"}, {"model._target_": "os.abort"}):
         with pytest.raises(ValueError, match=r"range|searched|not in"):
@@ -76,14 +76,16 @@ def test_parameters_of_a_stranger_are_checked() -> None:
 def test_a_study_with_parameters_of_another_sweep_is_refused(tmp_path: Path) -> None:
     study = load_study(sweeper(), tmp_path)
     study.ask({"a": CategoricalDistribution(["../x"])})
-    trials = Trials(study, SPACE, tmp_path, sweeper().sampler, total=2)
+    trials = TrialQueue(study, SPACE, tmp_path, sweeper().sampler, total=2)
     with pytest.raises(UserError, match=r"trial 0 of .* is not of this sweep"):
         trials.claim(1)
 
 
 def test_a_trial_that_was_killed_before_it_had_parameters_gets_them(tmp_path: Path) -> None:
     load_study(sweeper(), tmp_path).ask()
-    trials = Trials(load_study(sweeper(), tmp_path), SPACE, tmp_path, sweeper().sampler, total=1)
+    trials = TrialQueue(
+        load_study(sweeper(), tmp_path), SPACE, tmp_path, sweeper().sampler, total=1
+    )
     (trial,) = trials.claim(1)
     assert (trial.number, {*trial.params}) == (0, {"a", "b"})
     assert load_study(sweeper(), tmp_path).trials[0].params == trial.params
@@ -91,8 +93,10 @@ def test_a_trial_that_was_killed_before_it_had_parameters_gets_them(tmp_path: Pa
 
 
 def test_a_trial_is_handed_out_to_one_process_at_a_time(tmp_path: Path) -> None:
-    def another(total: int) -> Trials:
-        return Trials(load_study(sweeper(), tmp_path), SPACE, tmp_path, sweeper().sampler, total)
+    def another(total: int) -> TrialQueue:
+        return TrialQueue(
+            load_study(sweeper(), tmp_path), SPACE, tmp_path, sweeper().sampler, total
+        )
 
     first, second = another(3), another(3)
     assert [trial.number for trial in first.claim(2)] == [0, 1]
@@ -115,7 +119,7 @@ def test_the_folder_of_a_study_may_be_renamed(tmp_path: Path) -> None:
     assert len(load_study(sweeper(), tmp_path / "new").trials) == 1
 
 
-def test_a_damaged_study_is_one_line(tmp_path: Path) -> None:
+def test_damaged_study_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_text("not a database, but a text of some length " * 9)
     with pytest.raises(UserError, match=r"study.db cannot be used as a study"):
         load_study(sweeper(), tmp_path)
@@ -139,7 +143,7 @@ def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).unlink(missing_ok=True)
         (tmp_path / name).symlink_to("other")
         with pytest.raises(UserError, match="is a symbolic link"):
-            Trials(study, SPACE, tmp_path, sweeper().sampler, total=1).claim(1)
+            TrialQueue(study, SPACE, tmp_path, sweeper().sampler, total=1).claim(1)
         (tmp_path / name).unlink()
     assert (tmp_path / "other").read_text() == "x"
 
@@ -160,7 +164,7 @@ def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
         "update trial_params set distribution_json = '{}'",
     ],
 )
-def test_odd_content_of_a_study_is_one_line(tmp_path: Path, statement: str) -> None:
+def test_invalid_study_content_is_reported_in_one_line(tmp_path: Path, statement: str) -> None:
     study = load_study(sweeper(), tmp_path)
     study.tell(study.ask(SPACE), 98.5)
     with sqlite3.connect(tmp_path / "study.db") as database:

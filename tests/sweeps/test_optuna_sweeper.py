@@ -47,7 +47,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         (["optim.max_lr=interval(0.1,1.0)", "hydra.sweeper.n_trials=0"], "n_trials should be"),
     ],
 )
-def test_what_cannot_be_searched_leaves_nothing(
+def test_refused_search_leaves_no_folder(
     command: Command, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     done = command(*SEARCH, *arguments)
@@ -96,7 +96,7 @@ def test_a_search_is_resumed_where_it_was_left_and_ends_in_a_table(
 
 
 @pytest.mark.slow
-def test_a_hopeless_trial_is_pruned(command: Command, tmp_path: Path) -> None:
+def test_trial_with_low_accuracy_is_pruned(command: Command, tmp_path: Path) -> None:
     """After five trials that learn, one that cannot is pruned."""
     good = (*SMALL, "data.val_size=500", "trainer.limit_test_batches=1", "trainer.max_epochs=3")
     pruner = ("hydra.sweeper.pruner.n_warmup_steps=0",)
@@ -142,9 +142,7 @@ def test_a_search_without_a_finished_trial_has_failed(command: Command, tmp_path
 
 
 @pytest.mark.slow
-def test_what_ends_all_trials_ends_the_search_and_fails_none(
-    command: Command, tmp_path: Path
-) -> None:
+def test_error_that_concerns_all_trials_stops_the_search(command: Command, tmp_path: Path) -> None:
     one = "hydra.sweeper.n_trials=1"
     done = command(*SEARCH, *JOB, one, MNIST_ROOT="/proc/nowhere")
     assert done.returncode == 1

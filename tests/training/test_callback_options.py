@@ -11,7 +11,7 @@ from support.program import SMALL
 from tiny_mnist.comparison.grouping import find_runs, group_by_settings
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
-from tiny_mnist.evaluation.metrics import score
+from tiny_mnist.evaluation.metrics import loss_and_accuracy
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.runs import RunFolder, load_network, read_checkpoint, weights_sha256
 from tiny_mnist.training.train import train
@@ -47,7 +47,9 @@ def test_the_moving_average_is_what_is_evaluated_and_kept(
     assert summary["train_loss"] == usual["train_loss"], "the training itself is the same"
     network = load_network(averaged)
     assert weights_sha256(network) == summary["weights_sha256"]
-    loss, accuracy = score(predict(network, mnist.test_images), mnist.test_labels)
+    loss, accuracy = loss_and_accuracy(
+        predict(network, mnist.test_images, mnist.info), mnist.test_labels
+    )
     assert accuracy == pytest.approx(summary["test_accuracy"], abs=0.011)  # layout and rounding
     assert loss == pytest.approx(summary["test_loss"], rel=1e-4)
     assert summary["settings"]["decay"] == 0.99

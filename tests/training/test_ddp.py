@@ -49,7 +49,7 @@ def test_every_image_is_given_to_one_process_in_one_step(processes: int) -> None
     images, labels = torch.zeros(107, 28, 28, dtype=torch.uint8), torch.arange(107)
     loaders = [
         TrainingLoader(
-            images, labels, labels, batch_size=25, seed=0, augmentation=Augmentation(),
+            images, labels, labels, batch_size=25, seed=0, augmentation=Augmentation(15, 2),
             shard=Shard(rank, processes),
         )
         for rank in range(processes)

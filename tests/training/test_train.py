@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from support.outcomes import read_metrics
 from support.program import SMALL
 from tiny_mnist.data.idx import LabelledImages
-from tiny_mnist.evaluation.metrics import score
+from tiny_mnist.evaluation.metrics import loss_and_accuracy
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.models.tiny_cnn import TinyCNN
 from tiny_mnist.runs import RunFolder, load_network, weights_sha256
@@ -91,7 +91,9 @@ def test_the_checkpoint_is_plain_data_that_rebuilds_the_network(
     checkpoint = torch.load(small_run.last_checkpoint, weights_only=True)
     assert checkpoint["hyper_parameters"]["model"]["width"] == 8
     network = load_network(small_run)
-    loss, accuracy = score(predict(network, mnist.test_images), mnist.test_labels)
+    loss, accuracy = loss_and_accuracy(
+        predict(network, mnist.test_images, mnist.info), mnist.test_labels
+    )
     found = summary(small_run)
     assert weights_sha256(network) == found["weights_sha256"]
     assert accuracy == pytest.approx(found["test_accuracy"], abs=0.011)  # layout changes rounding

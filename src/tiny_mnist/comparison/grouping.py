@@ -30,8 +30,8 @@ class Fold(NamedTuple):
     """The part of the training images that a run holds out in a cross-validation."""
 
     number: int
-    """From 0."""
-    of: int
+    """Counted from 0."""
+    num_folds: int
     seed: int
     """Determines which images are in which fold."""
 
@@ -51,9 +51,10 @@ GROUP_EXCLUDES = (
     "callbacks.epoch_line", "callbacks.progress_bar", "callbacks.pruning",  # others may change it
     "logger", "resume", "trust",
 )  # fmt: skip
-"""Keys, with all below them, that do not change the result of a run, and seed and fold."""
-LATER_SETTINGS: dict[str, Any] = {"data.flip": 0, "data.fold_seed": 0}
-"""Settings that older runs lack, with the values that are equivalent to lacking them."""
+"""Keys by which runs are not told apart, with all keys below them.
+
+Seed and fold tell the runs of one group apart; the others do not change the result of a run.
+"""
 COUNT_OR_FRACTION = ("trainer.limit_", "trainer.overfit_batches", "trainer.val_check_interval")
 """Keys whose integers are numbers of batches, while 1.0 means all of them."""
 MAX_BYTES = 1 << 20  # of a summary, which has a few thousand
@@ -92,17 +93,17 @@ def read_run(path: Path) -> Summary:
     if not path.is_file() or path.stat().st_size > MAX_BYTES:
         raise ValueError("not a regular file of a summary's size")
     summary = json.loads(path.read_text())
-    config = LATER_SETTINGS | dict(by_dotted_key(summary["config"]))
+    config = dict(flatten_config(summary["config"]))
     seed = config["seed"]
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError("seed is not a number from 0 to 2**32 - 1")
     held_out = summary.get("val_images") or 0
     test, val = summary["test_accuracy"], summary.get("val_accuracy")
     return {
-        "test_accuracy": None if test is None else number(summary, "test_accuracy", 100.0),
-        "training_seconds": number(summary, "training_seconds", 1e12),
-        "val_accuracy": None if val is None else number(summary, "val_accuracy", 100.0),
-        "val_images": number({"val_images": held_out}, "val_images", 1e12),
+        "test_accuracy": None if test is None else read_number(summary, "test_accuracy", 100.0),
+        "training_seconds": read_number(summary, "training_seconds", 1e12),
+        "val_accuracy": None if val is None else read_number(summary, "val_accuracy", 100.0),
+        "val_images": read_number({"val_images": held_out}, "val_images", 1e12),
         "seed": seed,
         "repeat": Repeat(seed, read_fold(config)),
         "config": config,
@@ -116,18 +117,18 @@ def read_fold(config: dict[str, Any]) -> Fold | None:
         ValueError: it is not one of its folds.
     """
     values = [config.get(f"data.{key}") for key in ("fold", "folds", "fold_seed")]
-    number, of, seed = (0 if value is None else value for value in values)
-    if not all(isinstance(value, int) for value in (number, of, seed)):
+    number, num_folds, seed = (0 if value is None else value for value in values)
+    if not all(isinstance(value, int) for value in (number, num_folds, seed)):
         raise ValueError("data.fold, data.folds or data.fold_seed is not a number")
-    if not of:
+    if not num_folds:
         return None
-    if not 0 <= number < of <= 2**32:
-        raise ValueError(f"data.fold={number} is not one of {of}")
-    return Fold(number, of, seed)
+    if not 0 <= number < num_folds <= 2**32:
+        raise ValueError(f"data.fold={number} is not one of {num_folds}")
+    return Fold(number, num_folds, seed)
 
 
-def number(summary: dict[str, Any], key: str, largest: float) -> float:
-    """A number from zero on.
+def read_number(summary: dict[str, Any], key: str, largest: float) -> float:
+    """A number of a summary, from 0 to `largest`.
 
     Raises:
         ValueError: it is something else.
@@ -138,11 +139,11 @@ def number(summary: dict[str, Any], key: str, largest: float) -> float:
     return float(value)
 
 
-def by_dotted_key(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten_config(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """A configuration by keys as on the command line; a class is the value of its node's key."""
     for key, value in config.items():
         if isinstance(value, dict):
-            yield from by_dotted_key(value, f"{prefix}{key}.")
+            yield from flatten_config(value, f"{prefix}{key}.")
         elif key == "_target_":
             yield prefix.removesuffix("."), ClassPath(value)
         else:
@@ -154,9 +155,10 @@ class RunGroup:
     """Runs that differ in seed and fold alone.
 
     Args:
-        settings: those that set it apart from the others in the table; None where it has none.
-        runs: by seed and fold.
-        named_by: the settings that its name consists of; one for several that change together.
+        settings: the settings that differ between the groups of a table; None for those that this
+            group does not have.
+        runs: the summaries of its runs, by seed and fold.
+        named_by: the keys of the settings in its name; one for several that change together.
     """
 
     settings: dict[str, Any]
@@ -165,24 +167,24 @@ class RunGroup:
 
     @property
     def name(self) -> str:
-        """What sets it apart, as one text."""
+        """The settings that tell the group from others, as one text."""
         chosen = {key: self.settings[key] for key in self.named_by or self.settings}
-        told = [f"{key}={format_value(v)}" for key, v in chosen.items() if v is not None]
-        return printable(" ".join(told)) or ("(defaults)" if self.settings else "all the same")
+        parts = [f"{key}={format_value(v)}" for key, v in chosen.items() if v is not None]
+        return printable(" ".join(parts)) or ("(defaults)" if self.settings else "all the same")
 
     @property
     def seeds(self) -> list[int]:
-        """Ascending."""
+        """The seeds of the runs, ascending."""
         return sorted({repeat.seed for repeat in self.runs})
 
     @property
     def folds(self) -> list[int]:
-        """Ascending; empty without cross-validation."""
+        """The numbers of the folds, ascending; empty without cross-validation."""
         return sorted({repeat.fold.number for repeat in self.runs if repeat.fold})
 
     @property
     def images(self) -> tuple[Any, ...]:
-        """What the runs were trained on: their accuracies are compared with no others."""
+        """The images that the runs were trained on; only runs on the same images are compared."""
         first = next(iter(self.runs.values()))["config"]
         return first.get("data"), first.get("data.root") if is_any_images(first) else None
 
@@ -212,15 +214,17 @@ def group_by_settings(runs: dict[Path, Summary]) -> list[RunGroup]:
     keys = [key for key in dict.fromkeys(k for each in configs for k in each) if is_compared(key)]
     if any(map(is_any_images, configs)):
         keys.append("data.root")
-    varied = [key for key in keys if len({identity(key, each.get(key)) for each in configs}) > 1]
+    varied = [
+        key for key in keys if len({comparison_key(key, each.get(key)) for each in configs}) > 1
+    ]
     groups: dict[tuple[Any, ...], list[Summary]] = {}
     for summary in runs.values():
-        values = tuple(identity(key, summary["config"].get(key)) for key in varied)
+        values = tuple(comparison_key(key, summary["config"].get(key)) for key in varied)
         groups.setdefault(values, []).append(summary)
     settings = [{key: found[0]["config"].get(key) for key in varied} for found in groups.values()]
     for key in varied:
         shorten_classes(settings, key)
-    named_by = tuple(changing_together(settings)) if settings else ()
+    named_by = tuple(group_covarying_settings(settings)) if settings else ()
     return [
         RunGroup(each, {summary["repeat"]: summary for summary in found}, named_by)
         for each, found in zip(settings, groups.values(), strict=True)
@@ -231,8 +235,8 @@ def shorten_classes(settings: list[dict[str, Any]], key: str) -> None:
     """Leave the names of the classes of one key, unless classes of two modules have one name.
 
     Args:
-        settings: of each group; they are changed.
-        key: of any setting.
+        settings: the settings of each group; they are changed.
+        key: the key of any setting.
     """
     paths = {each[key] for each in settings if isinstance(each[key], ClassPath)}
     if len({path.name for path in paths}) == len(paths):
@@ -251,22 +255,27 @@ def is_any_images(config: dict[str, Any]) -> bool:
     return config.get("data") == ANY_IMAGES
 
 
-def identity(key: str, value: Any) -> Any:
-    """What a value is compared by: 1 batch is not 1.0, all of them; a rate of 1 is one of 1.0."""
+def comparison_key(key: str, value: Any) -> Any:
+    """The key by which a value is compared with others.
+
+    A limit of 1 is one batch, and 1.0 is all of them; a rate of 1 equals one of 1.0.
+    """
     if isinstance(value, bool) or key.startswith(COUNT_OR_FRACTION):
         return type(value).__name__, repr(value)
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def changing_together(settings: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """The settings that differ, each with those of its section that tell the same groups apart.
+def group_covarying_settings(settings: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Group the settings that change together: each with those that tell the same groups apart.
+
+    Only settings of one section are grouped.
 
     Args:
-        settings: of each group, all with the same keys.
+        settings: the settings of each group, all with the same keys.
     """
     found: dict[tuple[str | int, ...], list[str]] = {}
     for key in settings[0]:
-        values = [identity(key, each[key]) for each in settings]
+        values = [comparison_key(key, each[key]) for each in settings]
         found.setdefault((key.partition(".")[0], *map(values.index, values)), []).append(key)
     # A class says more than the numbers that come with it.
     telling = [

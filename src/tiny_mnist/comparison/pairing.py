@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from statistics import mean
 
 from tiny_mnist.comparison.grouping import Fold, Repeat
-from tiny_mnist.comparison.statistics import (
+from tiny_mnist.comparison.significance import (
     permutation_test,
     sign_flip_test,
     smallest_permutation_p,
+    smallest_sign_flip_p,
 )
 
 PAIRED_SHARE = 0.8  # of all seeds and folds of two groups, those that both have
@@ -18,11 +19,11 @@ class Comparison:
     """How likely noise alone makes two groups of runs differ as much.
 
     Args:
-        test: its name.
-        difference: mean of the one less mean of the other, over the runs that are compared.
-        p: two-sided, not corrected.
+        test: the name of the test.
+        difference: the mean of one group less that of the other, over the runs that are compared.
+        p: the two-sided p-value, not corrected.
         smallest: the smallest p that so many runs can give.
-        unit: what is counted: "seeds" or "folds"; more of them allow a smaller p.
+        unit: the unit of the sample, "seeds" or "folds"; more of them allow a smaller p.
     """
 
     test: str
@@ -33,15 +34,18 @@ class Comparison:
 
 
 def compare_scores(one: dict[Repeat, float], other: dict[Repeat, float]) -> Comparison | None:
-    """Compare accuracies by seed and fold; None when there is but one run on a side.
+    """Compare accuracies by seed and fold.
 
-    In pairs of one seed and fold where at least 80 % of all are common to both: a pair shares
-    initial weights, order and images, but runs without a partner have no part in the test. Where
-    more would be left out, an unpaired test of all runs says more; but folds are compared with the
-    same folds only, for some hold easier images than others.
+    The test is paired by seed and fold if the groups have at least 80 % of them in common: a pair
+    shares initial weights, order and images, but runs without a partner have no part in the test.
+    If more would be left out, an unpaired test of all runs says more. Folds are only compared with
+    the same folds, for some hold easier images than others.
 
     The seeds of a fold are evaluated on the same images, so their differences are not independent:
     the mean over the seeds of each fold is what is tested.
+
+    Returns:
+        None with one run on a side, or with folds of which too few are common.
     """
     common = sorted(one.keys() & other.keys())
     every = one.keys() | other.keys()
@@ -55,9 +59,8 @@ def compare_scores(one: dict[Repeat, float], other: dict[Repeat, float]) -> Comp
             differences, unit = [one[repeat] - other[repeat] for repeat in common], "seeds"
         pair = "seed and fold" if unit == "folds" else "seed"
         test = f"exact sign-flip test, paired by {pair},"
-        return Comparison(
-            test, mean(differences), sign_flip_test(differences), 2 / 2 ** len(differences), unit
-        )
+        p, smallest = sign_flip_test(differences), smallest_sign_flip_p(len(differences))
+        return Comparison(test, mean(differences), p, smallest, unit)
     if any(repeat.fold for repeat in every) or min(len(one), len(other)) < 2:
         return None
     values = list(one.values()), list(other.values())

@@ -1,4 +1,4 @@
-"""Several runs as one table: grouped over seeds and folds, ranked, and the noise weighed."""
+"""Runs as one table: grouped over seeds and folds, ranked and tested."""
 
 import csv
 import io
@@ -14,27 +14,27 @@ from rich.table import Table
 
 from tiny_mnist.comparison.grouping import RunGroup, Summary, group_by_settings
 from tiny_mnist.comparison.pairing import compare_scores
-from tiny_mnist.comparison.statistics import holm
+from tiny_mnist.comparison.significance import holm
 from tiny_mnist.errors import UserError
 from tiny_mnist.system.atomic_files import atomic_write
 
 LEVEL = 0.05
 """Significance level of the corrected p-values."""
-WIDE = 100  # columns of a terminal that shows all columns of the table
-NAMED = 4  # configurations in a sentence
+MIN_WIDE_COLUMNS = 100  # of a terminal that shows all columns of the table
+MAX_NAMES = 4  # of configurations in a sentence
 
 
 class Ranking:
-    """Configurations from the best to the worst, and what can be said about that.
+    """Configurations from the best to the worst, with tests of their differences.
 
-    Ranked by mean accuracy on held-out images if every run has some, else on the test images. The
-    best is chosen by the runs themselves, so that it is compared with the others as if all pairs
-    were: p is corrected for their number.
+    They are ranked by mean accuracy on held-out images if every run has some, else on the test
+    images. The same runs choose the best configuration and test it against the others, so p is
+    corrected for the number of all pairs.
     Source: S. García, F. Herrera, An Extension on "Statistical Comparisons of Classifiers over
     Multiple Data Sets" for all Pairwise Comparisons, JMLR 9, 2008, section 2.
 
     Args:
-        runs: at least one, by folder.
+        runs: the summaries of at least one run, by folder.
 
     Raises:
         UserError: none of them has an accuracy to rank by.
@@ -83,7 +83,7 @@ class Ranking:
 
     @property
     def first(self) -> RunGroup:
-        """The best one."""
+        """The best configuration."""
         return self.configurations[0]
 
     def rows(self) -> list[dict[str, Any]]:
@@ -110,13 +110,13 @@ class Ranking:
         """The rows for the terminal.
 
         Args:
-            width: of the terminal in columns; below 100, smallest, largest and seconds are left
-                out, so that the settings can be read.
+            width: the width of the terminal in columns; below 100, smallest, largest and seconds
+                are left out, so that the settings can be read.
         """
         if width is None:
             console = Console()
             width = console.width if console.is_terminal else 120
-        is_wide = width >= WIDE
+        is_wide = width >= MIN_WIDE_COLUMNS
         names = [each.name for each in self.configurations]
         table = Table(box=None, pad_edge=False)
         table.add_column("Rank", justify="right", no_wrap=True)
@@ -133,13 +133,13 @@ class Ranking:
                 f"{min(scores):.2f}", f"{max(scores):.2f}", f"{row['training_seconds_mean']:.1f}",
             )  # fmt: skip
             table.add_row(
-                str(row["rank"]), escape(name), str(row["runs"]), spread(scores),
+                str(row["rank"]), escape(name), str(row["runs"]), format_mean_std(scores),
                 *(more if is_wide else ()), "" if row["p"] is None else f"{row['p']:.3g}",
             )  # fmt: skip
         return table
 
     def notes(self) -> list[str]:
-        """What the figures are about, and whether the differences are more than noise."""
+        """Which images were used, and whether the differences are more than noise."""
         return [*self.images(), *self.verdict()]
 
     def images(self) -> list[str]:
@@ -148,7 +148,7 @@ class Ranking:
         if self.split == "val":
             scores = list(self.first.scores("test").values())
             of = " of the first" if len(self.configurations) > 1 else ""
-            tested = f"{spread(scores)} %" if scores else "not measured"
+            tested = f"{format_mean_std(scores)} %" if scores else "not measured"
             notes.append(
                 "Accuracies are on held-out training images; nothing was selected on the test "
                 f"images. Test accuracy{of}: {tested}."
@@ -176,7 +176,7 @@ class Ranking:
         return [*notes, *self.cross_validation()]
 
     def cross_validation(self) -> list[str]:
-        """What a mean is over, and which configurations lack folds."""
+        """Of how many folds and seeds the means are, and which configurations lack folds."""
         notes = []
         sizes = {
             (len(each.folds), len(each.seeds), len(each.runs))
@@ -188,7 +188,9 @@ class Ranking:
             notes.append(f"Mean ± standard deviation over {over} ({runs} runs).")
         for each in self.configurations:
             present = {repeat.fold for repeat in each.runs if repeat.fold}
-            missing = set(range(max((fold.of for fold in present), default=0))) - {*each.folds}
+            missing = set(range(max((fold.num_folds for fold in present), default=0))) - {
+                *each.folds
+            }
             if missing:
                 lacking = " ".join(map(str, sorted(missing)))
                 notes.append(f"Not all images are held out: {each.name} lacks fold {lacking}.")
@@ -224,15 +226,15 @@ class Ranking:
         notes = [f"p: {' and '.join(tests)} against the first, two-sided{correction}."]
         if worse:
             notes.append(
-                f"More than noise (p ≤ {LEVEL}): the first is better than {listed(worse)}."
+                f"More than noise (p ≤ {LEVEL}): the first is better than {join_names(worse)}."
             )
         if better:
             notes.append(
                 f"On the {unit} that both have, these are better than the first (p ≤ {LEVEL}): "
-                f"{listed(better)}."
+                f"{join_names(better)}."
             )
         if equal:
-            notes.append(f"Cannot be told from the first (p > {LEVEL}): {listed(equal)}.")
+            notes.append(f"Cannot be told from the first (p > {LEVEL}): {join_names(equal)}.")
         smallest = self.pairs * surest.smallest
         if smallest > LEVEL:
             needed = math.ceil(math.log2(2 * self.pairs / LEVEL))
@@ -263,13 +265,13 @@ def spread_columns(accuracies: list[float]) -> dict[str, float | None]:
     }
 
 
-def spread(values: list[float]) -> str:
+def format_mean_std(values: list[float]) -> str:
     """Mean ± standard deviation of a sample; the mean alone for one value."""
     deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
     return f"{mean(values):.3f}{deviation}"
 
 
-def listed(names: list[str]) -> str:
+def join_names(names: list[str]) -> str:
     """The first few of some names, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return "; ".join(names[:NAMED]) + more
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return "; ".join(names[:MAX_NAMES]) + more

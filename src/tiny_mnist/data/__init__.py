@@ -7,7 +7,7 @@ from tiny_mnist.data.datamodule import (
     ModelBatch,
 )
 from tiny_mnist.data.datasets import FASHION_MNIST, MNIST, DatasetInfo, IdxDataset, IdxFile
-from tiny_mnist.data.download import default_root, load
+from tiny_mnist.data.download import default_root, load_dataset
 from tiny_mnist.data.idx import LabelledImages, load_idx
 from tiny_mnist.data.loaders import EvaluationLoader, TrainingLoader
 from tiny_mnist.data.transforms import Augmentation
@@ -27,6 +27,6 @@ __all__ = [
     "ModelBatch",
     "TrainingLoader",
     "default_root",
-    "load",
+    "load_dataset",
     "load_idx",
 ]

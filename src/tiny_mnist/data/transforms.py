@@ -15,13 +15,12 @@ from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from tiny_mnist.data.datasets import MNIST
+from tiny_mnist.data.datasets import DatasetInfo
 
 SIDE = 28  # height and width of an image in pixels
 CENTRE = (SIDE - 1) / 2
 OUTSIDE = 1e4  # pixels from the centre: outside the image after any rotation
 KNOTS = 7  # height and width of the grid of elastic displacements; 4.5 pixels between knots
-MEAN, STD = MNIST.info.mean, MNIST.info.std
 
 
 class RotateShiftParams(NamedTuple):
@@ -87,19 +86,21 @@ class WarpParams(NamedTuple):
 class Augmentation:
     """Ranges of the augmentation parameters; see `sample_rotate_shift` and `sample_warp`.
 
+    By default, nothing is augmented.
+
     Args:
-        rotation: largest angle in degrees.
-        translation: largest shift in pixels.
-        scale: largest absolute logarithm of the magnification, on each axis.
-        shear: largest shear angle in degrees.
-        elastic: standard deviation of the elastic displacements in pixels.
+        rotation: the largest angle in degrees.
+        translation: the largest shift in pixels.
+        scale: the largest absolute logarithm of the magnification, on each axis.
+        shear: the largest shear angle in degrees.
+        elastic: the standard deviation of the elastic displacements in pixels.
         sampling: "nearest" for rotations and shifts by whole pixels, which ignores `scale`, `shear`
             and `elastic`; "bicubic" for warps.
-        flip: probability that left and right change places.
+        flip: the probability that left and right change places.
     """
 
-    rotation: float | int = 15
-    translation: float | int = 2
+    rotation: float | int = 0
+    translation: float | int = 0
     scale: float | int = 0
     shear: float | int = 0
     elastic: float | int = 0
@@ -124,13 +125,13 @@ class Augmentation:
         return params.flip(torch.rand(count, generator=generator) < self.flip)
 
 
-def make_generator(seed: int, purpose: int) -> torch.Generator:
-    """A random generator that is a function of (seed, purpose).
+def make_generator(seed: int, stream: int) -> torch.Generator:
+    """A random generator that is a function of (seed, stream).
 
-    The purpose of an epoch is its number. `numpy.random.SeedSequence` mixes both numbers, so that
+    The stream of an epoch is its number. `numpy.random.SeedSequence` mixes both numbers, so that
     generators of neighbouring numbers are independent.
     """
-    (state,) = np.random.SeedSequence([seed, purpose]).generate_state(1, np.uint64)
+    (state,) = np.random.SeedSequence([seed, stream]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state))
 
 
@@ -238,7 +239,7 @@ def interpolation_matrix(knots: int) -> Float32[Tensor, "28 knots"]:
 
 
 def normalize(
-    images: UInt8[Tensor, "batch 28 28"], mean: float = MEAN, std: float = STD
+    images: UInt8[Tensor, "batch 28 28"], info: DatasetInfo
 ) -> Float[Tensor, "batch 1 28 28"]:
-    """The input of the network: pixels 0–255, scaled to 0–1, minus `mean`, divided by `std`."""
-    return images.unsqueeze(1).float().mul_(1 / (255 * std)).sub_(mean / std)
+    """The input of the network: pixels 0–255, scaled to 0–1, minus the mean, divided by the std."""
+    return images.unsqueeze(1).float().mul_(1 / (255 * info.std)).sub_(info.mean / info.std)

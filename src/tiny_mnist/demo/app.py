@@ -20,10 +20,11 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 
+from tiny_mnist.data.datasets import MNIST
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.demo.request_guard import RequestGuard
 from tiny_mnist.errors import UserError
-from tiny_mnist.evaluation.pages import environment, png
+from tiny_mnist.evaluation.pages import jinja_environment, png_url
 from tiny_mnist.export.html import read_asset
 from tiny_mnist.export.safetensors_format import load_tiny_cnn
 from tiny_mnist.inference import pretrained
@@ -38,7 +39,7 @@ MAX_SHOWN_DIGITS = 10  # digits of one picture whose details are shown
 MAX_WAITING = 16  # pictures that wait for their turn; more are refused
 FIRST_PORT, NUM_PORTS = 7860, 100  # the ports that Gradio tries
 FOLDER = files("tiny_mnist.demo")
-TEMPLATES = environment("tiny_mnist.demo")
+TEMPLATES = jinja_environment("tiny_mnist.demo")
 
 
 def serve(
@@ -185,8 +186,8 @@ def render_result(picture: object, network: nn.Module) -> str:
     shown = [
         (
             digit,
-            png(torch.from_numpy(digit.image)),
-            [([png(grey) for grey in to_grey(maps)], maps.shape[-1]) for maps in block_maps],
+            png_url(torch.from_numpy(digit.image)),
+            [([png_url(grey) for grey in to_grey(maps)], maps.shape[-1]) for maps in block_maps],
         )
         for digit in prediction.digits[:MAX_SHOWN_DIGITS]
         for block_maps in [feature_maps(network, digit.image)]
@@ -223,7 +224,7 @@ def feature_maps(
     maps: list[Tensor] = []
     if not isinstance(network, nn.Sequential):
         return maps
-    features = normalize(torch.from_numpy(image)[None])
+    features = normalize(torch.from_numpy(image)[None], MNIST.info)
     for block in network.children():
         features = block(features)
         if features.ndim != 4:

@@ -106,9 +106,9 @@ CORRUPTIONS = {
 
 def corrupt(images: UInt8[Tensor, "n 28 28"], kind: str, level: int) -> UInt8[Tensor, "n 28 28"]:
     """Apply one of `CORRUPTIONS` at level 0, 1 or 2; every call gives the same result."""
-    purpose = 10 * list(CORRUPTIONS).index(kind) + level
+    stream = 10 * list(CORRUPTIONS).index(kind) + level
     corruption = CORRUPTIONS[kind]
-    return corruption.apply(images, corruption.strengths[level], make_generator(SEED, purpose))
+    return corruption.apply(images, corruption.strengths[level], make_generator(SEED, stream))
 
 
 def warp(

@@ -18,12 +18,12 @@ from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.label_errors import LABEL_ERRORS
 from tiny_mnist.evaluation.predict import predict
 
-BINS = 15  # of confidence, equally wide, as in most publications
+NUM_BINS = 15  # of confidence, equally wide, as in most publications
 PASSES = 1 + sum(len(corruption.strengths) for corruption in CORRUPTIONS.values())
 """How often `evaluate` runs the network over all images."""
 
 
-def score(
+def loss_and_accuracy(
     log_probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]
 ) -> tuple[float, float]:
     """Mean negative log-likelihood in nats, and accuracy in percent."""
@@ -117,7 +117,7 @@ class Evaluation:
 
     @property
     def class_names(self) -> list[str]:
-        """By label."""
+        """The names of the classes, by label."""
         return [row.name for row in self.classes]
 
 
@@ -125,17 +125,18 @@ def evaluate(
     network: nn.Module,
     images: UInt8[Tensor, "n 28 28"],
     labels: Int64[Tensor, " n"],
+    info: DatasetInfo,
     on_pass: Callable[[str], None] = lambda name: None,
-    info: DatasetInfo = MNIST.info,
 ) -> Evaluation:
     """Measure a network on the test images, clean and with every corruption.
 
     Args:
         network: maps normalised images to log-probabilities.
         images: the test images in the dataset's order.
-        labels: their classes.
-        on_pass: called with a name before each of the `PASSES` passes over the images.
-        info: of the dataset.
+        labels: the classes of the images.
+        info: the dataset of the images, on which the network was trained.
+        on_pass: a function that is called with a name before each of the `PASSES` passes over the
+            images.
 
     Raises:
         UserError: the network's outputs are not finite, or have other classes than the dataset.
@@ -143,27 +144,27 @@ def evaluate(
     on_pass("test images")
     log_probs = predict(network, images, info)
     check_log_probs(log_probs, info.num_classes)
-    bins = reliability(log_probs.exp(), labels)
+    bins = bin_by_confidence(log_probs.exp(), labels)
     corruptions: dict[str, dict[float, float]] = {}
     for kind, corruption in CORRUPTIONS.items():
         corruptions[kind] = {}
         for level, strength in enumerate(corruption.strengths):
             on_pass(f"{kind} {strength:g}")
             corrupted = predict(network, corrupt(images, kind, level), info)
-            corruptions[kind][strength] = score(corrupted, labels)[1]
+            corruptions[kind][strength] = loss_and_accuracy(corrupted, labels)[1]
     label_errors = {*LABEL_ERRORS} if info == MNIST.info else None
     return Evaluation(
         dataset=info.name,
-        accuracy=accuracy(log_probs, labels),
-        accuracy_without_label_errors=accuracy_without(label_errors, log_probs, labels),
-        loss=score(log_probs, labels)[0],
+        accuracy=measure_accuracy(log_probs, labels),
+        accuracy_without_label_errors=measure_accuracy_without(label_errors, log_probs, labels),
+        loss=loss_and_accuracy(log_probs, labels)[0],
         calibration_error=calibration_error(bins),
-        classes=class_metrics(log_probs, labels, info.class_names),
+        classes=measure_classes(log_probs, labels, info.class_names),
         confusion=classification.multiclass_confusion_matrix(
             log_probs, labels, num_classes=log_probs.shape[1]
         ).tolist(),
         reliability=bins,
-        mistakes=mistakes(log_probs.exp(), labels, label_errors),
+        mistakes=find_mistakes(log_probs.exp(), labels, label_errors),
         corruptions=corruptions,
     )
 
@@ -182,13 +183,15 @@ def check_log_probs(log_probs: Float[Tensor, "n classes"], num_classes: int) -> 
         )
 
 
-def accuracy(log_probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> Accuracy:
+def measure_accuracy(
+    log_probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]
+) -> Accuracy:
     """Accuracy with its interval."""
     correct, images = int((log_probs.argmax(dim=1) == labels).sum()), len(labels)
     return Accuracy(images, correct, 100 * correct / images, wilson_interval(correct, images))
 
 
-def accuracy_without(
+def measure_accuracy_without(
     excluded: set[int] | None, log_probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]
 ) -> Accuracy | None:
     """Accuracy without the images of some indices; None where none are known."""
@@ -196,16 +199,16 @@ def accuracy_without(
         return None
     kept = torch.ones(len(labels), dtype=torch.bool)
     kept[[index for index in excluded if index < len(labels)]] = False
-    return accuracy(log_probs[kept], labels[kept])
+    return measure_accuracy(log_probs[kept], labels[kept])
 
 
-def wilson_interval(correct: int, images: int, level: float = 0.95) -> tuple[float, float]:
-    """Confidence interval, in percent, of the probability that gave `correct` of `images`.
+def wilson_interval(correct: int, images: int) -> tuple[float, float]:
+    """95 % confidence interval, in percent, of the probability that gave `correct` of `images`.
 
     E. B. Wilson, *Probable inference, the law of succession, and statistical inference*, 1927.
     Unlike the normal approximation it stays within 0-100 and holds near 100.
     """
-    z = NormalDist().inv_cdf((1 + level) / 2)
+    z = NormalDist().inv_cdf(0.975)
     share, spread = correct / images, z * z / images
     centre = share + spread / 2
     half = z * sqrt(share * (1 - share) / images + spread / (4 * images))
@@ -213,7 +216,7 @@ def wilson_interval(correct: int, images: int, level: float = 0.95) -> tuple[flo
     return max(low, 0.0), min(high, 100.0)
 
 
-def class_metrics(
+def measure_classes(
     log_probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"], names: Sequence[str]
 ) -> list[ClassMetrics]:
     """Precision, recall and F1 of every class."""
@@ -231,17 +234,17 @@ def class_metrics(
     return [ClassMetrics(label, *row) for label, row in enumerate(rows)]
 
 
-def reliability(probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> list[Bin]:
-    """Mean confidence and accuracy in `BINS` equally wide bins of confidence."""
+def bin_by_confidence(probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"]) -> list[Bin]:
+    """Mean confidence and accuracy in `NUM_BINS` equally wide bins of confidence."""
     confidence, predicted = probs.double().max(dim=1)
     correct = (predicted == labels).double()
-    number = (confidence * BINS).long().clamp(max=BINS - 1)
+    number = (confidence * NUM_BINS).long().clamp(max=NUM_BINS - 1)
     bins = []
-    for index in range(BINS):
+    for index in range(NUM_BINS):
         inside = number == index
         images = int(inside.sum())
         means = [100 * float(part[inside].mean()) for part in (confidence, correct)]
-        low, high = 100 * index / BINS, 100 * (index + 1) / BINS
+        low, high = 100 * index / NUM_BINS, 100 * (index + 1) / NUM_BINS
         bins.append(Bin(low, high, images, *(means if images else (None, None))))
     return bins
 
@@ -256,15 +259,15 @@ def calibration_error(bins: list[Bin]) -> float:
     return sum(gaps) / sum(each.images for each in bins)
 
 
-def mistakes(
+def find_mistakes(
     probs: Float[Tensor, "n classes"], labels: Int64[Tensor, " n"], label_errors: set[int] | None
 ) -> list[Mistake]:
     """All misclassified images by decreasing confidence.
 
     Args:
-        probs: predicted probabilities.
+        probs: the predicted probabilities.
         labels: the true classes.
-        label_errors: indices of the images whose label is known to be wrong or disputed; None
+        label_errors: the indices of the images whose label is known to be wrong or disputed; None
             where nothing is known.
     """
     confidence, predicted = probs.max(dim=1)

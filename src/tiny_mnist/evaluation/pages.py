@@ -1,4 +1,4 @@
-"""Pieces of pages: templates, and pictures as `data:` URLs."""
+"""Parts of HTML pages: templates, and images as `data:` URLs."""
 
 import base64
 import io
@@ -11,21 +11,21 @@ from PIL import Image
 from torch import Tensor
 
 
-def environment(package: str, folder: str = "", **options: Any) -> Environment:
+def jinja_environment(package: str, folder: str = "", **options: Any) -> Environment:
     """Jinja for the templates in a folder of a package.
 
     Values are escaped for HTML, and an unknown name is an error.
 
     Args:
-        package: name of the Python package.
-        folder: in the package.
-        options: of Jinja's `Environment`.
+        package: the name of the Python package.
+        folder: the folder in the package.
+        options: further arguments of Jinja's `Environment`.
     """
     defaults = {"autoescape": True, "undefined": StrictUndefined}
     return Environment(loader=PackageLoader(package, folder), **{**defaults, **options})
 
 
-def png(image: UInt8[Tensor, "height width"]) -> str:
+def png_url(image: UInt8[Tensor, "height width"]) -> str:
     """A grey image as PNG in a `data:` URL."""
     picture = Image.fromarray(image.numpy())
     return data_url("image/png", lambda file: picture.save(file, "PNG", optimize=True))

@@ -15,21 +15,19 @@ from tiny_mnist.evaluation.metrics import Bin, wilson_interval
 from tiny_mnist.system.atomic_files import atomic_write
 
 TRAIN, EVALUATION = "tab:blue", "tab:orange"
-SHORT = 3  # characters of a class name, of which two stand on one line
-COLUMNS, SAMPLE_ROWS, MISTAKE_ROWS = 10, 2, 2  # of images in `predictions`
-CELL_WIDTH, CELL_HEIGHT = (
-    33,
-    46,
-)  # of an image and the text above it in `predictions`, in its pixels
+MAX_SHORT_NAME = 3  # characters of a class name, of which two stand on one line
+# The grid of images in `plot_predictions`. A cell is an image and the text above it, in pixels.
+COLUMNS, SAMPLE_ROWS, MISTAKE_ROWS = 10, 2, 2
+CELL_WIDTH, CELL_HEIGHT = 33, 46
 
 
-def predictions(
+def plot_predictions(
     images: UInt8[Tensor, "n 28 28"],
     labels: Int64[Tensor, " n"],
     log_probs: Float[Tensor, "n classes"],
     names: Sequence[str],
 ) -> Figure:
-    """The first test images with true and predicted class, then the most confident mistakes."""
+    """Plot the first test images and the most confident mistakes, with true and predicted class."""
     confidence, predicted = log_probs.exp().max(dim=1)
     wrong = predicted != labels
     samples = torch.arange(len(images))[: COLUMNS * SAMPLE_ROWS]
@@ -48,7 +46,7 @@ def predictions(
         else f"No mistake on {len(images):,} test images",
         fontweight="bold",
     )
-    between = " " if max(map(len, names)) <= SHORT else "\n"
+    between = " " if max(map(len, names)) <= MAX_SHORT_NAME else "\n"
     parts = ((above, samples, SAMPLE_ROWS), (below, mistakes, MISTAKE_ROWS))
     for axes, chosen, rows in parts:
         for place, index in enumerate(chosen.tolist()):
@@ -72,11 +70,11 @@ def predictions(
     return figure
 
 
-def confusion_matrix(counts: Int64[Tensor, "classes classes"], names: Sequence[str]) -> Figure:
-    """Number of images of each true class (row) read as each class (column); mistakes coloured."""
+def plot_confusion_matrix(counts: Int64[Tensor, "classes classes"], names: Sequence[str]) -> Figure:
+    """Plot the number of images of each true class (row) read as each class (column)."""
     correct, total, classes = int(counts.trace()), int(counts.sum()), range(len(counts))
     side = max(6, 0.42 * len(names))
-    long_names = max(map(len, names)) > SHORT
+    long_names = max(map(len, names)) > MAX_SHORT_NAME
     figure = Figure(figsize=(side + 0.4, side), layout="constrained" if long_names else None)
     if not long_names:  # a layout that is computed takes a second
         figure.subplots_adjust(left=0.08, right=0.99, bottom=0.08, top=0.94)
@@ -105,8 +103,8 @@ def confusion_matrix(counts: Int64[Tensor, "classes classes"], names: Sequence[s
     return figure
 
 
-def reliability(bins: list[Bin]) -> Figure:
-    """Accuracy against confidence, above a histogram of the confidence."""
+def plot_reliability(bins: list[Bin]) -> Figure:
+    """Plot accuracy against confidence, above a histogram of the confidence."""
     figure = Figure(figsize=(6.4, 5.4), layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     axes.plot((0, 100), (0, 100), "--", color="gray", lw=1, label="perfectly calibrated")
@@ -129,7 +127,7 @@ def reliability(bins: list[Bin]) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path) -> UInt8[Tensor, "height width 3"]:
+def save_png(figure: Figure, path: Path) -> UInt8[Tensor, "height width 3"]:
     """Write a figure as PNG, atomically.
 
     Returns:

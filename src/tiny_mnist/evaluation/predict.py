@@ -4,21 +4,21 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from tiny_mnist.data.datasets import MNIST, DatasetInfo
+from tiny_mnist.data.datasets import DatasetInfo
 from tiny_mnist.data.loaders import EVALUATION_BATCH
 from tiny_mnist.data.transforms import normalize
 
 
 @torch.inference_mode()
 def predict(
-    network: nn.Module, images: UInt8[Tensor, "n 28 28"], info: DatasetInfo = MNIST.info
+    network: nn.Module, images: UInt8[Tensor, "n 28 28"], info: DatasetInfo
 ) -> Float[Tensor, "n classes"]:
     """Log-probabilities for raw images, computed in evaluation mode on the network's device.
 
     Args:
         network: maps normalised images to log-probabilities; its mode is restored afterwards.
         images: grey levels 0-255, white on black.
-        info: of the dataset that the network was trained on; says how images are normalised.
+        info: the dataset that the network was trained on, which says how images are normalised.
 
     Returns:
         Log-probabilities on the CPU.
@@ -27,8 +27,7 @@ def predict(
     was_training = network.training
     network.eval()
     parts = [
-        network(normalize(part.to(device), info.mean, info.std)).cpu()
-        for part in images.split(EVALUATION_BATCH)
+        network(normalize(part.to(device), info)).cpu() for part in images.split(EVALUATION_BATCH)
     ]
     network.train(was_training)
     return torch.cat(parts)

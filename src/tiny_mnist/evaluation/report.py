@@ -14,7 +14,7 @@ from torch import Tensor, tensor
 from tiny_mnist.evaluation import plots
 from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.metrics import Accuracy, Evaluation
-from tiny_mnist.evaluation.pages import data_url, environment, png
+from tiny_mnist.evaluation.pages import data_url, jinja_environment, png_url
 from tiny_mnist.system.atomic_files import atomic_write
 
 EXAMPLE = 4  # index of the test image that shows each corruption, if there are so many
@@ -47,7 +47,7 @@ class EvaluationFiles:
         Args:
             evaluation: the metrics.
             images: the test images.
-            provenance: plain values by name; `run` is one of them.
+            provenance: plain values by name, of which one is `run`.
 
         Raises:
             OSError: the folder cannot be written.
@@ -56,24 +56,24 @@ class EvaluationFiles:
         with atomic_write(self.numbers) as file:
             file.write((json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
         with atomic_write(self.page) as file:
-            file.write(page(evaluation, images, provenance).encode())
+            file.write(render_page(evaluation, images, provenance).encode())
 
 
-def page(
+def render_page(
     evaluation: Evaluation, images: UInt8[Tensor, "n 28 28"], provenance: dict[str, Any]
 ) -> str:
     """The report as HTML. Text from the run folder, which may be a stranger's, is escaped."""
     names = evaluation.class_names
     example = images[: EXAMPLE + 1][-1:]
-    template = environment("tiny_mnist.evaluation").get_template("report.html")
+    template = jinja_environment("tiny_mnist.evaluation").get_template("report.html")
     return template.render(
         title="Evaluation",
         run=provenance["run"],
         evaluation=evaluation,
-        interval=interval,
+        interval=format_interval,
         names=names,
-        confusion=svg(plots.confusion_matrix(tensor(evaluation.confusion), names)),
-        reliability=svg(plots.reliability(evaluation.reliability)),
+        confusion=svg_url(plots.plot_confusion_matrix(tensor(evaluation.confusion), names)),
+        reliability=svg_url(plots.plot_reliability(evaluation.reliability)),
         corruptions=[
             {
                 "kind": kind,
@@ -82,48 +82,51 @@ def page(
                     {
                         "strength": strength,
                         "accuracy": accuracy,
-                        "image": png(corrupt(example, kind, level)[0]),
+                        "image": png_url(corrupt(example, kind, level)[0]),
                     }
                     for level, (strength, accuracy) in enumerate(accuracies.items())
                 ],
             }
             for kind, accuracies in evaluation.corruptions.items()
         ],
-        mistakes=[(mistake, png(255 - images[mistake.index])) for mistake in evaluation.mistakes],
+        mistakes=[
+            (mistake, png_url(255 - images[mistake.index])) for mistake in evaluation.mistakes
+        ],
         provenance=provenance,
     )
 
 
-def interval(accuracy: Accuracy) -> str:
+def format_interval(accuracy: Accuracy) -> str:
     """Both ends of the interval, in percent."""
     low, high = accuracy.interval
     return f"{low:.2f}–{high:.2f}"
 
 
-def svg(figure: Figure) -> str:
+def svg_url(figure: Figure) -> str:
     """A figure as SVG in a `data:` URL."""
     return data_url("image/svg+xml", FigureCanvasSVG(figure).print_svg)
 
 
-def closing_lines(evaluation: Evaluation) -> list[str]:
+def format_summary(evaluation: Evaluation) -> list[str]:
     """Lines for the terminal: accuracy, that without label errors, loss and calibration."""
     whole, sound = evaluation.accuracy, evaluation.accuracy_without_label_errors
     lines = [
         f"{whole.percent:.2f} % of the {whole.images:,} test images read right, "
-        f"95 % interval {interval(whole)}; {len(evaluation.mistakes):,} wrong"
+        f"95 % interval {format_interval(whole)}; {len(evaluation.mistakes):,} wrong"
     ]
     if sound:
         lines.append(
             f"{sound.percent:.2f} % without the {whole.images - sound.images} images whose label "
-            f"is known to be wrong or undecidable, interval {interval(sound)}"
+            f"is known to be wrong or undecidable, interval {format_interval(sound)}"
         )
     calibration = f"expected calibration error {evaluation.calibration_error:.2f} %"
     return [*lines, f"loss {evaluation.loss:.6f}, {calibration}"]
 
 
 def corruption_table(evaluation: Evaluation) -> Table:
-    """Accuracy by kind and strength of corruption, for the terminal."""
-    table = Table(box=None, pad_edge=False)
+    """Accuracy by kind and strength of corruption, with the mean below, for the terminal."""
+    mean = f"Mean over kinds and strengths: {evaluation.corrupted_accuracy:.2f} %"
+    table = Table(box=None, pad_edge=False, caption=mean, caption_justify="left", caption_style="")
     table.add_column("Accuracy (%) with")
     for strength in ("weak", "medium", "strong"):
         table.add_column(strength, justify="right")
@@ -132,5 +135,4 @@ def corruption_table(evaluation: Evaluation) -> Table:
         strengths = ", ".join(f"{strength:g}" for strength in accuracies)
         cells = (f"{accuracy:.2f}" for accuracy in accuracies.values())
         table.add_row(kind, *cells, f"{strengths} {CORRUPTIONS[kind].unit}")
-    table.add_row("mean of all", "", f"{evaluation.corrupted_accuracy:.2f}", "")
     return table

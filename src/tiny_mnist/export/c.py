@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
-from tiny_mnist.evaluation.pages import environment
+from tiny_mnist.evaluation.pages import jinja_environment
 from tiny_mnist.export.folding import FoldedNetwork, fold
 from tiny_mnist.export.format import CheckUnavailableError, ExportedFile, Tolerance
 from tiny_mnist.export.onnx_format import INPUT, predict_onnx, to_onnx
@@ -64,8 +64,8 @@ def encode(network: nn.Module, data: LabelledImages, metadata: dict[str, str]) -
     Raises:
         UnsupportedLayerError: the network has another layer than those of `fold`.
     """
-    folded = fold(network)
-    model = quantize(to_onnx(network, {}), INPUT, data.train_images)
+    folded = fold(network, data.info)
+    model = quantize(to_onnx(network, {}, data.info), INPUT, data.train_images)
     content, logit_scale = render(folded, model, metadata)
 
     def read_back(path: Path, images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n 10"]:
@@ -90,7 +90,7 @@ def render(
     linear_weights = (weight * steps).round().long().tolist()
     linear_bias = (bias * steps).round().long().tolist()
     logit_scale = output_scale / steps
-    templates = environment(
+    templates = jinja_environment(
         "tiny_mnist.export",
         autoescape=False,
         trim_blocks=True,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tiny_mnist.data.datasets import MNIST
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
-from tiny_mnist.evaluation.metrics import score
+from tiny_mnist.evaluation.metrics import loss_and_accuracy
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.export import c, html, onnx_format, safetensors_format
 from tiny_mnist.export.format import (
@@ -114,7 +114,7 @@ def export(
     metadata = {
         **{key: str(value) for key, value in provenance.items()},
         # Of the float network; the accuracy of an eight-bit file is in its comparison.
-        "test_accuracy": f"{score(expected, data.test_labels)[1]:.2f} %",
+        "test_accuracy": f"{loss_and_accuracy(expected, data.test_labels)[1]:.2f} %",
         "description": describe_input(data.info),
     }
     encoded = file_format.encode(network, data, metadata)
@@ -152,10 +152,10 @@ def compare(
         # NaN counts as infinitely different.
         float((outputs - reference).abs().nan_to_num(nan=torch.inf).max()),
         100 * float((outputs.argmax(dim=1) == reference.argmax(dim=1)).double().mean()),
-        score(outputs, labels)[1],
-        score(expected, labels)[1],
+        loss_and_accuracy(outputs, labels)[1],
+        loss_and_accuracy(expected, labels)[1],
         encoded.reference_name,
-        score(reference, labels)[1],
+        loss_and_accuracy(reference, labels)[1],
     )
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn, zeros
 from torch.nn.utils import fuse_conv_bn_eval
 
-from tiny_mnist.data.datasets import MNIST, DatasetInfo
+from tiny_mnist.data.datasets import DatasetInfo
 from tiny_mnist.data.transforms import SIDE
 from tiny_mnist.errors import UserError
 
@@ -61,7 +61,7 @@ class FoldedNetwork:
         return self.weight.reshape(len(self.weight), -1, side, side).permute(0, 2, 3, 1).flatten(1)
 
 
-def fold(network: nn.Module, info: DatasetInfo = MNIST.info) -> FoldedNetwork:
+def fold(network: nn.Module, info: DatasetInfo) -> FoldedNetwork:
     """Fold a sequence of convolutions, batch norms, ReLUs, max pools and one linear layer.
 
     Args:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
-from tiny_mnist.evaluation.pages import environment
+from tiny_mnist.evaluation.pages import jinja_environment
 from tiny_mnist.export.folding import FoldedNetwork, fold
 from tiny_mnist.export.format import CheckUnavailableError, ExportedFile, Tolerance
 from tiny_mnist.models.tiny_cnn import parameter_count
@@ -52,7 +52,7 @@ def encode(network: nn.Module, data: LabelledImages, metadata: dict[str, str]) -
     Raises:
         UnsupportedLayerError: the network has another layer than those of `fold`.
     """
-    page = render(fold(network), parameter_count(network), metadata)
+    page = render(fold(network, data.info), parameter_count(network), metadata)
     return ExportedFile(page.encode(), run_in_browser, TOLERANCE)
 
 
@@ -78,7 +78,7 @@ def render(folded: FoldedNetwork, parameters: int, metadata: dict[str, str]) -> 
     tensors = [t for conv in folded.convs for t in (conv.weight.permute(0, 2, 3, 1), conv.bias)]
     numbers = [t.flatten() for t in (*tensors, folded.channels_last_weight(), folded.bias)]
     weights = torch.cat(numbers).numpy().astype("<f4").tobytes()
-    pages = environment("tiny_mnist.export", "page", trim_blocks=True, lstrip_blocks=True)
+    pages = jinja_environment("tiny_mnist.export", "page", trim_blocks=True, lstrip_blocks=True)
     return pages.get_template("page.html.jinja").render(
         network={
             "convs": convs,

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from tiny_mnist.data.datasets import MNIST, DatasetInfo
+from tiny_mnist.data.datasets import DatasetInfo
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.data.loaders import EVALUATION_BATCH
 from tiny_mnist.data.transforms import SIDE, normalize
@@ -60,9 +60,7 @@ def predict_onnx(
     return torch.from_numpy(np.concatenate(parts))
 
 
-def to_onnx(
-    network: nn.Module, metadata: dict[str, str], info: DatasetInfo = MNIST.info
-) -> "onnx.ModelProto":
+def to_onnx(network: nn.Module, metadata: dict[str, str], info: DatasetInfo) -> "onnx.ModelProto":
     """The network as an ONNX model.
 
     Raises:
@@ -136,7 +134,7 @@ class RawImageNetwork(nn.Module):
 
     def forward(self, images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor, "n classes"]:
         """Log-probabilities for raw images."""
-        log_probs: Tensor = self.network(normalize(images, self.info.mean, self.info.std))
+        log_probs: Tensor = self.network(normalize(images, self.info))
         return log_probs
 
 

@@ -161,13 +161,14 @@ def load_digit_network(run: Path, trust: bool = False) -> "nn.Module":
     """
     import torch
 
+    from tiny_mnist.data.datasets import MNIST
     from tiny_mnist.evaluation.predict import predict
     from tiny_mnist.runs import check_reads_digits, load_network
 
     check_reads_digits(run, trust)
     module = load_network(run, trust)
     try:
-        shape = predict(module, torch.zeros(1, 28, 28, dtype=torch.uint8)).shape
+        shape = predict(module, torch.zeros(1, 28, 28, dtype=torch.uint8), MNIST.info).shape
     except Exception as error:  # whatever a user's network raises
         reason = one_line(error)[:200]
         raise UserError(f"the network of {run} does not read images of 28×28: {reason}") from error
@@ -183,10 +184,11 @@ def module_network(module: "nn.Module") -> Network:
     """A PyTorch module from normalised images to log-probabilities, to predict with."""
     import torch
 
+    from tiny_mnist.data.datasets import MNIST
     from tiny_mnist.evaluation.predict import predict
 
     def network(images: UInt8[ndarray, "n 28 28"]) -> Float32[ndarray, "n 10"]:
-        return predict(module, torch.from_numpy(images)).numpy()
+        return predict(module, torch.from_numpy(images), MNIST.info).numpy()
 
     return network
 

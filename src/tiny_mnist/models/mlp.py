@@ -8,12 +8,12 @@ from torch import nn
 class MLP(nn.Sequential):
     """One hidden layer, from normalised images [batch, 1, 28, 28] to log-probabilities.
 
-    A network of your own needs no more than this: any `nn.Module` from images to log-probabilities
+    A network of your own needs no more than this. Any `nn.Module` from images to log-probabilities
     [batch, num_classes] will do.
 
     Args:
-        hidden: units of the hidden layer; 12 give 9,550 parameters.
-        num_classes: number of classes.
+        hidden: the units of the hidden layer; 12 give 9,550 parameters.
+        num_classes: the number of classes.
 
     Raises:
         ValueError: the layer would have no units.

@@ -7,12 +7,14 @@ from torch import Tensor, nn
 
 
 class TinyCNN(nn.Sequential):
-    """Classifier from normalised images to log-probabilities.
+    """Classifier of images: six convolutions and a linear layer.
+
+    Input: normalised images [batch, 1, 28, 28]. Output: log-probabilities [batch, num_classes].
 
     Args:
-        width: channels of the first convolution, at least 1; all others have twice as many.
+        width: the channels of the first convolution, at least 1; all others have twice as many.
             The original's 8 gives 9,594 parameters.
-        num_classes: outputs; the data say how many.
+        num_classes: the number of classes.
     """
 
     def __init__(self, width: int = 8, num_classes: int = 10) -> None:

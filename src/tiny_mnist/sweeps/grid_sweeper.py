@@ -1,6 +1,5 @@
 """Hydra's grid of all combinations, with a table of what is finished, whatever ends the sweep."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +8,20 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 from rich.console import Console
 
-from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.errors import UserError, display_path, printable
 from tiny_mnist.runs.folder import FAILURE, job_number
 from tiny_mnist.runs.plain_files import read_text
+from tiny_mnist.sweeps.holdout import compose_with_holdout
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
-from tiny_mnist.sweeps.plan import HELD_OUT, HELD_OUT_NOTE, MULTIRUN, Job, Plan, hold_out
+from tiny_mnist.sweeps.plan import MULTIRUN, Job, SweepPlan, check_job_components
 
 
 class GridSweeper(BasicSweeper):
     """Runs a job for each combination of the values that are swept.
 
     Args:
-        max_batch_size: jobs that are handed to the launcher at once; None for all.
-        params: overrides by key, as on the command line; what is given there replaces them.
+        max_batch_size: the number of jobs that are handed to the launcher at once; None for all.
+        params: overrides by key, as on the command line; those given there replace them.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class GridSweeper(BasicSweeper):
             raise UserError(
                 "hydra.sweeper.max_batch_size should be a whole number of at least 1, or null"
             )
-        plan = Plan(self.config, self.hydra_context.config_loader, arguments, self.params)
+        plan = SweepPlan(self.config, self.hydra_context.config_loader, arguments, self.params)
         batches = self.make_batches(plan)
         jobs = [job for batch in batches for job in batch]
         parallel = min(self.max_batch_size or len(jobs), len(jobs))
@@ -66,12 +65,12 @@ class GridSweeper(BasicSweeper):
                 for batch in batches:
                     results += launch(launcher, batch, len(results))
         finally:
-            report(plan, len(jobs))
-        if failures(plan.folder):
+            report_sweep(plan, len(jobs))
+        if read_failures(plan.folder):
             raise SystemExit(1)
         return results
 
-    def make_batches(self, plan: Plan) -> list[list[Job]]:
+    def make_batches(self, plan: SweepPlan) -> list[list[Job]]:
         """The jobs, all of which have been composed and checked.
 
         Raises:
@@ -93,36 +92,14 @@ class GridSweeper(BasicSweeper):
         plan.prepare_jobs()
         jobs = self.split_arguments(plan.parse(plan.overrides), None)[0]
         print(f"Sweep folder: {display_path(plan.folder)} ({len(jobs)} jobs)", flush=True)
-        configs = [plan.compose(job) for job in jobs]
-        if hold_out(plan, configs):
-            print(HELD_OUT_NOTE)
-            plan.overrides.append(f"data.val_size={HELD_OUT}")
-            jobs = [[*job, plan.overrides[-1]] for job in jobs]
-            configs = [plan.compose(job) for job in jobs]
-        check_components_of(configs)
+        jobs, configs = compose_with_holdout(plan, jobs)
+        check_job_components(configs)
         jobs = [plan.job_arguments(job) for job in jobs]
         size = self.max_batch_size or len(jobs)
         return [jobs[at : at + size] for at in range(0, len(jobs), size)]
 
 
-def check_components_of(configs: Sequence[DictConfig]) -> None:
-    """Check the classes of each job, and each network with each optimizer.
-
-    Raises:
-        UserError: a class cannot be found, or an optimizer refuses a setting.
-    """
-    from tiny_mnist.training.checks import check_classes, check_optim
-
-    unlike = {}
-    for config in configs:
-        settings = resolve_config(config)
-        check_classes(settings)
-        unlike[repr([settings["optim"], settings["model"]])] = settings
-    for settings in unlike.values():
-        check_optim(settings)
-
-
-def failures(folder: Path) -> dict[str, str]:
+def read_failures(folder: Path) -> dict[str, str]:
     """Why jobs of a sweep failed, by the names of their folders, printable.
 
     The folder may come from a stranger: a file that cannot be read tells so itself.
@@ -139,17 +116,17 @@ def failures(folder: Path) -> dict[str, str]:
     return reasons
 
 
-def report(plan: Plan, jobs: int) -> None:
-    """Write and print the table of what is finished, and say what is not.
+def report_sweep(plan: SweepPlan, jobs: int) -> None:
+    """Write and print the table of the finished jobs, and print which jobs are not finished.
 
     Args:
-        plan: of the sweep.
-        jobs: how many it has.
+        plan: the plan of the sweep.
+        jobs: the number of its jobs.
     """
     from tiny_mnist.comparison.grouping import find_runs
     from tiny_mnist.comparison.plots import plot_sweep
     from tiny_mnist.comparison.ranking import Ranking
-    from tiny_mnist.evaluation.plots import save
+    from tiny_mnist.evaluation.plots import save_png
 
     console = Console(highlight=False)  # not Rich's global one, on which a bar may be drawn
     if not console.is_terminal:
@@ -162,14 +139,14 @@ def report(plan: Plan, jobs: int) -> None:
             console.print(f"No table: {printable(error)}", soft_wrap=True, markup=False)
         else:
             ranking.write_csv(plan.folder / "sweep.csv")
-            save(plot_sweep(ranking.configurations, ranking.split), plan.folder / "sweep.png")
+            save_png(plot_sweep(ranking.configurations, ranking.split), plan.folder / "sweep.png")
             console.print("", ranking.table(console.width), sep="\n")
             console.print(*ranking.notes(), sep="\n", soft_wrap=True, markup=False)
     console.print(f"\nSweep folder: {display_path(plan.folder)}", soft_wrap=True, markup=False)
     if finished < jobs:
-        failed = failures(plan.folder)
-        told = f", {len(failed)} failed" if failed else ""
-        console.print(f"{finished} of {jobs} jobs finished{told}", soft_wrap=True)
+        failed = read_failures(plan.folder)
+        failed_count = f", {len(failed)} failed" if failed else ""
+        console.print(f"{finished} of {jobs} jobs finished{failed_count}", soft_wrap=True)
         for name, reason in failed.items():
             console.print(f"  {name}: {reason}", soft_wrap=True, markup=False)
         console.print(f"Go on with: {plan.resuming_command}", soft_wrap=True, markup=False)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.config.loading import differences, load_config, resolve_config, run_settings
@@ -55,7 +56,7 @@ def save_config(run: RunFolder, config: DictConfig) -> None:
 
     Args:
         run: the run, which this process has opened.
-        config: of the run.
+        config: the configuration of the run.
     """
     files: dict[Path, Any] = {}
     if HydraConfig.initialized():
@@ -73,9 +74,9 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
     """Run one job of a sweep in its folder.
 
     Args:
-        train: as `tiny_mnist.training.train.train`.
-        config: of the job, with the keys of the launch.
-        folder: of the job.
+        train: the function that trains, as `tiny_mnist.training.train.train`.
+        config: the configuration of the job, with the keys of the launch.
+        folder: the folder of the job.
 
     Returns:
         As `train`. NaN when another process works on the job, when it failed (`failure.txt` has the
@@ -128,7 +129,7 @@ def stops_every_job(error: Exception, swept: Collection[str]) -> bool:
     """Whether an error would meet the other jobs too: no images, or a disk that takes no more.
 
     Args:
-        error: of one job.
+        error: the error of one job.
         swept: the keys whose values differ between the jobs.
     """
     if isinstance(error, DataError):
@@ -162,9 +163,9 @@ def load_job_config(saved: Path, config: DictConfig, trust: bool) -> DictConfig:
     """The saved configuration of a job that was begun.
 
     Args:
-        saved: its file.
-        config: of the same job as composed today.
-        trust: accept classes from outside this project.
+        saved: the file of that configuration.
+        config: the configuration of the same job as composed today.
+        trust: whether to accept classes from outside this project.
 
     Raises:
         UserError: it cannot be read, or is not trusted.
@@ -204,17 +205,16 @@ def run_in_subprocess(folder: Path, trust: bool) -> float:
     return score_or_nan(RunFolder(folder))
 
 
-def quoted(path: Path) -> str:
+def quote_override_value(path: Path) -> str:
     """A path as a value in Hydra's override grammar, where `=`, `,` and braces have a meaning."""
-    text = re.sub(r'(\\*)("|$)', lambda end: 2 * end[1] + (r"\"" if end[2] else ""), str(path))
-    return '"' + text.replace("${", r"\${") + '"'
+    return QuotedString(str(path), Quote.double).with_quotes().replace("${", r"\${")
 
 
 def resume_override(path: Path) -> str:
     """The override that resumes what is in a folder."""
     text = str(path)
     is_plain = re.fullmatch(r"[\w./-]+", text, re.ASCII)
-    return f"resume={text if is_plain else quoted(path)}"
+    return f"resume={text if is_plain else quote_override_value(path)}"
 
 
 def finished_score(run: RunFolder) -> float | None:

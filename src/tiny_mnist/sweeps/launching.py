@@ -23,10 +23,11 @@ def make_launcher(
     """The launcher that the user has chosen.
 
     Args:
-        config: of the sweep.
-        context: of Hydra.
-        task: what runs a job.
-        jobs: at once at most; joblib divides the cores by its number of processes.
+        config: the configuration of the sweep.
+        context: the context of Hydra.
+        task: the function that runs a job.
+        jobs: the largest number of jobs at once; joblib divides the cores by its number of
+            processes.
     """
     launcher = Plugins.instance().instantiate_launcher(
         hydra_context=context, task_function=task, config=config

@@ -1,4 +1,4 @@
-"""What a search has found: a table, `sweep.csv`, and Optuna's own pictures."""
+"""The results of a search: a table, `sweep.csv`, and Optuna's own plots."""
 
 import csv
 import io
@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tiny_mnist.errors import display_path, program_name
-from tiny_mnist.sweeps.optuna_study import check_params, complete
-from tiny_mnist.sweeps.plan import Job, Plan
+from tiny_mnist.sweeps.optuna_study import check_params, completed_trials
+from tiny_mnist.sweeps.plan import Job, SweepPlan
 from tiny_mnist.system.atomic_files import atomic_write
 
 if TYPE_CHECKING:
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-BEST = 5  # trials in the table
+MAX_BEST_TRIALS = 5  # in the table
 SCORE = "Validation accuracy (%)"
 
 
-def report(
-    plan: Plan,
+def report_study(
+    plan: SweepPlan,
     study: "optuna.Study",
     space: "dict[str, BaseDistribution]",
     constant: Job,
     total: int,
 ) -> None:
-    """Print and write what has come out so far.
+    """Print and write the results of the trials so far.
 
     Args:
-        plan: of the sweep.
-        study: with its trials.
-        space: what is searched, by key.
+        plan: the plan of the sweep.
+        study: the study with its trials.
+        space: the distribution of each parameter, by key.
         constant: the overrides that all trials share.
-        total: how many trials there are to be.
+        total: the number of trials to run in all.
     """
     import optuna
 
-    trials = [each for each in study.get_trials(deepcopy=False) if is_of(each, space)]
-    done = complete(trials)
+    trials = [each for each in study.get_trials(deepcopy=False) if has_sweep_params(each, space)]
+    done = completed_trials(trials)
     write_csv(plan, trials, space)
     counts = {state.name.lower(): 0 for state in optuna.trial.TrialState}
     for trial in trials:
@@ -59,8 +59,8 @@ def report(
         table.add_column("Trial", justify="right")
         table.add_column(SCORE, justify="right")
         table.add_column("Settings", overflow="fold")
-        for trial in done[:BEST]:
-            table.add_row(str(trial.number), f"{trial.value:.2f}", describe(trial.params))
+        for trial in done[:MAX_BEST_TRIALS]:
+            table.add_row(str(trial.number), f"{trial.value:.2f}", format_params(trial.params))
         console.print(table)
         console.print(
             "The best of many is partly luck. For a figure that can be quoted, with new seeds:"
@@ -73,13 +73,13 @@ def report(
         chosen = [f"{key}={value}" for key, value in done[0].params.items()]
         again = shlex.join([*program_name().split(), "-m", *fixed, *chosen, "seed=1,2,3,4,5"])
         console.print(f"  {again}")
-        draw(plan, study, space, len(done))
+        plot_study(plan, study, space, len(done))
     console.print(f"Sweep folder: {display_path(plan.folder)}")
     if len(trials) < total or counts["running"]:
         console.print(f"Go on with: {plan.resuming_command}")
 
 
-def is_of(trial: "FrozenTrial", space: "dict[str, BaseDistribution]") -> bool:
+def has_sweep_params(trial: "FrozenTrial", space: "dict[str, BaseDistribution]") -> bool:
     """Whether a trial that was read from the storage has parameters of this sweep."""
     try:
         check_params(trial.params, space)
@@ -89,7 +89,7 @@ def is_of(trial: "FrozenTrial", space: "dict[str, BaseDistribution]") -> bool:
 
 
 def write_csv(
-    plan: Plan, trials: "list[FrozenTrial]", space: "dict[str, BaseDistribution]"
+    plan: SweepPlan, trials: "list[FrozenTrial]", space: "dict[str, BaseDistribution]"
 ) -> None:
     """Write `sweep.csv`, one row a trial; accuracy in percent."""
     text = io.StringIO()
@@ -104,26 +104,26 @@ def write_csv(
         file.write(text.getvalue().encode())
 
 
-def draw(
-    plan: Plan, study: "optuna.Study", space: "dict[str, BaseDistribution]", done: int
+def plot_study(
+    plan: SweepPlan, study: "optuna.Study", space: "dict[str, BaseDistribution]", done: int
 ) -> None:
-    """Save Optuna's own pictures: history, epochs, slices and, from two trials on, importances."""
+    """Save Optuna's own plots: history, epochs, slices and, from two trials on, importances."""
     from optuna import visualization
     from optuna.importance import PedAnovaImportanceEvaluator
 
     plots = visualization.matplotlib
-    with quiet_plots():
-        drawn = {
+    with drawing_offscreen():
+        axes_by_name = {
             "history": plots.plot_optimization_history(study, target_name=SCORE),
             "epochs": plots.plot_intermediate_values(study),
             "slices": plots.plot_slice(study, target_name=SCORE),
         }
         if done > 1:
             # Optuna's default of before release 5 needs scikit-learn.
-            drawn["importances"] = plots.plot_param_importances(
+            axes_by_name["importances"] = plots.plot_param_importances(
                 study, evaluator=PedAnovaImportanceEvaluator(), target_name=SCORE
             )
-        for name, drawing in drawn.items():
+        for name, drawing in axes_by_name.items():
             axes = np.ravel(np.array(drawing))[0]
             figure: Figure = axes.figure
             if name == "slices":  # room for the ticks of each setting
@@ -138,20 +138,21 @@ def draw(
 
 
 @contextmanager
-def quiet_plots() -> Iterator[None]:
-    """Draw without a display; ignore ExperimentalWarnings."""
+def drawing_offscreen() -> Iterator[None]:
+    """Draw without a display or Optuna's warnings that its plots are experimental."""
     import matplotlib.pyplot as plt
+    from optuna.exceptions import ExperimentalWarning
 
     plt.switch_backend("agg")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", ExperimentalWarning)
         try:
             yield
         finally:
             plt.close("all")
 
 
-def describe(parameters: dict[str, Any]) -> str:
+def format_params(parameters: dict[str, Any]) -> str:
     """Settings of a trial as one line."""
     return "  ".join(
         f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"

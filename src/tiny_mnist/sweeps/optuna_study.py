@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.runs.plain_files import check_not_link, is_percentage
-from tiny_mnist.sweeps.plan import Job, Plan
+from tiny_mnist.sweeps.plan import Job, SweepPlan
 
 if TYPE_CHECKING:
     import optuna
@@ -28,7 +28,7 @@ def load_study(sweeper: DictConfig, folder: Path) -> "optuna.Study":
 
     Args:
         sweeper: the node `hydra.sweeper`.
-        folder: of the sweep, which exists.
+        folder: the folder of the sweep, which exists.
 
     Raises:
         UserError: the storage is damaged, cannot be reached, or holds another study.
@@ -64,7 +64,7 @@ def load_study(sweeper: DictConfig, folder: Path) -> "optuna.Study":
         place = "hydra.sweeper.storage" if sweeper.storage else folder / STUDY
         raise UserError(f"{place} cannot be used as a study: {one_line(cause)[:200]}") from error
     study.pruner = (
-        quiet_instantiate(sweeper.pruner) if sweeper.pruner else optuna.pruners.NopPruner()
+        instantiate_experimental(sweeper.pruner) if sweeper.pruner else optuna.pruners.NopPruner()
     )
     return study
 
@@ -87,14 +87,16 @@ def check_trials(trials: "Sequence[optuna.trial.FrozenTrial]") -> None:
             raise ValueError(f"trial {at} has the accuracy {trial.value}")
 
 
-def quiet_instantiate(node: Any, **arguments: Any) -> Any:
+def instantiate_experimental(node: Any, **arguments: Any) -> Any:
     """Instantiate a class of Optuna's without a warning that it is experimental."""
+    from optuna.exceptions import ExperimentalWarning
+
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", ExperimentalWarning)
         return instantiate(node, **arguments)
 
 
-def search_space(plan: Plan) -> "tuple[dict[str, BaseDistribution], Job]":
+def search_space(plan: SweepPlan) -> "tuple[dict[str, BaseDistribution], Job]":
     """What is searched, by key, and the overrides that all trials share.
 
     Hydra's grammar: `interval(0.1,2)`, `tag(log,interval(…))`, `int(interval(4,32))`,
@@ -159,20 +161,20 @@ def corner_jobs(space: "dict[str, BaseDistribution]") -> "list[dict[str, Any]]":
     ]
 
 
-def overrides_of(params: dict[str, Any]) -> Job:
+def format_overrides(params: dict[str, Any]) -> Job:
     """The parameters of a trial as overrides."""
     return [f"{key}={value}" for key, value in params.items()]
 
 
-class Trials:
+class TrialQueue:
     """Hands out the trials of a study, each to one process at a time.
 
     Args:
         study: the study.
-        space: what is searched, by key.
-        folder: of the sweep; holds a lock for each trial that is worked on.
+        space: the distribution of each parameter, by key.
+        folder: the folder of the sweep; it holds a lock for each trial that is worked on.
         sampler: the node `hydra.sweeper.sampler`.
-        total: how many trials there are to be in all.
+        total: the number of trials to run in all.
     """
 
     def __init__(
@@ -191,7 +193,7 @@ class Trials:
         """Take trials that a killed process has left, and new ones; none when there are enough.
 
         Args:
-            number: how many at most.
+            number: the largest number of trials to take.
 
         Raises:
             UserError: the study holds parameters that are not of this sweep.
@@ -206,30 +208,29 @@ class Trials:
                 if len(claimed) < number and left.state == optuna.trial.TrialState.RUNNING:
                     with suppress(Timeout):
                         self.lock(left.number)
-                        claimed.append(self.suggest(left.number, left._trial_id))
+                        claimed.append(self.complete_params(left))
             for at in range(len(trials), min(self.total, len(trials) + number - len(claimed))):
                 self.lock(at)
                 self.seed_sampler(at)
                 claimed.append(self.study.ask(self.space))
         return claimed
 
-    def suggest(self, number: int, trial_id: int) -> "optuna.Trial":
-        """A trial that was left, with all parameters: it may have been killed while it was asked.
+    def complete_params(self, left: "optuna.trial.FrozenTrial") -> "optuna.Trial":
+        """Reopen a trial that a killed process has left, and suggest parameters that it lacks.
 
         Raises:
             UserError: its parameters are not of this sweep.
         """
-        import optuna
-
-        self.seed_sampler(number)
-        trial = optuna.Trial(self.study, trial_id)
+        self.seed_sampler(left.number)
+        trial = reopen_trial(self.study, left)
         try:
             for key, distribution in self.space.items():
-                trial._suggest(key, distribution)
+                suggest(trial, key, distribution)
             check_params(trial.params, self.space)
         except ValueError as error:
             raise UserError(
-                f"trial {number} of {self.folder} is not of this sweep: {one_line(error)[:200]}"
+                f"trial {left.number} of {self.folder} is not of this sweep: "
+                f"{one_line(error)[:200]}"
             ) from error
         return trial
 
@@ -239,7 +240,7 @@ class Trials:
             return
         seed = self.sampler.get("seed")
         extra = {} if seed is None else {"seed": seed + number}
-        self.study.sampler = quiet_instantiate(self.sampler, **extra)
+        self.study.sampler = instantiate_experimental(self.sampler, **extra)
 
     def lock(self, number: int) -> None:
         """Take the lock of a trial.
@@ -260,6 +261,33 @@ class Trials:
             self.locks.pop().release()
 
 
+def reopen_trial(study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> "optuna.Trial":
+    """A running trial that was read from the storage, to suggest parameters or report values.
+
+    Optuna has no public attribute with the id that the constructor of a trial takes.
+    """
+    import optuna
+
+    return optuna.Trial(study, trial._trial_id)
+
+
+def suggest(trial: "optuna.Trial", key: str, distribution: "BaseDistribution") -> None:
+    """Suggest one parameter of a trial; one that it has already stays as it is."""
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    match distribution:
+        case FloatDistribution(low=low, high=high, log=log, step=step):
+            trial.suggest_float(key, low, high, log=log, step=step)
+        case IntDistribution(low=low, high=high, log=log, step=step):
+            trial.suggest_int(key, low, high, log=log, step=step)
+        case CategoricalDistribution(choices=choices):
+            trial.suggest_categorical(key, choices)
+
+
 def check_params(params: dict[str, Any], space: "dict[str, BaseDistribution]") -> None:
     """Check parameters that were read from a storage.
 
@@ -269,12 +297,15 @@ def check_params(params: dict[str, Any], space: "dict[str, BaseDistribution]") -
     for key, value in params.items():
         if key not in space:
             raise ValueError(f"{key} is not searched")
+        # Optuna has no public function that checks a value.
         if not space[key]._contains(space[key].to_internal_repr(value)):
             raise ValueError(f"{key}={value} is out of its range")
 
 
-def complete(trials: "Sequence[optuna.trial.FrozenTrial]") -> "list[optuna.trial.FrozenTrial]":
-    """The finished trials, the best first."""
+def completed_trials(
+    trials: "Sequence[optuna.trial.FrozenTrial]",
+) -> "list[optuna.trial.FrozenTrial]":
+    """The completed trials, the best first."""
     import optuna
 
     done = [each for each in trials if each.state == optuna.trial.TrialState.COMPLETE]

@@ -18,10 +18,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.runs.folder import FAILURE, PRUNED
-from tiny_mnist.sweeps.grid_sweeper import check_components_of
+from tiny_mnist.sweeps.holdout import compose_with_holdout, holds_out
 from tiny_mnist.sweeps.job import job_folder, needs_processes
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
-from tiny_mnist.sweeps.plan import HELD_OUT, HELD_OUT_NOTE, MULTIRUN, Job, Plan, holds_out
+from tiny_mnist.sweeps.plan import (
+    MULTIRUN,
+    Job,
+    SweepPlan,
+    check_job_components,
+    saved_overrides,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -59,19 +65,19 @@ class OptunaSweeper(Sweeper):
         """
         if not find_spec("optuna"):
             raise UserError("hydra/sweeper=optuna needs optuna: pip install -e '.[sweep]'")
-        from tiny_mnist.sweeps.optuna_report import report
-        from tiny_mnist.sweeps.optuna_study import Trials, complete, load_study
+        from tiny_mnist.sweeps.optuna_report import report_study
+        from tiny_mnist.sweeps.optuna_study import TrialQueue, completed_trials, load_study
 
         for name in ("n_trials", "n_jobs"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise UserError(f"hydra.sweeper.{name} should be a whole number of at least 1")
         if self.study_options.get("direction") != "maximize":
             raise UserError("hydra.sweeper.direction: an accuracy can only be maximized")
-        plan = Plan(self.settings, self.context.config_loader, arguments, self.params)
+        plan = SweepPlan(self.settings, self.context.config_loader, arguments, self.params)
         self.prepare(plan)
         plan.begin()
         study = load_study(self.settings.hydra.sweeper, plan.folder)
-        trials = Trials(
+        trials = TrialQueue(
             study, self.space, plan.folder, self.settings.hydra.sweeper.sampler, self.n_trials
         )
         launcher = make_launcher(self.settings, self.context, self.task_function, self.n_jobs)
@@ -83,17 +89,17 @@ class OptunaSweeper(Sweeper):
                     finally:
                         trials.release()
         finally:
-            report(plan, study, self.space, self.constant, self.n_trials)
-        if not complete(study.get_trials(deepcopy=False)):
+            report_study(plan, study, self.space, self.constant, self.n_trials)
+        if not completed_trials(study.get_trials(deepcopy=False)):
             raise SystemExit(1)
 
-    def prepare(self, plan: Plan) -> None:
+    def prepare(self, plan: SweepPlan) -> None:
         """Find what is searched, and compose trials at the ends of all ranges.
 
         Raises:
             UserError: one of them is refused, or the folder holds another sweep.
         """
-        from tiny_mnist.sweeps.optuna_study import corner_jobs, overrides_of, search_space
+        from tiny_mnist.sweeps.optuna_study import corner_jobs, format_overrides, search_space
 
         self.space, self.constant = search_space(plan)
         if "data.fold" in self.space:
@@ -102,25 +108,19 @@ class OptunaSweeper(Sweeper):
             )
         plan.prepare_jobs()
         print(f"Sweep folder: {display_path(plan.folder)} ({self.n_trials} trials)", flush=True)
-        corners = [overrides_of(each) for each in corner_jobs(self.space)]
-        configs = [plan.compose([*self.constant, *corner]) for corner in corners]
-        if "data.val_size" not in plan.keys and not all(map(holds_out, configs)):
-            print(HELD_OUT_NOTE)
-            plan.overrides.append(f"data.val_size={HELD_OUT}")
-            self.constant.append(plan.overrides[-1])
-            configs = [plan.compose([*self.constant, *corner]) for corner in corners]
+        corners = [[*self.constant, *format_overrides(each)] for each in corner_jobs(self.space)]
+        _, configs = compose_with_holdout(plan, corners, is_search=True)
+        _, self.constant = search_space(plan)
         for config in configs:
             if OmegaConf.select(config, "data.val_size") == 0 and not holds_out(config):
                 raise UserError("a search needs held-out images: data.val_size must not be 0")
             if needs_processes(config):
                 raise UserError("a search trains each trial in one process, without trainer=ddp")
-        check_components_of(configs)
+        check_job_components(configs)
         # Trials of fewer epochs have finished their schedule where longer ones have not.
         self.prune = len({config.trainer.max_epochs for config in configs}) == 1
         path = plan.folder / MULTIRUN
         if path.exists() and not plan.resumed:
-            from tiny_mnist.sweeps.plan import saved_overrides
-
             known = saved_overrides(path, self.settings, plan.loader)
             if known != plan.overrides:
                 raise UserError(
@@ -129,7 +129,11 @@ class OptunaSweeper(Sweeper):
                 )
 
     def run_batch(
-        self, plan: Plan, study: "optuna.Study", launcher: Launcher, claimed: "list[optuna.Trial]"
+        self,
+        plan: SweepPlan,
+        study: "optuna.Study",
+        launcher: Launcher,
+        claimed: "list[optuna.Trial]",
     ) -> None:
         """Run some trials, and tell the study what came out.
 
@@ -138,12 +142,12 @@ class OptunaSweeper(Sweeper):
         """
         import optuna
 
-        from tiny_mnist.sweeps.optuna_study import overrides_of
+        from tiny_mnist.sweeps.optuna_study import format_overrides
 
         jobs: list[Job] = []
         folders: list[Path] = []
         for trial in claimed:
-            chosen = overrides_of(trial.params)
+            chosen = format_overrides(trial.params)
             name = job_folder(trial.number, ",".join(chosen))
             folders.append(plan.folder / name)
             jobs.append(

@@ -15,7 +15,7 @@ from tiny_mnist.config.loading import LAUNCH_KEYS, load_config, resolve_config, 
 from tiny_mnist.config.schema import validate
 from tiny_mnist.config.trust import check_trusted, says_trust
 from tiny_mnist.errors import UserError, display_path, program_name
-from tiny_mnist.sweeps.job import needs_processes, quoted, resume_override
+from tiny_mnist.sweeps.job import needs_processes, quote_override_value, resume_override
 from tiny_mnist.system.atomic_files import atomic_write
 from tiny_mnist.system.processes import env_world_size
 
@@ -23,21 +23,16 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
 
 MULTIRUN = "multirun.yaml"
-HELD_OUT = 5000  # images, in a sweep that chooses anything
-HELD_OUT_NOTE = (
-    f"Ranking on {HELD_OUT:,} held-out training images, so that nothing is selected on the test "
-    "images (data.val_size=… for another number)"
-)
 Job = list[str]
 """The overrides of one job."""
 
 
-class Plan:
+class SweepPlan:
     """The overrides of a sweep, and the composition of its jobs.
 
     Args:
-        config: as composed for the sweep, Hydra's node included.
-        loader: composes the jobs.
+        config: the configuration of the sweep, Hydra's node included.
+        loader: Hydra's loader, which composes the jobs.
         given: the task overrides of the command line.
         params: the overrides that `hydra.sweeper.params` adds, by key.
 
@@ -75,6 +70,10 @@ class Plan:
         """The keys that the sweep sets or varies."""
         return [override.key_or_group for override in self.parse(self.overrides)]
 
+    def add_override(self, override: str) -> None:
+        """Add an override to those that all jobs share; `multirun.yaml` will have it, too."""
+        self.overrides.append(override)
+
     def prepare_jobs(self) -> None:
         """Fix, for all jobs, what Hydra would work out anew for each: folder, mode and names."""
         fixed = [key for key, swept in self.swept().items() if not swept]
@@ -82,7 +81,7 @@ class Plan:
         with read_write(self.config.hydra):
             self.config.hydra.overrides.hydra = [
                 *self.config.hydra.overrides.hydra,
-                f"hydra.sweep.dir={quoted(self.folder)}",
+                f"hydra.sweep.dir={quote_override_value(self.folder)}",
                 "hydra.mode=MULTIRUN",
                 f"hydra.job.config.override_dirname.exclude_keys=[{names}]",
             ]
@@ -111,8 +110,8 @@ class Plan:
                     "other"
                 )
         except UserError as error:
-            told = [each for each in job if each.partition("=")[0].lstrip("+~") in varied]
-            raise UserError(f"{' '.join(told)}: {error}" if told else str(error)) from error
+            chosen = [each for each in job if each.partition("=")[0].lstrip("+~") in varied]
+            raise UserError(f"{' '.join(chosen)}: {error}" if chosen else str(error)) from error
         return config
 
     def job_arguments(self, job: Job) -> Job:
@@ -156,31 +155,21 @@ class Plan:
         ]
 
 
-def hold_out(plan: Plan, configs: Iterable[DictConfig]) -> bool:
-    """Whether the jobs choose something, and would do so on the test images.
+def check_job_components(configs: Iterable[DictConfig]) -> None:
+    """Check the classes of each job, and each network with each optimizer.
 
-    Folds are no choice: each is another part of the same images.
-
-    Args:
-        plan: of the sweep; a `data.val_size` of the user's own is respected.
-        configs: of its jobs.
+    Raises:
+        UserError: a class cannot be found, or an optimizer refuses a setting.
     """
-    if "data.val_size" in plan.keys:
-        return False
-    compared, all_hold_out = set(), True
+    from tiny_mnist.training.checks import check_classes, check_optim
+
+    distinct = {}
     for config in configs:
-        if OmegaConf.select(config, "data.val_size") is None:
-            return False  # images of the user's own, which cannot be held out so
-        all_hold_out = all_hold_out and holds_out(config)
-        names = [str(name) for name in config if name != "seed"]
-        # Interpolations are compared unresolved, so `${seed}` makes no difference.
-        compared.add(OmegaConf.to_yaml(OmegaConf.masked_copy(config, names)))
-    return len(compared) > 1 and not all_hold_out
-
-
-def holds_out(config: DictConfig) -> bool:
-    """Whether a run holds training images out: some of them, or one fold."""
-    return any(OmegaConf.select(config, f"data.{key}") for key in ("val_size", "folds"))
+        settings = resolve_config(config)
+        check_classes(settings)
+        distinct[repr([settings["optim"], settings["model"]])] = settings
+    for settings in distinct.values():
+        check_optim(settings)
 
 
 def is_sequential(config: DictConfig) -> bool:

@@ -18,20 +18,20 @@ from tiny_mnist.errors import UserError, printable
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder, job_number
 from tiny_mnist.runs.plain_files import read_text
 
-INTERVAL = 1.0  # seconds between two looks
-LINES = 16  # jobs shown at once
+INTERVAL = 1.0  # seconds between two refreshes
+MAX_JOB_LINES = 16
 
 
 class SweepProgress:
     """A bar for the sweep and a line for each running job; a line that stays for each that ended.
 
     Args:
-        folder: of the sweep.
-        jobs: how many there are, if that is known.
+        folder: the folder of the sweep.
+        jobs: the number of jobs.
     """
 
-    def __init__(self, folder: Path, jobs: int | None) -> None:
-        self.folder, self.jobs = folder, jobs
+    def __init__(self, folder: Path, jobs: int) -> None:
+        self.folder = folder
         # Bound now: a job in this process redirects the standard output while it runs.
         console = Console(file=sys.stdout, highlight=False)
         columns = (
@@ -49,7 +49,7 @@ class SweepProgress:
         )
         self.total = self.bar.add_task("Jobs", total=jobs)
         self.running: dict[Path, Any] = {}
-        self.told = {job: ended for job in self.jobs_begun() if (ended := self.ending(job))}
+        self.endings = {job: ended for job in self.jobs_begun() if (ended := self.ending(job))}
 
     @contextmanager
     def following(self) -> Iterator[None]:
@@ -92,27 +92,27 @@ class SweepProgress:
         """Show what has changed."""
         for job in self.jobs_begun():
             if (ended := self.ending(job)) is not None:
-                if self.told.get(job) != ended:
-                    self.told[job] = ended
+                if self.endings.get(job) != ended:
+                    self.endings[job] = ended
                     self.bar.console.print(
                         escape(f"{printable(job.name)}  {ended}"), soft_wrap=True
                     )
                 if job in self.running:
                     self.bar.remove_task(self.running.pop(job))
                 continue
-            self.told.pop(job, None)
-            if (rows := epochs(job)) is None:
+            self.endings.pop(job, None)
+            if (epochs := count_epochs(job)) is None:
                 continue
-            if job not in self.running and len(self.running) < LINES:
+            if job not in self.running and len(self.running) < MAX_JOB_LINES:
                 name = escape(f"{printable(job.name)[:40]}, epoch")
-                self.running[job] = self.bar.add_task(name, total=planned(job))
+                self.running[job] = self.bar.add_task(name, total=read_planned_epochs(job))
             if job in self.running:
-                self.bar.update(self.running[job], completed=rows)
-        finished = sum(not ended.startswith("failed") for ended in self.told.values())
+                self.bar.update(self.running[job], completed=epochs)
+        finished = sum(not ended.startswith("failed") for ended in self.endings.values())
         self.bar.update(self.total, completed=finished)
 
 
-def planned(job: Path) -> int | None:
+def read_planned_epochs(job: Path) -> int | None:
     """How many epochs a job is to do; None when that cannot be read, as while it is written."""
     try:
         config = load_config(RunFolder(job).configuration)
@@ -122,7 +122,7 @@ def planned(job: Path) -> int | None:
         return None
 
 
-def epochs(job: Path) -> int | None:
+def count_epochs(job: Path) -> int | None:
     """How many epochs a job has done; None when it has not begun to train."""
     try:
         return sum(1 for _ in csv.DictReader(read_text(RunFolder(job).metrics).splitlines()))

@@ -19,28 +19,26 @@ class PruningCallback(pl.Callback):
     the job directory begins with. In a run that is not a job of a sweep, nothing is reported.
 
     Args:
-        prune: end the trial when the pruner of the sweep says so; never after its last epoch.
-        monitor: the logged metric, an accuracy in percent.
+        prune: whether to end the trial when the pruner of the sweep says so; never after its last
+            epoch.
     """
 
-    def __init__(self, prune: bool = True, monitor: str = "val_accuracy") -> None:
-        self.prune, self.monitor = prune, monitor
+    def __init__(self, prune: bool = True) -> None:
+        self.prune = prune
         self.trial: Any = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the trial."""
         if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
             return
-        import optuna
-
-        from tiny_mnist.sweeps.optuna_study import load_study
+        from tiny_mnist.sweeps.optuna_study import load_study, reopen_trial
 
         hydra = HydraConfig.get()
         study = load_study(hydra.sweeper, Path(hydra.sweep.dir))
         number = job_number(Path(hydra.runtime.output_dir))
         found = study.get_trials(deepcopy=False)[number]
         self.reported = set(found.intermediate_values)
-        self.trial = optuna.Trial(study, found._trial_id)
+        self.trial = reopen_trial(study, found)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report the accuracy of the epoch.
@@ -48,7 +46,7 @@ class PruningCallback(pl.Callback):
         Raises:
             TrialPruned: the accuracy is too far behind that of other trials.
         """
-        value = trainer.callback_metrics.get(self.monitor)
+        value = trainer.callback_metrics.get("val_accuracy")
         if self.trial is None or value is None or trainer.sanity_checking:
             return
         is_fitting = trainer.state.fn is TrainerFn.FITTING  # else all epochs are counted already

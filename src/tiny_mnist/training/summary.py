@@ -71,7 +71,7 @@ def report(
     summary = summarize(trainer, module, records, commit)
     summary["config"] = plain_config(config)  # `${seed}` tells what follows the seed
     pictures = {
-        path: plots.save(figure, path) for path, figure in draw(module, data, records).items()
+        path: plots.save_png(figure, path) for path, figure in draw(module, data, records).items()
     }
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
@@ -185,8 +185,10 @@ def draw(
         images, labels = data.images.test_images[:count], data.images.test_labels[:count].cpu()
         log_probs, names = predict(module.network, images, data.info), data.info.class_names
         counts = multiclass_confusion_matrix(log_probs, labels, num_classes=len(names))
-        figures[metrics.run.predictions] = plots.predictions(images.cpu(), labels, log_probs, names)
-        figures[metrics.run.confusion] = plots.confusion_matrix(counts, names)
+        figures[metrics.run.predictions] = plots.plot_predictions(
+            images.cpu(), labels, log_probs, names
+        )
+        figures[metrics.run.confusion] = plots.plot_confusion_matrix(counts, names)
     return figures
 
 

@@ -28,13 +28,13 @@ from tiny_mnist.data import (
     IdxFile,
     LabelledImages,
     download,
-    load,
+    load_dataset,
 )
 from tiny_mnist.errors import DataError
 
 
 def test_verified_files_need_no_network(mnist_root: Path) -> None:
-    mnist = load(mnist_root)
+    mnist = load_dataset(mnist_root)
     assert mnist.train_images.shape == (60_000, 28, 28)
     assert mnist.test_images.shape == (10_000, 28, 28)
     assert mnist.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
@@ -46,7 +46,7 @@ def test_error_names_files_folder_and_the_reason_of_each_source(
 ) -> None:
     mirrors = [new_mirror(), new_mirror()]
     with pytest.raises(DataError) as error:
-        load(tmp_path)
+        load_dataset(tmp_path)
     message = str(error.value)
     assert str(tmp_path) in message
     assert all(name in message for name in FOUR)
@@ -83,7 +83,7 @@ def test_damaged_file_in_the_default_folder_is_renamed_and_fetched_again(
     mirror, path = good_mirror(), default_folder / TEST_LABELS.name
     damaged = damage((mnist_root / TEST_LABELS.name).read_bytes())
     path.write_bytes(damaged)
-    assert same(load(default_folder), mnist)
+    assert same(load_dataset(default_folder), mnist)
     (renamed,) = default_folder.glob(f"{TEST_LABELS.name}.damaged-*")
     assert renamed.read_bytes() == damaged
     assert names(default_folder) == FOUR | {renamed.name}
@@ -105,7 +105,7 @@ def test_other_images_in_a_folder_of_the_user_are_never_replaced(
     (root / TEST_LABELS.name).write_bytes(LABELS)
     before = names(root)
     with pytest.raises(DataError, match="never replaced") as error:
-        load(root)
+        load_dataset(root)
     assert str(root / TEST_LABELS.name) in str(error.value)
     assert "data=idx" in str(error.value)
     assert (root / TEST_LABELS.name).read_bytes() == LABELS
@@ -116,7 +116,7 @@ def test_other_images_in_a_folder_of_the_user_are_never_replaced(
 def test_folder_that_does_not_exist_is_refused_and_not_created(tmp_path: Path) -> None:
     folder = tmp_path / "mistyped" / "mnist"
     with pytest.raises(DataError, match=f"{folder} does not exist; create it with mkdir -p"):
-        load(folder)
+        load_dataset(folder)
     assert not folder.parent.exists()
 
 
@@ -129,7 +129,7 @@ def test_default_folder_is_created_with_a_message(
     folder = tmp_path / "new" / "mnist"
     monkeypatch.setenv("MNIST_ROOT", str(folder))
     good_mirror()
-    load(folder)
+    load_dataset(folder)
     assert names(folder) == FOUR
     assert f"created the folder {folder}" in caplog.text
 
@@ -139,7 +139,7 @@ def test_file_in_the_place_of_the_folder_is_named(tmp_path: Path, below: str) ->
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / below
     with pytest.raises(DataError, match=str(folder)):
-        load(folder)
+        load_dataset(folder)
 
 
 def test_waiting_for_the_lock_of_another_process_is_shown(
@@ -164,7 +164,7 @@ def test_waiting_for_the_lock_of_another_process_is_shown(
     other = threading.Thread(target=hold_lock)
     other.start()
     locked.wait()
-    assert same(load(root), mnist)
+    assert same(load_dataset(root), mnist)
     other.join()
     assert caplog.text.count("waiting for another process") == 1
 
@@ -177,7 +177,8 @@ def test_another_dataset_needs_only_a_table_of_its_files(
         new_mirror().answers[name] = [OK, gzip.compress(content)]
         return IdxFile(name, len(content), digest)
 
-    images, labels = bytes(16) + bytes(range(49)) * 16, bytes(8) + bytes([2])
+    images = bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28]) + bytes(range(49)) * 16
+    labels = bytes([0, 0, 8, 1, 0, 0, 0, 1, 2])
     dataset = IdxDataset(
         info=DatasetInfo("Blank", ("a", "b", "c"), 0.5, 0.5),
         train_images=idx("train-images", images),
@@ -187,7 +188,7 @@ def test_another_dataset_needs_only_a_table_of_its_files(
         torchvision_class="MNIST",
         npm_package="no-such-package",
     )
-    loaded = load(tmp_path, dataset)
+    loaded = load_dataset(tmp_path, dataset)
     assert loaded.train_images.flatten().tolist() == list(images[16:])
     assert loaded.test_labels.tolist() == [2]
     assert loaded.info is dataset.info

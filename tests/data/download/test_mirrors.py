@@ -27,7 +27,7 @@ from support.mirrors import (
     names,
     same,
 )
-from tiny_mnist.data import LabelledImages, load, sources
+from tiny_mnist.data import LabelledImages, load_dataset, sources
 from tiny_mnist.errors import DataError
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -50,16 +50,16 @@ def test_empty_folder_is_filled_from_a_mirror(
     good_mirror()
     folder = tmp_path / "mnist"
     folder.mkdir()
-    assert same(load(folder), mnist)
+    assert same(load_dataset(folder), mnist)
     assert names(folder) == FOUR
-    assert same(load(folder), mnist)
+    assert same(load_dataset(folder), mnist)
 
 
 def test_only_missing_files_are_fetched(
     root: Path, good_mirror: Callable[[], Mirror], mnist: LabelledImages
 ) -> None:
     mirror, spare = good_mirror(), good_mirror()
-    assert same(load(root), mnist)
+    assert same(load_dataset(root), mnist)
     assert mirror.asked == [TEST_LABELS.name]
     assert spare.asked == []
 
@@ -70,7 +70,7 @@ def test_files_are_fetched_from_different_mirrors(
     (root / TRAIN_LABELS.name).unlink()
     for file in (TRAIN_LABELS, TEST_LABELS):
         new_mirror().answers[file.name] = [OK, packed[file.name]]
-    assert same(load(root), mnist)
+    assert same(load_dataset(root), mnist)
 
 
 @pytest.mark.parametrize("answer", INVALID_RESPONSES.values(), ids=INVALID_RESPONSES)
@@ -83,10 +83,10 @@ def test_invalid_response_leaves_no_file_and_the_next_mirror_is_used(
 ) -> None:
     new_mirror().answers[TEST_LABELS.name] = answer
     with pytest.raises(DataError):
-        load(root)
+        load_dataset(root)
     assert names(root) == THREE
     good_mirror()
-    assert same(load(root), mnist)
+    assert same(load_dataset(root), mnist)
     assert names(root) == FOUR
 
 
@@ -102,7 +102,7 @@ def test_file_that_is_too_long_is_not_read_to_its_end(
     mirror = new_mirror()
     mirror.answers[TEST_LABELS.name] = answer(megabytes=200)
     with pytest.raises(DataError):
-        load(root)
+        load_dataset(root)
     mirror.close()
     assert mirror.sent < 50 << 20  # a file of 10 kB; the system buffers some megabytes
     assert names(root) == THREE
@@ -118,7 +118,7 @@ def test_mirror_that_never_answers_is_skipped(
     good_mirror()
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections only
         datasets.MNIST.mirrors.insert(0, f"http://127.0.0.1:{silent.getsockname()[1]}/")
-        assert same(load(root), mnist)
+        assert same(load_dataset(root), mnist)
 
 
 def one_byte_at_a_time(content: bytes) -> Iterator[bytes]:
@@ -148,7 +148,7 @@ def test_slow_mirror_is_given_up_at_the_deadline_and_the_next_is_used(
         parts if slow_header else (part for p in (parts, one_byte_at_a_time(content)) for part in p)
     )
     good_mirror()
-    assert same(load(root), mnist)
+    assert same(load_dataset(root), mnist)
     assert slow.sent < len(content), "given up before its end"
     assert names(root) == FOUR
 
@@ -173,11 +173,11 @@ def test_only_one_of_two_concurrent_processes_fetches(
     script = f"""
         from pathlib import Path
         from torchvision.datasets import MNIST
-        from tiny_mnist.data import load
+        from tiny_mnist.data import load_dataset
         MNIST.mirrors = [{mirror.url!r}]
         print("ready", flush=True)
         input()
-        print(len(load(Path({str(folder)!r})).train_labels))
+        print(len(load_dataset(Path({str(folder)!r})).train_labels))
         """
     command = [sys.executable, "-c", textwrap.dedent(script)]
     with contextlib.ExitStack() as stack:

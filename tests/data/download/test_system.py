@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from support.mirrors import Mirror
-from tiny_mnist.data import MNIST, load
+from tiny_mnist.data import MNIST, load_dataset
 
 
-def test_a_package_of_the_system_is_asked_first_and_recompressed_files_are_welcome(
+def test_files_of_a_system_package_are_used_before_mirrors(
     tmp_path: Path, packed: dict[str, bytes]
 ) -> None:
     """No mirror is asked: reading their list fails the test."""
@@ -23,7 +23,7 @@ def test_a_package_of_the_system_is_asked_first_and_recompressed_files_are_welco
     root.mkdir()
     for name, content in packed.items():
         (system / f"{name}.gz").write_bytes(gzip.compress(zlib.decompress(content, wbits=31), 9))
-    load(root, replace(MNIST, system_folder=str(system)))
+    load_dataset(root, replace(MNIST, system_folder=str(system)))
     assert {path.name for path in root.iterdir()} == {".lock", *packed}
 
 
@@ -35,11 +35,11 @@ def test_wrong_files_of_the_system_are_not_used(
     root.mkdir()
     for file in MNIST.files:
         (system / f"{file.name}.gz").write_bytes(gzip.compress(bytes(file.size)))
-    load(root, replace(MNIST, system_folder=str(system)))
+    load_dataset(root, replace(MNIST, system_folder=str(system)))
     assert set(mirror.asked) == {file.name for file in MNIST.files}
 
 
-def test_unreadable_files_of_the_system_do_not_keep_the_mirrors_from_being_asked(
+def test_mirrors_are_used_if_system_files_are_unreadable(
     tmp_path: Path, good_mirror: Callable[[], Mirror], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mirror, system, root = good_mirror(), tmp_path / "system", tmp_path / "root"
@@ -52,5 +52,5 @@ def test_unreadable_files_of_the_system_do_not_keep_the_mirrors_from_being_asked
         return usual(path, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", refuse)
-    load(root, replace(MNIST, system_folder=str(system)))
+    load_dataset(root, replace(MNIST, system_folder=str(system)))
     assert set(mirror.asked) == {file.name for file in MNIST.files}

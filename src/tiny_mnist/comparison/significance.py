@@ -11,21 +11,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
-COUNTED = 16  # pairs: 65,536 rearrangements at most; of more, a sample is taken
-SAMPLE = 20_000
+MAX_EXACT_PAIRS = 16  # 65,536 rearrangements; of more, a sample is taken
+NUM_SAMPLES = 20_000
 
 
 def sign_flip_test(differences: Sequence[float]) -> float:
     """Two-sided p of paired differences whose signs would be arbitrary if there were none.
 
-    Exact up to 16 pairs, where the smallest p is 2/2ⁿ. Source: R. A. Fisher, The Design of
-    Experiments, 1935, section 21.
+    Exact up to 16 pairs; of the sign patterns of more, 20,000 are sampled. Source: R. A. Fisher,
+    The Design of Experiments, 1935, section 21.
     """
     values = np.asarray(differences, dtype=float)
-    if len(values) <= COUNTED:
+    if len(values) <= MAX_EXACT_PAIRS:
         return two_sided_p(all_signs(len(values)) @ values, values.sum())
-    signs = np.random.default_rng(0).choice((1, -1), size=(SAMPLE, len(values)))
+    signs = np.random.default_rng(0).choice((1, -1), size=(NUM_SAMPLES, len(values)))
     return two_sided_p(np.append(signs @ values, values.sum()), values.sum())
+
+
+def smallest_sign_flip_p(pairs: int) -> float:
+    """The smallest p of `sign_flip_test`, reached when all differences have the same sign."""
+    return 2 / 2**pairs if pairs <= MAX_EXACT_PAIRS else 1 / (NUM_SAMPLES + 1)
 
 
 @functools.cache  # a table compares many pairs of as many seeds
@@ -54,28 +59,28 @@ def all_shares(first: int, second: int) -> np.ndarray:
     total = first + second
     observed = np.zeros((1, total))
     observed[0, :first] = 1
-    if math.comb(total, first) <= 2**COUNTED:
+    if math.comb(total, first) <= 2**MAX_EXACT_PAIRS:
         chosen = np.array(list(itertools.combinations(range(total), first)))
         shares = np.zeros((len(chosen), total))
         np.put_along_axis(shares, chosen, 1, axis=1)
         return shares
     random = np.random.default_rng(0)
-    return np.vstack([observed, random.permuted(np.tile(observed, (SAMPLE, 1)), axis=1)])
+    return np.vstack([observed, random.permuted(np.tile(observed, (NUM_SAMPLES, 1)), axis=1)])
 
 
 def smallest_permutation_p(first: int, second: int) -> float:
-    """The smallest p of `permutation_test` for groups of these sizes, as far as they are counted.
+    """The smallest p of `permutation_test` for groups of these sizes.
 
     It is reached when all values of one group exceed all of the other.
     """
     ways = math.comb(first + second, first)
     extreme = 2 if first == second else 1  # the groups may change places
-    return extreme / ways if ways <= 2**COUNTED else 1 / (SAMPLE + 1)
+    return extreme / ways if ways <= 2**MAX_EXACT_PAIRS else 1 / (NUM_SAMPLES + 1)
 
 
-def two_sided_p(found: np.ndarray, observed: float) -> float:
-    """The share of rearrangements at least as far from none as what was observed."""
-    return float(np.mean(np.abs(found) >= abs(observed) - 1e-9))  # equal ones may round apart
+def two_sided_p(permuted: np.ndarray, observed: float) -> float:
+    """Fraction of permuted statistics at least as extreme as the observed one."""
+    return float(np.mean(np.abs(permuted) >= abs(observed) - 1e-9))  # equal ones may round apart
 
 
 def holm(values: Sequence[float]) -> list[float]:
