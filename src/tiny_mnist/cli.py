@@ -111,8 +111,8 @@ def evaluate(
     Writes report.html for people and evaluation.json for programs.
     """
     from tiny_mnist.runs.folder import resolve_trained_run
-    from tiny_mnist.runs.plain_files import check_not_link
     from tiny_mnist.system.atomic_files import check_can_write
+    from tiny_mnist.system.plain_files import check_not_link
 
     folder = resolve_trained_run(run)
     if out is None:  # the run may come from a stranger

@@ -9,7 +9,7 @@ from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
 from tiny_mnist.config.trust import check_trusted
 from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.runs.plain_files import is_percentage
+from tiny_mnist.system.plain_files import is_percentage
 from tiny_mnist.system.processes import is_rank_zero
 
 

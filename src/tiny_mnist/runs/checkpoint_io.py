@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tiny_mnist.errors import UserError, printable
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.runs.plain_files import check_regular_file
 from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.plain_files import check_regular_file
 
 MAX_BYTES = 4 << 30  # of a checkpoint; the widest network allowed, with Adam's state, has 0.6 GiB
 MAX_PICKLE_BYTES = 64 << 20  # of everything in it but the numbers of its tensors

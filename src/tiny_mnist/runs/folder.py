@@ -16,13 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.config.loading import load_config
 from tiny_mnist.errors import UserError
-from tiny_mnist.runs.plain_files import (
+from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.plain_files import (
     check_not_link,
     is_percentage,
     read_json_object,
     without_nan,
 )
-from tiny_mnist.system.atomic_files import atomic_write
 
 FAILURE, PRUNED = "failure.txt", "pruned.txt"
 """Files in the folder of a job that ended early; they hold the reason."""

@@ -7,8 +7,8 @@ from typing import Any
 from tiny_mnist.errors import UserError
 from tiny_mnist.runs.checkpoint_io import read_checkpoint
 from tiny_mnist.runs.folder import EVENT_PREFIX, EVENT_SUFFIX, RunFolder
-from tiny_mnist.runs.plain_files import truncate_file
 from tiny_mnist.system.atomic_files import remove_unfinished
+from tiny_mnist.system.plain_files import truncate_file
 
 log = logging.getLogger(__name__)
 

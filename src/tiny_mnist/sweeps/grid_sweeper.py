@@ -12,9 +12,9 @@ from rich.console import Console
 from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.errors import UserError, display_path, printable
 from tiny_mnist.runs.folder import FAILURE, job_number
-from tiny_mnist.runs.plain_files import read_text
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
 from tiny_mnist.sweeps.plan import HELD_OUT, HELD_OUT_NOTE, MULTIRUN, Job, Plan, hold_out
+from tiny_mnist.system.plain_files import read_text
 
 
 class GridSweeper(BasicSweeper):

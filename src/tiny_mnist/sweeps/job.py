@@ -20,8 +20,8 @@ from tiny_mnist.config.loading import differences, load_config, resolve_config, 
 from tiny_mnist.config.trust import check_trusted, says_trust
 from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
-from tiny_mnist.runs.plain_files import check_not_link
 from tiny_mnist.system.atomic_files import atomic_write, remove_unfinished
+from tiny_mnist.system.plain_files import check_not_link
 from tiny_mnist.system.signals import PREEMPT_SIGNAL, ChildProcesses, Interrupted
 
 log = logging.getLogger(__name__)

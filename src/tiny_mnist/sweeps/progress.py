@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tiny_mnist.config.loading import load_config
 from tiny_mnist.errors import UserError, printable
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder, job_number
-from tiny_mnist.runs.plain_files import read_text
+from tiny_mnist.system.plain_files import read_text
 
 INTERVAL = 1.0  # seconds between two looks
 LINES = 16  # jobs shown at once

@@ -15,8 +15,8 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 
 from tiny_mnist.errors import format_error
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.runs.plain_files import read_json_object
 from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.plain_files import read_json_object
 from tiny_mnist.training.builders import build
 from tiny_mnist.training.summary import short_settings
 
