@@ -12,7 +12,6 @@ beside the network records what it was trained on and its error on rows that wer
 import argparse
 import hashlib
 import io
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -43,7 +42,7 @@ from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import draw_mask
 from tiny_mnist.models.tiny_cnn import TinyCNN
 from tiny_mnist.runs import commit
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.atomic_files import atomic_write, write_json
 
 TRAIN_IMAGES = slice(0, 50_000)
 MNIST_IMAGES = 15_000  # of these, taken as they are
@@ -242,8 +241,7 @@ def main() -> None:
     }
     with atomic_write(options.out) as target:
         target.write(file.getvalue())
-    with atomic_write(options.out.with_suffix(".json")) as target:
-        target.write((json.dumps(card, indent=2) + "\n").encode())
+    write_json(options.out.with_suffix(".json"), card)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tiny_mnist.errors import UserError, require
+from tiny_mnist.errors import UserError
+from tiny_mnist.extras import require
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.image_io import (
     LoadedImage,

@@ -12,7 +12,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tiny_mnist.errors import format_error, printable, require, use_lenient_streams
+from tiny_mnist.errors import format_error, printable
+from tiny_mnist.extras import require
+from tiny_mnist.system.terminal import make_console, use_lenient_streams
 
 
 class Commands(TyperGroup):
@@ -120,8 +122,6 @@ def evaluate(
         check_not_link(out, folder=True)
     check_can_write(out / "evaluation.json")
 
-    from rich.console import Console
-
     from tiny_mnist.evaluation import report
     from tiny_mnist.evaluation.metrics import PASSES, evaluate
     from tiny_mnist.runs import load_images, load_network, provenance
@@ -136,7 +136,7 @@ def evaluate(
     files = report.EvaluationFiles(out)
     files.write(evaluation, images.test_images, origin)
     typer.echo("\n".join([*report.closing_lines(evaluation), ""]))
-    Console(highlight=False).print(report.corruption_table(evaluation))
+    make_console().print(report.corruption_table(evaluation))
     typer.echo(f"\nReport: {printable(files.page)}\nNumbers: {printable(files.numbers)}")
 
 
@@ -204,8 +204,6 @@ def compare(
     ],
 ) -> None:
     """Rank finished runs, grouped over seeds, and test which differences are significant."""
-    from rich.console import Console
-
     from tiny_mnist.comparison.grouping import find_runs
     from tiny_mnist.comparison.ranking import Ranking
     from tiny_mnist.runs.folder import LATEST, resolve_run
@@ -213,10 +211,8 @@ def compare(
     ranking = Ranking(
         find_runs([resolve_run(each).path if str(each) == LATEST else each for each in folders])
     )
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 120)
-    console.print(ranking.table())
+    console = make_console()
+    console.print(ranking.table(console.width))
     console.print(*ranking.notes(), sep="\n", soft_wrap=True, markup=False)
 
 

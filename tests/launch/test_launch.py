@@ -27,8 +27,6 @@ from tiny_mnist.sweeps.job import resume_override
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["search=x", "optim.max_lr=1"], "there is no setting search: use -m hydra/sweeper=optuna"),
-        (["resume_sweep=x"], "there is no setting resume_sweep: use resume=SWEEP_FOLDER"),
         (["ckpt_path=x"], "there is no setting ckpt_path: use resume=RUN_FOLDER"),
         (["optim.mx_lr=3"], "there is no setting optim.mx_lr; did you mean optim.max_lr?"),
         (["optim=sdg"], "there is no optim=sdg; did you mean sgd?"),

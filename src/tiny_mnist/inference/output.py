@@ -24,12 +24,12 @@ from tiny_mnist.inference.image_io import (
 )
 from tiny_mnist.inference.predictor import ImagePrediction, Network, Source, predict_images
 from tiny_mnist.system.atomic_files import atomic_write, check_can_write
+from tiny_mnist.system.terminal import make_console
 
 CELL = 140  # pixels: side of each picture on the sheet of --show
 COLUMNS = 4
 MAX_SHEET_PIXELS, MAX_SHEET_SIDE = 50_000_000, 16_000  # a side that every format can save
 MAX_DIGITS = 12  # of one picture, on the sheet
-PIPE_WIDTH = 120  # columns of the table where there is no terminal
 
 
 def report(names: list[str], network: Network, as_json: bool, show: Path | None) -> None:
@@ -67,10 +67,7 @@ def report(names: list[str], network: Network, as_json: bool, show: Path | None)
     if as_json:
         typer.echo(json.dumps([prediction.as_json() for prediction in predictions], indent=2))
     elif len(failed) < len(predictions):
-        screen = Console(highlight=False)
-        if not screen.is_terminal:
-            screen.width = max(screen.width, PIPE_WIDTH)
-        screen.print(make_table([p for p in predictions if not p.error]))
+        make_console().print(make_table([p for p in predictions if not p.error]))
     for prediction in failed:
         typer.echo(f"error: {printable(prediction.error)}", err=True)
     if show is not None and cells:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from tiny_mnist.config.loading import run_settings
 from tiny_mnist.config.trust import says_trust
-from tiny_mnist.errors import format_error, use_lenient_streams
+from tiny_mnist.errors import format_error
 from tiny_mnist.launch import resolvers  # noqa: F401 (registers what configs/train.yaml names)
 from tiny_mnist.launch.resume import resumed_config
 from tiny_mnist.launch.stop import (
@@ -31,6 +31,7 @@ from tiny_mnist.sweeps.plan import is_sequential
 from tiny_mnist.system.memory import tune_malloc
 from tiny_mnist.system.processes import is_rank_zero
 from tiny_mnist.system.signals import Interrupted
+from tiny_mnist.system.terminal import use_lenient_streams
 from tiny_mnist.system.threads import configure_openmp
 
 

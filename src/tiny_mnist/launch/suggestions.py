@@ -11,12 +11,11 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-from tiny_mnist.errors import program_name
+from tiny_mnist.errors import UserError, program_name
+from tiny_mnist.extras import require
 from tiny_mnist.sweeps.job import resume_override
 
 TRANSLATIONS = {
-    "search": "use -m hydra/sweeper=optuna hydra.sweep.dir=FOLDER 'KEY=interval(0.1,1.0)'",
-    "resume_sweep": "use resume=SWEEP_FOLDER",
     "ckpt_path": "use resume=RUN_FOLDER",
     "checkpoint": "use resume=RUN_FOLDER",
     "epochs": "use trainer.max_epochs=…",
@@ -30,7 +29,7 @@ TRANSLATIONS = {
     "n_trials": "use hydra.sweeper.n_trials=…",
     "n_jobs": "use hydra.sweeper.n_jobs=… or hydra.launcher.n_jobs=…",
 }
-"""Words of other programs, and of earlier releases of this one, that are no key here."""
+"""Names that other programs use, which are no keys here, and what to use instead."""
 
 
 def suggest(error: BaseException, configs: Path) -> str | None:
@@ -49,7 +48,10 @@ def suggest(error: BaseException, configs: Path) -> str | None:
     if missing := re.search(r"Could not find '([^']+)'(.*)", text, re.DOTALL):
         group, _, option = missing[1].rpartition("/")
         if group == "hydra/launcher" and option in ("joblib", "slurm", "submitit_slurm"):
-            return f"hydra/launcher={option} needs the extra sweep: pip install -e '.[sweep]'"
+            try:
+                require("sweep", f"hydra/launcher={option}")
+            except UserError as missing_extra:
+                return str(missing_extra)
         listed = re.search(r"Available options in '[^']*':(.*)", missing[2], re.DOTALL)
         options = listed[1].split("Config search path")[0].split() if listed else []
         close = get_close_matches(option, options, n=1)

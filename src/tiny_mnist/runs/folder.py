@@ -1,9 +1,6 @@
 """The run folder: its paths, its lock, and the small files in it. Free of torch."""
 
-import csv
 import fcntl
-import io
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.config.loading import load_config
 from tiny_mnist.errors import UserError
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.atomic_files import write_csv, write_json, write_text
 from tiny_mnist.system.plain_files import (
     check_not_link,
     is_percentage,
@@ -190,21 +187,14 @@ class RunFolder:
 
     def write_metrics(self, columns: Iterable[str], rows: Iterable[Row]) -> None:
         """Write `metrics.csv` anew, one row an epoch; a kill leaves the previous file."""
-        text = io.StringIO()
-        table = csv.DictWriter(text, list(columns), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-        with atomic_write(self.metrics) as file:
-            file.write(text.getvalue().encode())
+        write_csv(self.metrics, columns, rows)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, the last file of a run: a run that has one is finished.
 
         NaN and infinities, as losses of a diverged run are, become null.
         """
-        text = json.dumps(without_nan(summary), indent=2, allow_nan=False)
-        with atomic_write(self.summary) as file:
-            file.write(f"{text}\n".encode())
+        write_json(self.summary, without_nan(summary))
 
     def read_summary(self) -> dict[str, Any]:
         """Read `summary.json` back.
@@ -299,5 +289,4 @@ def save_overridden_config(run: RunFolder, config: DictConfig) -> None:
     if config == load_config(run.configuration):
         return
     run.summary.unlink(missing_ok=True)
-    with atomic_write(run.configuration) as file:
-        file.write(OmegaConf.to_yaml(config).encode())
+    write_text(run.configuration, OmegaConf.to_yaml(config))

@@ -7,7 +7,6 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-from rich.console import Console
 
 from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.errors import UserError, display_path, printable
@@ -15,6 +14,7 @@ from tiny_mnist.runs.folder import FAILURE, job_number
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
 from tiny_mnist.sweeps.plan import HELD_OUT, HELD_OUT_NOTE, MULTIRUN, Job, Plan, hold_out
 from tiny_mnist.system.plain_files import read_text
+from tiny_mnist.system.terminal import make_console
 
 
 class GridSweeper(BasicSweeper):
@@ -151,9 +151,7 @@ def report(plan: Plan, jobs: int) -> None:
     from tiny_mnist.comparison.ranking import Ranking
     from tiny_mnist.evaluation.plots import save
 
-    console = Console(highlight=False)  # not Rich's global one, on which a bar may be drawn
-    if not console.is_terminal:
-        console.width = max(console.width, 120)
+    console = make_console()  # not Rich's global one, on which a bar may be drawn
     finished = sum(path.is_file() for path in plan.folder.glob("*/summary.json"))
     if finished:
         try:

@@ -20,7 +20,7 @@ from tiny_mnist.config.loading import differences, load_config, resolve_config, 
 from tiny_mnist.config.trust import check_trusted, says_trust
 from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
-from tiny_mnist.system.atomic_files import atomic_write, remove_unfinished
+from tiny_mnist.system.atomic_files import remove_unfinished, write_text
 from tiny_mnist.system.plain_files import check_not_link
 from tiny_mnist.system.signals import PREEMPT_SIGNAL, ChildProcesses, Interrupted
 
@@ -65,8 +65,7 @@ def save_config(run: RunFolder, config: DictConfig) -> None:
     run.configuration.parent.mkdir(exist_ok=True)
     remove_unfinished(run.written_files)
     for path, content in files.items():
-        with atomic_write(path) as file:
-            file.write(OmegaConf.to_yaml(content).encode())
+        write_text(path, OmegaConf.to_yaml(content))
 
 
 def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> float:
@@ -108,7 +107,7 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
                     return train(settings, folder, resume=begun)
             return run_in_subprocess(folder, trust)
         except TrialPruned as pruned:
-            write_marker(folder / PRUNED, f"pruned at {pruned}")
+            write_text(folder / PRUNED, f"pruned at {pruned}\n")
         except Interrupted as interrupted:
             handler = signal.getsignal(interrupted.number)
             if interrupted.number == PREEMPT_SIGNAL and callable(handler):
@@ -120,7 +119,7 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
             log.info("the job failed", exc_info=error)
             if not run.is_locked:  # else another process has begun it in the meantime
                 reason = format_error(error) or f"{type(error).__name__}, see train.log"
-                write_marker(folder / FAILURE, reason)
+                write_text(folder / FAILURE, f"{reason}\n")
     return math.nan
 
 
@@ -143,12 +142,6 @@ def swept_keys() -> set[str]:
     hydra = HydraConfig.get()
     keys = {text.partition("=")[0].lstrip("+~") for text in hydra.overrides.task}
     return keys - {*hydra.job.config.override_dirname.exclude_keys}
-
-
-def write_marker(path: Path, text: str) -> None:
-    """Record in the folder of a job how it ended."""
-    with atomic_write(path) as file:
-        file.write(f"{text}\n".encode())
 
 
 @contextmanager

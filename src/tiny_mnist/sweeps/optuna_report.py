@@ -1,7 +1,5 @@
 """What a search has found: a table, `sweep.csv`, and Optuna's own pictures."""
 
-import csv
-import io
 import shlex
 import warnings
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ from rich.table import Table
 from tiny_mnist.errors import display_path, program_name
 from tiny_mnist.sweeps.optuna_study import check_params, complete
 from tiny_mnist.sweeps.plan import Job, Plan
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.atomic_files import atomic_write, write_csv
 
 if TYPE_CHECKING:
     import optuna
@@ -47,7 +45,7 @@ def report(
 
     trials = [each for each in study.get_trials(deepcopy=False) if is_of(each, space)]
     done = complete(trials)
-    write_csv(plan, trials, space)
+    write_trials(plan, trials, space)
     counts = {state.name.lower(): 0 for state in optuna.trial.TrialState}
     for trial in trials:
         counts[trial.state.name.lower()] += 1
@@ -88,20 +86,22 @@ def is_of(trial: "FrozenTrial", space: "dict[str, BaseDistribution]") -> bool:
     return True
 
 
-def write_csv(
+def write_trials(
     plan: Plan, trials: "list[FrozenTrial]", space: "dict[str, BaseDistribution]"
 ) -> None:
     """Write `sweep.csv`, one row a trial; accuracy in percent."""
-    text = io.StringIO()
-    columns = ["trial", "state", "val_accuracy", "epochs", *space]
-    table = csv.DictWriter(text, columns, lineterminator="\n")
-    table.writeheader()
-    for trial in trials:
-        row = {"trial": trial.number, "state": trial.state.name.lower()}
-        row |= {"val_accuracy": trial.value, "epochs": trial.last_step}
-        table.writerow(row | trial.params)
-    with atomic_write(plan.folder / "sweep.csv") as file:
-        file.write(text.getvalue().encode())
+    columns = ("trial", "state", "val_accuracy", "epochs", *space)
+    rows = [
+        {
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            "val_accuracy": trial.value,
+            "epochs": trial.last_step,
+            **trial.params,
+        }
+        for trial in trials
+    ]
+    write_csv(plan.folder / "sweep.csv", columns, rows)
 
 
 def draw(

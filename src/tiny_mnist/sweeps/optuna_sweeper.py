@@ -7,7 +7,6 @@ and any can be killed: a trial that was left is resumed by the next process.
 """
 
 import math
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.errors import UserError, display_path
+from tiny_mnist.extras import require
 from tiny_mnist.runs.folder import FAILURE, PRUNED
 from tiny_mnist.sweeps.grid_sweeper import check_components_of
 from tiny_mnist.sweeps.job import job_folder, needs_processes
@@ -57,8 +57,7 @@ class OptunaSweeper(Sweeper):
             SystemExit: no trial of the study was completed; status 1.
             Interrupted: a signal ended the sweep; trials that ran can be resumed.
         """
-        if not find_spec("optuna"):
-            raise UserError("hydra/sweeper=optuna needs optuna: pip install -e '.[sweep]'")
+        require("sweep", "hydra/sweeper=optuna")
         from tiny_mnist.sweeps.optuna_report import report
         from tiny_mnist.sweeps.optuna_study import Trials, complete, load_study
 

@@ -16,7 +16,7 @@ from tiny_mnist.config.schema import validate
 from tiny_mnist.config.trust import check_trusted, says_trust
 from tiny_mnist.errors import UserError, display_path, program_name
 from tiny_mnist.sweeps.job import needs_processes, quoted, resume_override
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.atomic_files import write_text
 from tiny_mnist.system.processes import env_world_size
 
 if TYPE_CHECKING:
@@ -131,8 +131,7 @@ class Plan:
         self.folder.mkdir(parents=True, exist_ok=True)
         with read_write(self.config.hydra):
             self.config.hydra.overrides.task = self.overrides
-        with atomic_write(path) as file:
-            file.write(OmegaConf.to_yaml(self.config).encode())
+        write_text(path, OmegaConf.to_yaml(self.config))
 
     @property
     def resuming_command(self) -> str:

@@ -11,7 +11,8 @@ from hydra.utils import get_class, get_object
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tiny_mnist.errors import UserError, one_line, require
+from tiny_mnist.errors import UserError, one_line
+from tiny_mnist.extras import require
 from tiny_mnist.system.memory import memory_limit
 from tiny_mnist.training.lit_module import components, make_scheduler
 

@@ -1,7 +1,6 @@
 """The loggers of a run: built last, named in the run folder, and ended with the run."""
 
 import inspect
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,7 +14,7 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 
 from tiny_mnist.errors import format_error
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.atomic_files import write_json
 from tiny_mnist.system.plain_files import read_json_object
 from tiny_mnist.training.builders import build
 from tiny_mnist.training.summary import short_settings
@@ -52,8 +51,7 @@ def open_loggers(
                     logger.log_hyperparams(short_settings(config))
             ids = {name: str(logger.version) for name, logger in loggers.items() if has_id(logger)}
             if ids != saved:
-                with atomic_write(run.logger_ids) as file:
-                    file.write(f"{json.dumps(ids, indent=2)}\n".encode())
+                write_json(run.logger_ids, ids)
         yield
     except BaseException:
         finish(trainer, exit_code=1)

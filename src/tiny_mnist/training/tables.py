@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich import get_console, reconfigure
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -14,8 +12,6 @@ from tiny_mnist.training.checks import IMAGE_SHAPE, run_on_zeros
 
 MERGED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU)
 """Layers that stand in the row of the one before them."""
-
-CONSOLE: dict[str, Any] = {"highlight": False}  # numbers are not coloured
 
 
 def network_table(network: nn.Module, image_shape: tuple[int, ...] = IMAGE_SHAPE) -> Table:
@@ -109,15 +105,3 @@ def summary_table(rows: Iterable[Row], split: str) -> str:
         )
         lines.append("  ".join(cells))
     return "\n".join([*lines, rule])
-
-
-def make_console() -> Console:
-    """Rich's global console, at least 100 columns wide when piped.
-
-    Lightning's progress bar draws on it, and only what is printed there stays above the bar.
-    """
-    reconfigure(**CONSOLE)
-    console = get_console()
-    if not console.is_terminal:
-        console.width = max(console.width, 100)
-    return console

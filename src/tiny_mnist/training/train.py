@@ -21,6 +21,7 @@ from tiny_mnist.runs.folder import RunFolder, save_overridden_config
 from tiny_mnist.runs.metadata import commit
 from tiny_mnist.runs.recovery import latest_valid_checkpoint, roll_back
 from tiny_mnist.system.signals import DeferredInterrupt
+from tiny_mnist.system.terminal import make_console
 from tiny_mnist.training.builders import (
     Records,
     build_callbacks,
@@ -47,9 +48,11 @@ from tiny_mnist.training.environment import match_environment, restoring_threads
 from tiny_mnist.training.lit_module import LitClassifier
 from tiny_mnist.training.loggers import open_loggers
 from tiny_mnist.training.summary import report
-from tiny_mnist.training.tables import make_console, network_table
+from tiny_mnist.training.tables import network_table
 
 log = logging.getLogger(__name__)
+
+MIN_WIDTH = 100  # columns of what a run prints where it is piped
 
 
 def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
@@ -75,7 +78,8 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
 
     # Build
     quieten_lightning()
-    run, console, signals = RunFolder(folder), make_console(), DeferredInterrupt()
+    run, signals = RunFolder(folder), DeferredInterrupt()
+    console = make_console(MIN_WIDTH, shared=True)
     data = build_data(settings)
     num_classes = getattr(data, "num_classes", None)
     settings = fill_num_classes(settings, num_classes)
