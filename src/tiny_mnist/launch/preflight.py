@@ -9,7 +9,7 @@ from omegaconf import DictConfig, read_write
 
 from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.config.schema import validate
-from tiny_mnist.config.trust import says_trust
+from tiny_mnist.config.trust import read_trust_flag
 from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.launch.stop import stopping
 from tiny_mnist.runs.folder import RunFolder
@@ -24,7 +24,7 @@ class PreflightCallback(Callback):
         """Check the configuration and the folder, and show that the run begins."""
         # Hydra turns the exceptions of callbacks into warnings; these must end the program.
         with stopping():
-            says_trust(config)
+            read_trust_flag(config)
             folder = Path(config.hydra.run.dir)
             with read_write(config.hydra):  # from here on, the folder is looked up no more
                 config.hydra.run.dir = str(folder)

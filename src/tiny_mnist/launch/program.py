@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from tiny_mnist.config.loading import run_settings
-from tiny_mnist.config.trust import says_trust
+from tiny_mnist.config.trust import read_trust_flag
 from tiny_mnist.errors import format_error
 from tiny_mnist.launch import resolvers  # noqa: F401 (registers what configs/train.yaml names)
 from tiny_mnist.launch.resume import resumed_config
@@ -121,7 +121,7 @@ def resume_run(train: Callable[..., float], config: DictConfig, folder: Path) ->
     """Resume the run in a folder with its saved configuration."""
     overrides = list(HydraConfig.get().overrides.task)
     try:
-        settings = resumed_config(RunFolder(folder), overrides, says_trust(config))
+        settings = resumed_config(RunFolder(folder), overrides, read_trust_flag(config))
         if settings is None:
             return job.score_or_nan(RunFolder(folder))
         return train(settings, folder, resume=True)

@@ -2,15 +2,14 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
+from tiny_mnist.config.loading import iter_nodes
 from tiny_mnist.errors import UserError, program_name
 from tiny_mnist.extras import require
 from tiny_mnist.sweeps.job import resume_override
@@ -83,12 +82,4 @@ def known_keys(configs: Path) -> list[str]:
     with initialize_config_dir(str(configs), version_base="1.3"):
         config = OmegaConf.to_container(compose("train"))
     groups = [path.name for path in configs.iterdir() if path.is_dir()]
-    return [*flat_keys(config), *groups]
-
-
-def flat_keys(node: Any, prefix: str = "") -> Iterator[str]:
-    """The keys of nested mappings as they are written on the command line."""
-    if isinstance(node, dict):
-        for name, value in node.items():
-            yield f"{prefix}{name}"
-            yield from flat_keys(value, f"{prefix}{name}.")
+    return [*(key for key, _ in iter_nodes(config) if key), *groups]

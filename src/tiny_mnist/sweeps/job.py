@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.config.loading import differences, load_config, resolve_config, run_settings
-from tiny_mnist.config.trust import check_trusted, says_trust
+from tiny_mnist.config.trust import check_trusted, read_trust_flag
 from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
 from tiny_mnist.system.atomic_files import remove_unfinished, write_text
@@ -86,7 +86,7 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
         Interrupted: the job was told to stop, and has saved its state.
     """
     run = RunFolder(folder)
-    settings, trust = run_settings(config), says_trust(config)
+    settings, trust = run_settings(config), read_trust_flag(config)
     check_not_link(folder, folder=True)  # else all of the run would be written elsewhere
     if (score := finished_score(run)) is not None:
         (folder / FAILURE).unlink(missing_ok=True)  # of an earlier try

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from tiny_mnist.config.loading import LAUNCH_KEYS, load_config, resolve_config, run_settings
 from tiny_mnist.config.schema import validate
-from tiny_mnist.config.trust import check_trusted, says_trust
+from tiny_mnist.config.trust import check_trusted, read_trust_flag
 from tiny_mnist.errors import UserError, display_path, program_name
 from tiny_mnist.sweeps.job import needs_processes, quoted, resume_override
 from tiny_mnist.system.atomic_files import write_text
@@ -51,7 +51,7 @@ class Plan:
         self.config, self.loader = config, loader
         self.folder = Path(config.hydra.sweep.dir)
         self.resumed = config.resume is not None
-        self.trust = says_trust(config)
+        self.trust = read_trust_flag(config)
         own = []
         for text, override in zip(given, self.parse(given), strict=True):
             if override.key_or_group not in LAUNCH_KEYS:
