@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from support.outcomes import read_metrics
 from support.program import SMALL
+from tiny_mnist.data.datamodule import MNISTDataModule
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.evaluation.metrics import score
 from tiny_mnist.evaluation.predict import predict
@@ -165,6 +166,23 @@ def test_loaders_that_are_made_anew_begin_each_later_epoch_at_its_first_batch(
     train(config, tmp_path, resume=True)
     found = summary(run)
     assert (found["steps"], found["training_images"]) == (20, 1000)
+
+
+def test_an_error_after_restoring_is_not_blamed_on_the_checkpoint(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any) -> None:
+        raise RuntimeError("a bug")
+
+    config = compose(*SMALL, "trainer.max_epochs=1")
+    run = RunFolder(tmp_path)
+    run.configuration.parent.mkdir()
+    OmegaConf.save(config, run.configuration)
+    train(config, tmp_path)
+    config.trainer.max_epochs = 2
+    monkeypatch.setattr(MNISTDataModule, "train_dataloader", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        train(config, tmp_path, resume=True)
 
 
 def test_held_out_images_are_evaluated_after_the_last_epoch_whatever_is_said(

@@ -14,9 +14,9 @@ from omegaconf import DictConfig
 
 from tiny_mnist.config.loading import run_settings
 from tiny_mnist.config.trust import read_trust_flag
-from tiny_mnist.errors import format_error
+from tiny_mnist.errors import UserError, display_path, format_error
 from tiny_mnist.launch import resolvers  # noqa: F401 (registers what configs/train.yaml names)
-from tiny_mnist.launch.resume import resumed_config
+from tiny_mnist.launch.resume import describe_prolonging, describe_result, load_resume_config
 from tiny_mnist.launch.stop import (
     TRACEBACK,
     explaining_interrupts,
@@ -119,11 +119,32 @@ def start_run(train: Callable[..., float], config: DictConfig, folder: Path) -> 
 
 def resume_run(train: Callable[..., float], config: DictConfig, folder: Path) -> float:
     """Resume the run in a folder with its saved configuration."""
-    overrides = list(HydraConfig.get().overrides.task)
+    run, overrides = RunFolder(folder), list(HydraConfig.get().overrides.task)
     try:
-        settings = resumed_config(RunFolder(folder), overrides, read_trust_flag(config))
-        if settings is None:
-            return job.score_or_nan(RunFolder(folder))
+        settings, epochs = load_resume_config(run, overrides, read_trust_flag(config))
+        if settings.trainer.max_epochs > epochs:
+            if is_rank_zero():
+                print(describe_prolonging(run, epochs, settings.trainer.max_epochs))
+        elif report_finished(run):
+            return job.score_or_nan(run)
         return train(settings, folder, resume=True)
     except Exception as error:
         stop(error, folder)
+
+
+def report_finished(run: RunFolder) -> bool:
+    """Print the result of a run if it is finished.
+
+    Returns:
+        Whether the run is finished: it has a summary that can be read.
+    """
+    if not run.summary.exists():
+        return False
+    try:
+        result = describe_result(run)
+    except UserError as error:
+        print(f"{error}; it is written again")
+        return False
+    if is_rank_zero():
+        print(f"{display_path(run.path)} is finished{result}")
+    return True

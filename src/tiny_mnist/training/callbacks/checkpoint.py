@@ -24,11 +24,10 @@ class StepCheckpoint(EpochEndCallback):
     def __init__(self, run: RunFolder, every: int | None, signals: DeferredInterrupt) -> None:
         self.run, self.every, self.signals = run, every, signals
         self.last_step = 0
-        self.started = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Defer signals: from here on, they are answered between steps."""
-        self.last_step, self.started = trainer.global_step, True
+        self.last_step = trainer.global_step
         self.signals.hold()
 
     def on_train_batch_end(
