@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from research.results import IMAGES, markdown, spread
 from tiny_mnist.comparison.grouping import find_runs
 from tiny_mnist.evaluation import plots
-from tiny_mnist.runs import RunFolder
+from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.system.atomic_files import write_text
 
 ACCURACIES = PROJECT / "research" / "test_accuracies.jsonl"

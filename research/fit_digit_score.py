@@ -30,7 +30,7 @@ from tiny_mnist.inference.image_io import to_rgb
 from tiny_mnist.inference.mnist_format import draw_mask
 from tiny_mnist.inference.paper import SEARCH_SIDE
 from tiny_mnist.inference.rows.reading import verify_images
-from tiny_mnist.runs import commit
+from tiny_mnist.runs.metadata import git_commit
 from tiny_mnist.system.atomic_files import write_json
 
 SEED = 20_000
@@ -74,7 +74,7 @@ def fit(each: int, fonts: Path | None) -> tuple[dict[str, float], dict[str, Any]
         "hypotheses": len(found),
         "told_apart": round(told_apart, 4),
         "verifier_sha256": hashlib.sha256(pretrained.VERIFIER.read_bytes()).hexdigest(),
-        "commit": commit(),
+        "commit": git_commit(),
     }
     values = {"intercept": float(model.intercept_[0])}
     values |= {name: float(w) for name, w in zip(names, weights, strict=True)}

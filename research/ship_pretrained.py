@@ -11,7 +11,9 @@ from tiny_mnist.data import download
 from tiny_mnist.errors import UserError
 from tiny_mnist.export.export import FORMATS, Comparison, export
 from tiny_mnist.inference import pretrained
-from tiny_mnist.runs import RunFolder, load_network, provenance
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.metadata import collect_provenance
+from tiny_mnist.runs.network import load_network
 from tiny_mnist.system.atomic_files import write_json
 
 
@@ -23,7 +25,7 @@ def ship(run: RunFolder) -> None:
     """
     network = load_network(run)
     mnist = download.load(download.default_root())
-    origin = provenance(run, network)
+    origin = collect_provenance(run, network)
     export(network, pretrained.WEIGHTS, mnist, origin, FORMATS["safetensors"])
     check = export(network, pretrained.GRAPH, mnist, origin, FORMATS["onnx"])
     assert isinstance(check, Comparison)

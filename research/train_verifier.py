@@ -41,7 +41,7 @@ from tiny_mnist.data.transforms import normalize
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import draw_mask
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.runs import commit
+from tiny_mnist.runs.metadata import git_commit
 from tiny_mnist.system.atomic_files import atomic_write, write_json
 
 TRAIN_IMAGES = slice(0, 50_000)
@@ -234,7 +234,7 @@ def main() -> None:
         "fonts": [path.name for path in font_files(options.fonts)] if options.fonts else [],
         "epochs": options.epochs,
         "width": options.width,
-        "commit": commit(),
+        "commit": git_commit(),
         "held_out_images": int(data.held_out.sum()),
         "held_out_error": errors,
         "sha256": hashlib.sha256(file.getvalue()).hexdigest(),

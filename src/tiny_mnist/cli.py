@@ -124,13 +124,15 @@ def evaluate(
 
     from tiny_mnist.evaluation import report
     from tiny_mnist.evaluation.metrics import PASSES, evaluate
-    from tiny_mnist.runs import load_images, load_network, provenance
+    from tiny_mnist.runs.images import load_images
+    from tiny_mnist.runs.metadata import collect_provenance
+    from tiny_mnist.runs.network import load_network
     from tiny_mnist.system.memory import tune_malloc
 
     tune_malloc()
     network = load_network(folder, trust)
     images = load_images(folder, root, trust)
-    origin = provenance(folder, network) | images.info.metadata
+    origin = collect_provenance(folder, network) | images.info.metadata
     with progress(PASSES) as on_pass:
         evaluation = evaluate(network, images.test_images, images.test_labels, on_pass, images.info)
     files = report.EvaluationFiles(out)
@@ -183,14 +185,16 @@ def export(
 
     from tiny_mnist.export.export import FORMATS
     from tiny_mnist.export.export import export as write
-    from tiny_mnist.runs import load_images, load_network, provenance
+    from tiny_mnist.runs.images import load_images
+    from tiny_mnist.runs.metadata import collect_provenance
+    from tiny_mnist.runs.network import load_network
 
     chosen = FORMATS["onnx-int8" if int8 else file_format.value]
     path = out or folder.path / chosen.file_name
     check_can_write(path)
     network = load_network(folder, trust)
     images = load_images(folder, root, trust)
-    origin = provenance(folder, network) | images.info.metadata
+    origin = collect_provenance(folder, network) | images.info.metadata
     result = write(network, path, images, origin, chosen)
     typer.echo(f"{printable(path)}: {path.stat().st_size:,} bytes")
     typer.echo("\n".join(result.describe()))

@@ -20,7 +20,9 @@ from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.evaluation.metrics import score
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.runs import RunFolder, load_network, weights_sha256
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.metadata import weights_sha256
+from tiny_mnist.runs.network import load_network
 from tiny_mnist.training.summary import short_settings
 from tiny_mnist.training.train import train
 
@@ -76,11 +78,11 @@ def test_the_commit_is_that_of_the_code_that_trained(
     """Somebody may commit, or change a file, while a long run trains."""
     asked: list[bool] = []
 
-    def commit() -> str:
+    def git_commit() -> str:
         asked.append(RunFolder(tmp_path).last_checkpoint.exists())
         return "abc"
 
-    monkeypatch.setattr("tiny_mnist.training.train.commit", commit)
+    monkeypatch.setattr("tiny_mnist.training.train.git_commit", git_commit)
     train(compose(*SMALL, "trainer.max_epochs=1", "trainer.limit_val_batches=1"), tmp_path)
     assert asked == [False]
     assert summary(RunFolder(tmp_path))["commit"] == "abc"

@@ -33,7 +33,7 @@ class IdxData(Section):
     seed: int = Field(ge=0, lt=2**32)
 
     @model_validator(mode="after")
-    def folds_are_complete(self) -> "IdxData":
+    def check_folds(self) -> "IdxData":
         """A fold is one of several, and is what is held out."""
         if self.folds is None and self.fold is None:
             return self
@@ -54,7 +54,7 @@ class IdxData(Section):
         return self
 
     @model_validator(mode="after")
-    def sampling_suffices(self) -> "IdxData":
+    def check_sampling(self) -> "IdxData":
         """Nearest-neighbour sampling does rotation and shifts by whole pixels only."""
         if self.sampling == "nearest" and (self.scale or self.shear or self.elastic):
             raise ValueError("scale, shear and elastic need sampling=bicubic")
@@ -89,7 +89,7 @@ class MNISTData(IdxData):
         )
 
     @model_validator(mode="after")
-    def images_suffice(self) -> "MNISTData":
+    def check_train_size(self) -> "MNISTData":
         """There must be images to train on."""
         left = self.not_held_out
         used = self.train_size or left

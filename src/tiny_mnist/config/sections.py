@@ -63,7 +63,7 @@ class OpenSection(BaseModel):
     __pydantic_extra__: dict[str, Annotated[Any, AfterValidator(check_finite)]]
 
     @model_validator(mode="after")
-    def is_instantiated_at_once(self) -> "OpenSection":
+    def check_not_partial(self) -> "OpenSection":
         """Hydra would otherwise return a function where an object is needed."""
         if "_partial_" in self.__pydantic_extra__:
             raise ValueError("_partial_ is for optimizers and schedules only")

@@ -162,7 +162,8 @@ def load_digit_network(run: Path, trust: bool = False) -> "nn.Module":
     import torch
 
     from tiny_mnist.evaluation.predict import predict
-    from tiny_mnist.runs import check_reads_digits, load_network
+    from tiny_mnist.runs.images import check_reads_digits
+    from tiny_mnist.runs.network import load_network
 
     check_reads_digits(run, trust)
     module = load_network(run, trust)

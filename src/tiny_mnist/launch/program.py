@@ -87,7 +87,7 @@ def run_job(config: DictConfig) -> float:
     if hydra.mode == RunMode.MULTIRUN:
         tune_malloc()  # in a process that a launcher may have started
         try:
-            return job.run_job(train, config, folder)
+            return job.run_sweep_job(train, config, folder)
         except Interrupted as interrupted:
             if is_sequential(cast(DictConfig, HydraConfig.instance().cfg)):
                 raise

@@ -68,7 +68,7 @@ def save_config(run: RunFolder, config: DictConfig) -> None:
         write_text(path, OmegaConf.to_yaml(content))
 
 
-def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> float:
+def run_sweep_job(train: Callable[..., float], config: DictConfig, folder: Path) -> float:
     """Run one job of a sweep in its folder.
 
     Args:

@@ -101,18 +101,18 @@ class SweepProgress:
                     self.bar.remove_task(self.running.pop(job))
                 continue
             self.told.pop(job, None)
-            if (rows := epochs(job)) is None:
+            if (rows := finished_epochs(job)) is None:
                 continue
             if job not in self.running and len(self.running) < LINES:
                 name = escape(f"{printable(job.name)[:40]}, epoch")
-                self.running[job] = self.bar.add_task(name, total=planned(job))
+                self.running[job] = self.bar.add_task(name, total=planned_epochs(job))
             if job in self.running:
                 self.bar.update(self.running[job], completed=rows)
         finished = sum(not ended.startswith("failed") for ended in self.told.values())
         self.bar.update(self.total, completed=finished)
 
 
-def planned(job: Path) -> int | None:
+def planned_epochs(job: Path) -> int | None:
     """How many epochs a job is to do; None when that cannot be read, as while it is written."""
     try:
         config = load_config(RunFolder(job).configuration)
@@ -122,7 +122,7 @@ def planned(job: Path) -> int | None:
         return None
 
 
-def epochs(job: Path) -> int | None:
+def finished_epochs(job: Path) -> int | None:
     """How many epochs a job has done; None when it has not begun to train."""
     try:
         return sum(1 for _ in csv.DictReader(read_text(RunFolder(job).metrics).splitlines()))

@@ -14,14 +14,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.extras import require
 from tiny_mnist.system.memory import memory_limit
-from tiny_mnist.training.lit_module import components, make_scheduler
+from tiny_mnist.training.lit_module import build_components, make_scheduler
 
 LOGGER_EXTRAS = {pl.loggers.WandbLogger: "wandb", pl.loggers.MLFlowLogger: "mlflow"}
 """The extras of this package that Lightning's loggers need."""
 IMAGE_SHAPE = (1, 28, 28)
 """Channels, height and width of images, unless the data module has another `image_shape`."""
 
-ANY_NUMBER = 10  # of classes
+PLACEHOLDER_NUM_CLASSES = 10
 
 
 def check_classes(config: Mapping[str, Any]) -> None:
@@ -110,7 +110,7 @@ def check_optim(config: Mapping[str, Any]) -> None:
     """
     try:
         # How many classes there are is not known before the data are read, and does not matter.
-        parts = components(fill_num_classes(config, ANY_NUMBER))
+        parts = build_components(fill_num_classes(config, PLACEHOLDER_NUM_CLASSES))
     except InstantiationException as error:
         raise UserError(instantiation_failure(error)) from error
     for parameter in parts["network"].parameters():

@@ -190,7 +190,7 @@ class LitClassifier(pl.LightningModule):
         Raises:
             InstantiationException: a class cannot be built with its settings.
         """
-        return cls(**components(config), eval_split=eval_split, hyper_parameters=config)
+        return cls(**build_components(config), eval_split=eval_split, hyper_parameters=config)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -213,14 +213,14 @@ class LitClassifier(pl.LightningModule):
             if not trust:
                 parts = {name: saved.get(name) for name in ("model", "optim")}
                 check_trusted(parts, Path(checkpoint_path))
-            kwargs = components(saved) | kwargs
+            kwargs = build_components(saved) | kwargs
         # Otherwise Lightning adds the other arguments to the saved ones.
         kwargs.setdefault("hyper_parameters", saved)
         loaded: LitClassifier = super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
         return loaded
 
 
-def components(config: Mapping[str, Any]) -> dict[str, Any]:
+def build_components(config: Mapping[str, Any]) -> dict[str, Any]:
     """Network, optimizer and schedule of a configuration, as arguments of `LitClassifier`."""
     optim = config.get("optim") or {}
     return {

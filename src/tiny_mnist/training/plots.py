@@ -9,7 +9,7 @@ from tiny_mnist.evaluation.plots import EVALUATION, TRAIN
 from tiny_mnist.runs.folder import Row
 
 
-def curves(rows: list[Row], split: str, rates: Sequence[float]) -> Figure:
+def plot_curves(rows: list[Row], split: str, rates: Sequence[float]) -> Figure:
     """Loss and accuracy against the epoch, and the learning rate of every step.
 
     Args:

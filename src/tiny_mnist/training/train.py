@@ -16,7 +16,7 @@ from tiny_mnist.config.schema import validate
 from tiny_mnist.data import IdxDataModule
 from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.runs.folder import RunFolder, save_overridden_config
-from tiny_mnist.runs.metadata import commit
+from tiny_mnist.runs.metadata import git_commit
 from tiny_mnist.system.signals import DeferredInterrupt
 from tiny_mnist.system.terminal import make_console
 from tiny_mnist.training.builders import (
@@ -27,7 +27,7 @@ from tiny_mnist.training.builders import (
     build_trainer,
     choose_layout,
     eval_split_of,
-    quieten_lightning,
+    silence_lightning,
 )
 from tiny_mnist.training.callbacks.checkpoint import StepCheckpoint
 from tiny_mnist.training.callbacks.metrics_csv import MetricsCsv
@@ -45,7 +45,7 @@ from tiny_mnist.training.environment import restoring_threads
 from tiny_mnist.training.lit_module import LitClassifier
 from tiny_mnist.training.loggers import open_loggers
 from tiny_mnist.training.resume import restore_run_folder, was_raised_by_restoring
-from tiny_mnist.training.summary import report
+from tiny_mnist.training.summary import report_run
 from tiny_mnist.training.tables import network_table
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     check_classes(settings)
 
     # Build
-    quieten_lightning()
+    silence_lightning()
     run, signals = RunFolder(folder), DeferredInterrupt()
     console = make_console(MIN_WIDTH, shared=True)
     data = build_data(settings)
@@ -115,7 +115,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
                 save_overridden_config(run, config)
 
             # Fit
-            begun_at = commit() if trainer.is_global_zero else None
+            begun_at = git_commit() if trainer.is_global_zero else None
             try:
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
             except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -135,7 +135,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
 
             # Report
             if trainer.is_global_zero:
-                report(console, trainer, module, data, records, config, begun_at)
+                report_run(console, trainer, module, data, records, config, begun_at)
     score = records.metrics.rows[-1].get(f"{module.eval_split}_accuracy")
     return math.nan if score is None else score
 

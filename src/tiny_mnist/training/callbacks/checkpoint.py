@@ -9,7 +9,7 @@ from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.runs.recovery import event_file_sizes
 from tiny_mnist.system.signals import DeferredInterrupt, Interrupted
 from tiny_mnist.training.callbacks.epoch_end import EpochEndCallback
-from tiny_mnist.training.environment import environment
+from tiny_mnist.training.environment import describe_environment
 
 
 class StepCheckpoint(EpochEndCallback):
@@ -17,12 +17,14 @@ class StepCheckpoint(EpochEndCallback):
 
     Args:
         run: the run folder.
-        every: steps between two checkpoints within an epoch; None for none.
+        every_n_steps: steps between two checkpoints within an epoch; None for none.
         signals: those that tell to stop; deferred until the state can be saved.
     """
 
-    def __init__(self, run: RunFolder, every: int | None, signals: DeferredInterrupt) -> None:
-        self.run, self.every, self.signals = run, every, signals
+    def __init__(
+        self, run: RunFolder, every_n_steps: int | None, signals: DeferredInterrupt
+    ) -> None:
+        self.run, self.every_n_steps, self.signals = run, every_n_steps, signals
         self.last_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -44,7 +46,7 @@ class StepCheckpoint(EpochEndCallback):
             return
         self.last_step = step
         stop = self.stop_requested(trainer)
-        if stop or (self.every and step % self.every == 0):
+        if stop or (self.every_n_steps and step % self.every_n_steps == 0):
             self.save(trainer, stop)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -59,7 +61,7 @@ class StepCheckpoint(EpochEndCallback):
 
         A resumed run truncates the TensorBoard files to that length.
         """
-        checkpoint["environment"] = environment()
+        checkpoint["environment"] = describe_environment()
         if trainer.is_global_zero:
             for logger in trainer.loggers:
                 logger.save()
