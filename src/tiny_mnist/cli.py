@@ -67,7 +67,8 @@ TrustOption = Annotated[
     typer.Option(
         "--trust",
         callback=find_own_modules,
-        help="Allow the run to name classes outside of this project.",
+        help="Allow classes other than this package's, torch.optim's and Lightning's; their "
+        "code is run.",
     ),
 ]
 RootOption = Annotated[

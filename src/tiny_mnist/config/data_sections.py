@@ -34,7 +34,7 @@ class IdxData(Section):
 
     @model_validator(mode="after")
     def check_folds(self) -> "IdxData":
-        """A fold is one of several, and is what is held out."""
+        """Check that folds and fold are both set or both not, and val_size is not set with them."""
         if self.folds is None and self.fold is None:
             return self
         if self.folds is None:
@@ -55,7 +55,7 @@ class IdxData(Section):
 
     @model_validator(mode="after")
     def check_sampling(self) -> "IdxData":
-        """Nearest-neighbour sampling does rotation and shifts by whole pixels only."""
+        """Check that scale, shear and elastic are zero with nearest-neighbour sampling."""
         if self.sampling == "nearest" and (self.scale or self.shear or self.elastic):
             raise ValueError("scale, shear and elastic need sampling=bicubic")
         return self
@@ -90,7 +90,7 @@ class MNISTData(IdxData):
 
     @model_validator(mode="after")
     def check_train_size(self) -> "MNISTData":
-        """There must be images to train on."""
+        """Check that no more images are trained on than are not held out."""
         left = self.not_held_out
         used = self.train_size or left
         if used > left:

@@ -118,7 +118,7 @@ class Trainer(OpenSection):
     @model_validator(mode="before")
     @classmethod
     def check_keys(cls, values: Any) -> Any:
-        """What has a configuration group, or belongs to the run folder, is not set here."""
+        """Check that no argument is set that a configuration group or the run folder determines."""
         for key in ("callbacks", "logger"):
             if isinstance(values, dict) and key in values:
                 raise ValueError(f"{key} is a group of its own: {key}=NAME, or {key}.NAME=…")
@@ -128,7 +128,7 @@ class Trainer(OpenSection):
 
     @model_validator(mode="after")
     def check_strategy(self) -> "Trainer":
-        """Several processes need an explicit strategy: sweeps start such jobs differently."""
+        """Check that several processes have an explicit strategy, which sweeps go by."""
         if self.processes > 1 and self.strategy == "auto":
             raise ValueError("several devices or nodes need trainer=ddp")
         return self
@@ -160,7 +160,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def check_held_out_images(self) -> "Config":
-        """Otherwise a sweep would have the test images alone to rank by."""
+        """Check that held-out images are evaluated on: a sweep ranks its runs by them."""
         data = self.data
         if not isinstance(data, IdxData) or self.trainer.limit_val_batches:
             return self
@@ -171,7 +171,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def check_last_batch_size(self) -> "Config":
-        """Every process gets its part of a batch, for batch normalisation two images at least."""
+        """Check that every process gets two images of each batch, for batch normalisation."""
         if not isinstance(self.data, IdxData):
             return self
         smallest, processes = self.data.smallest_batch, self.trainer.processes

@@ -153,7 +153,8 @@ def load_digit_network(run: Path, trust: bool = False) -> "nn.Module":
 
     Args:
         run: the run folder.
-        trust: whether the run may name classes outside this project.
+        trust: whether the run may name classes other than this package's listed ones,
+            `torch.optim`'s, and Lightning's Trainer, callbacks and loggers; their code is run.
 
     Raises:
         UserError: the folder holds no trained network, or one that was not trained on MNIST or has

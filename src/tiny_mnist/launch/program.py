@@ -42,7 +42,7 @@ def run(main: Callable[[], None], configs: Path | None = None) -> None:
     ends with status 128 plus the number of the signal.
 
     Args:
-        main: as decorated by Hydra.
+        main: a function that Hydra has decorated.
         configs: the folder of its configurations; None for `configs` beside the program.
     """
     use_lenient_streams()
@@ -73,7 +73,7 @@ def run_job(config: DictConfig) -> float:
     """Run one job: a run of its own, a run that is resumed, or a job of a sweep.
 
     Args:
-        config: as composed by Hydra, with the keys `resume` and `trust`.
+        config: the configuration that Hydra composed, with the keys `resume` and `trust`.
 
     Returns:
         The final accuracy in percent: on held-out images if there are any, else on the test images.

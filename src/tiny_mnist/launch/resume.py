@@ -18,7 +18,9 @@ def load_resume_config(run: RunFolder, overrides: list[str], trust: bool) -> tup
     Args:
         run: the run to resume.
         overrides: the task overrides of the command line, `resume` and `trust` included.
-        trust: accept classes from outside this project in the saved configuration.
+        trust: whether the saved configuration may name classes other than this package's listed
+            ones, `torch.optim`'s, and Lightning's Trainer, callbacks and loggers; their code is
+            run.
 
     Returns:
         The configuration to train with, and the number of epochs that the run was begun for.

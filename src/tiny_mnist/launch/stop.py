@@ -61,9 +61,9 @@ def stop(error: Exception, folder: Path | None = None, message: str | None = Non
     """End the program with one line if the user can fix the error, else with a traceback.
 
     Args:
-        error: what ended it.
-        folder: of the run that it ended, if there is one to resume.
-        message: replaces the usual one-line description.
+        error: the exception that ended the program.
+        folder: the folder of the run that it ended, if there is one to resume.
+        message: a line that replaces the usual description of the error.
     """
     if folder:  # INFO is below the level shown on the terminal
         with suppress(OSError):  # the log is opened late, and the disk may be full or read-only

@@ -35,7 +35,7 @@ def suggest(error: BaseException, configs: Path) -> str | None:
     """One line for an unknown key or group option; None for any other error.
 
     Args:
-        error: as raised by Hydra.
+        error: an exception that Hydra raised.
         configs: the folder of the program's configurations.
     """
     text = str(error)

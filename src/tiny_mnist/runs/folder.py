@@ -255,10 +255,20 @@ def resolve_trained_run(name: str | Path) -> RunFolder:
     Raises:
         UserError: there is no such folder, or no checkpoint in it.
     """
+    return RunFolder(find_trained_checkpoint(name).parents[1])
+
+
+def find_trained_checkpoint(name: str | Path) -> Path:
+    """The newest checkpoint of the run that a user names, as `resolve_run` takes it.
+
+    Raises:
+        UserError: there is no such folder, or no checkpoint in it.
+    """
     run = resolve_run(name)
-    if run.newest_checkpoint is None:
+    checkpoint = run.newest_checkpoint
+    if checkpoint is None:
         raise UserError(f"there is no checkpoint {run.last_checkpoint}")
-    return run
+    return checkpoint
 
 
 def latest_unfinished_run(runs: Path) -> RunFolder:

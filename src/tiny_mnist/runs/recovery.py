@@ -82,7 +82,7 @@ def truncate_event_files(run: RunFolder, sizes: dict[str, int]) -> None:
 
     Args:
         run: the run folder.
-        sizes: as `event_file_sizes` gave them; files that are not among them are removed.
+        sizes: the sizes that `event_file_sizes` returned; files without one are removed.
     """
     for path in event_files(run):
         if size := sizes.get(path.relative_to(run.path).as_posix(), 0):

@@ -55,7 +55,7 @@ def save_config(run: RunFolder, config: DictConfig) -> None:
 
     Args:
         run: the run, which this process has opened.
-        config: of the run.
+        config: the run's configuration.
     """
     files: dict[Path, Any] = {}
     if HydraConfig.initialized():
@@ -157,7 +157,9 @@ def load_job_config(saved: Path, config: DictConfig, trust: bool) -> DictConfig:
     Args:
         saved: its file.
         config: of the same job as composed today.
-        trust: accept classes from outside this project.
+        trust: whether the saved configuration may name classes other than this package's listed
+            ones, `torch.optim`'s, and Lightning's Trainer, callbacks and loggers; their code is
+            run.
 
     Raises:
         UserError: it cannot be read, or is not trusted.

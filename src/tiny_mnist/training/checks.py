@@ -63,7 +63,7 @@ def fill_num_classes(config: Mapping[str, Any], num_classes: int | None) -> dict
 
     Args:
         config: the configuration; it is not changed.
-        num_classes: of the data; None if they do not say.
+        num_classes: the number of classes of the data; None if they do not say.
     """
     model = config["model"]
     try:
@@ -82,8 +82,8 @@ def check_num_classes(
     """Check that a network has one output for each class of the data.
 
     Args:
-        network: takes images of that shape.
-        num_classes: of the data; None if they do not say.
+        network: a network that takes images of that shape.
+        num_classes: the number of classes of the data; None if they do not say.
         image_shape: channels, height and width.
 
     Raises:
@@ -131,8 +131,8 @@ def check_monitors(callbacks: list[pl.Callback], eval_split: str) -> None:
     """Check that no callback decides anything by the test images.
 
     Args:
-        callbacks: those that the user chose.
-        eval_split: what is evaluated after each epoch: "val" or "test".
+        callbacks: the callbacks that the user chose.
+        eval_split: the split that is evaluated after each epoch: "val" or "test".
 
     Raises:
         UserError: one monitors a metric of the test images, or of held-out images where none are.
@@ -160,8 +160,8 @@ def check_memory(
     """Check that a training step fits into memory: otherwise the kernel would kill the process.
 
     Args:
-        network: on the CPU.
-        images: of one step.
+        network: the network, on the CPU.
+        images: the number of images of one step.
         image_shape: channels, height and width.
 
     Raises:
@@ -195,10 +195,10 @@ def check_last_batch(
 
     Args:
         network: batch normalisation needs two images in each process; other layers need one.
-        images: of an epoch.
-        batch_size: images of a step, over all processes.
-        processes: that share each batch.
-        max_batches: as `Trainer.limit_train_batches`: their number, or a part of all.
+        images: the number of images of an epoch.
+        batch_size: the number of images of a step, over all processes.
+        processes: the number of processes that share each batch.
+        max_batches: the value of `Trainer.limit_train_batches`: a number, or a fraction of all.
 
     Raises:
         UserError: there are too few.

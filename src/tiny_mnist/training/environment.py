@@ -12,7 +12,7 @@ import torch
 from tiny_mnist.errors import printable
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
-MAX_THREADS = 4  # times the processors; a checkpoint that says more is not believed
+MAX_THREADS_PER_CPU = 4  # a larger number in a checkpoint is ignored
 
 
 def describe_environment() -> dict[str, Any]:
@@ -48,7 +48,7 @@ def match_environment(saved: Mapping[str, Any]) -> list[str]:
     lines = []
     now = describe_environment()
     threads = saved.get("threads", now["threads"])
-    most = MAX_THREADS * (os.cpu_count() or 1)
+    most = MAX_THREADS_PER_CPU * (os.cpu_count() or 1)
     if type(threads) is not int or not 1 <= threads <= most:
         lines.append(
             f"Ignoring the checkpoint's number of threads, which is not from 1 to {most}: the "

@@ -34,8 +34,8 @@ def open_loggers(
     Args:
         config: the resolved configuration.
         run: the run folder, which this process has opened.
-        trainer: gets the loggers.
-        resume: continue the runs of W&B and MLflow that this run began.
+        trainer: the Trainer that gets the loggers.
+        resume: whether to continue the runs of W&B and MLflow that this run began.
 
     Raises:
         UserError: a logger cannot be built or opened.
@@ -65,11 +65,11 @@ def build_logger(
     """One logger, which writes into the run folder unless told otherwise.
 
     Args:
-        name: its key in the group `logger`.
-        node: its class and arguments.
+        name: the logger's key in the group `logger`.
+        node: the logger's class and arguments.
         run: the run folder.
-        saved: the runs of W&B and MLflow to continue, by name of the logger; one that is gone is
-            taken out, and a new one is begun.
+        saved: the identifiers of the runs of W&B and MLflow to continue, by name of the logger;
+            one that is gone is taken out, and a new one is begun.
 
     Raises:
         UserError: it refuses an argument.
@@ -104,7 +104,7 @@ def store_lock(uri: str) -> AbstractContextManager[Any]:
     """A lock for MLflow's store in a file: of jobs that create its tables at once, some would fail.
 
     Args:
-        uri: of the store; other ones than SQLite's need no lock.
+        uri: the address of the store; only one in SQLite needs a lock.
     """
     path = Path(uri.removeprefix(SQLITE))
     if not uri.startswith(SQLITE) or not path.parent.is_dir():

@@ -14,7 +14,7 @@ def plot_curves(rows: list[Row], split: str, rates: Sequence[float]) -> Figure:
 
     Args:
         rows: the metrics of all epochs.
-        split: what each epoch was evaluated on.
+        split: the split that each epoch was evaluated on.
         rates: the learning rate of every step of these epochs.
     """
     figure = Figure(figsize=(12, 3.6))

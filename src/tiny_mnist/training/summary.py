@@ -60,12 +60,12 @@ def report_run(
 
     Args:
         console: prints the outcome.
-        trainer: of the run.
-        module: with the final weights.
-        data: of the run.
-        records: what was measured in each epoch.
-        config: as composed.
-        commit: of this source tree as the run began; it may be another by now.
+        trainer: the run's Trainer.
+        module: the LightningModule with the final weights.
+        data: the run's data module.
+        records: the measurements of each epoch.
+        config: the composed configuration.
+        commit: the commit of this source tree when the run began; it may be another by now.
     """
     run = records.metrics.run
     summary = summarize(trainer, module, records, commit)

@@ -15,7 +15,10 @@ MERGED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiL
 
 
 def network_table(network: nn.Module, image_shape: tuple[int, ...] = IMAGE_SHAPE) -> Table:
-    """Each layer of a network with its output (height×width×channels) and parameters."""
+    """Each layer of a network with its output (height×width×channels) and parameters.
+
+    Lightning's ModelSummary lists modules; this table has the lines of the original's architecture.
+    """
     table = Table(box=None, pad_edge=False, title_justify="left")
     table.add_column("Block")
     table.add_column("Layers")
@@ -81,7 +84,7 @@ def summary_table(rows: Iterable[Row], split: str) -> str:
 
     Args:
         rows: the metrics of all epochs.
-        split: what each epoch was evaluated on.
+        split: the split that each epoch was evaluated on.
     """
     name = split.capitalize()
     header = (

@@ -1,4 +1,7 @@
-"""Save checkpoints at the end of epochs, within them, and on interruption."""
+"""When checkpoints are saved: after epochs, within them and on interruption.
+
+`tiny_mnist.runs.checkpoint_io` writes and reads the files.
+"""
 
 import signal
 from typing import Any
@@ -18,7 +21,7 @@ class StepCheckpoint(EpochEndCallback):
     Args:
         run: the run folder.
         every_n_steps: steps between two checkpoints within an epoch; None for none.
-        signals: those that tell to stop; deferred until the state can be saved.
+        signals: the signals that request a stop; deferred until the state can be saved.
     """
 
     def __init__(
@@ -69,8 +72,8 @@ class StepCheckpoint(EpochEndCallback):
 
     def stop_requested(self, trainer: pl.Trainer) -> bool:
         """Whether any of the processes was told to stop: all must stop at the same step."""
-        told = self.signals.received is not None
-        return bool(trainer.strategy.reduce_boolean_decision(told, all=False))
+        is_signalled = self.signals.received is not None
+        return bool(trainer.strategy.reduce_boolean_decision(is_signalled, all=False))
 
     def save(self, trainer: pl.Trainer, stop: bool) -> None:
         """Write the checkpoint, then stop if that is asked."""

@@ -22,7 +22,7 @@ class MetricsCsv(EpochEndCallback):
 
     Args:
         run: the run folder.
-        eval_split: what every epoch is evaluated on.
+        eval_split: the split that every epoch is evaluated on.
     """
 
     def __init__(self, run: RunFolder, eval_split: Split) -> None:
@@ -30,11 +30,11 @@ class MetricsCsv(EpochEndCallback):
         self.columns = COLUMNS if eval_split == "test" else (*COLUMNS, *VAL_COLUMNS)
         self.rows: list[Row] = []
         self.num_images: dict[str, int] = {}
-        """Images that the latest metrics of each split are about."""
+        """Number of images that the latest metrics of each split were measured on."""
         self.evaluation: dict[str, float] = {}
         """Metrics of an evaluation within the epoch that is being trained."""
         self.learning_rate: float | None = None
-        """At the start of the epoch, as in the original's table."""
+        """Learning rate at the start of the epoch, as in the original's table."""
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Read the learning rate."""
