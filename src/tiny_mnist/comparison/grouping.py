@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from tiny_mnist.config.data_sections import ANY_IMAGES
 from tiny_mnist.errors import UserError, one_line, printable
+from tiny_mnist.runs.folder import SUMMARY
 from tiny_mnist.system.plain_files import read_json_object
 
 Summary = dict[str, Any]
@@ -64,7 +65,7 @@ def find_runs(folders: list[Path]) -> dict[Path, Summary]:
     Raises:
         UserError: there is none, or one is not a summary of a run.
     """
-    found = sorted({path.resolve() for folder in folders for path in folder.rglob("summary.json")})
+    found = sorted({path.resolve() for folder in folders for path in folder.rglob(SUMMARY)})
     if not found:
         raise UserError(f"no finished run in {', '.join(map(str, folders))}")
     runs = {}

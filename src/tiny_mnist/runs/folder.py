@@ -21,6 +21,8 @@ from tiny_mnist.system.plain_files import (
     without_nan,
 )
 
+CONFIGURATION = ".hydra/config.yaml"
+SUMMARY = "summary.json"
 FAILURE, PRUNED = "failure.txt", "pruned.txt"
 """Files in the folder of a job that ended early; they hold the reason."""
 
@@ -63,12 +65,12 @@ class RunFolder:
         self.lock = self.checkpoints / ".lock"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.previous_checkpoint = self.checkpoints / "previous.ckpt"
-        self.configuration = self.path / ".hydra" / "config.yaml"
+        self.configuration = self.path / CONFIGURATION
         self.hydra_configuration = self.path / ".hydra" / "hydra.yaml"
         self.overrides = self.path / ".hydra" / "overrides.yaml"
         self.log = self.path / "train.log"
         self.metrics = self.path / "metrics.csv"
-        self.summary = self.path / "summary.json"
+        self.summary = self.path / SUMMARY
         self.logger_ids = self.path / "loggers.json"
         self.curves = self.path / "curves.png"
         self.predictions = self.path / "predictions_visualization.png"
@@ -286,7 +288,7 @@ def latest_unfinished_run(runs: Path) -> RunFolder:
 
 def runs_below(folder: Path) -> list[RunFolder]:
     """All runs below a folder, those that began last first."""
-    found = [path for path in folder.rglob(".hydra/config.yaml") if path.is_file()]
+    found = [path for path in folder.rglob(CONFIGURATION) if path.is_file()]
     found.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [RunFolder(path.parents[1]) for path in found]
 

@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 
 from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.errors import UserError, display_path, printable
-from tiny_mnist.runs.folder import FAILURE, job_number
+from tiny_mnist.runs.folder import FAILURE, SUMMARY, RunFolder, job_number
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
+from tiny_mnist.sweeps.optuna_study import STUDY
 from tiny_mnist.sweeps.plan import HELD_OUT, HELD_OUT_NOTE, MULTIRUN, Job, Plan, hold_out
 from tiny_mnist.system.plain_files import read_text
 from tiny_mnist.system.terminal import make_console
@@ -88,7 +89,7 @@ class GridSweeper(BasicSweeper):
                 f"{plan.folder} already holds a sweep; choose another hydra.sweep.dir, or go on "
                 f"with {plan.resuming_command}"
             )
-        if (plan.folder / "study.db").exists():
+        if (plan.folder / STUDY).exists():
             raise UserError(f"{plan.folder} is a search with Optuna; add hydra/sweeper=optuna")
         plan.prepare_jobs()
         jobs = self.split_arguments(plan.parse(plan.overrides), None)[0]
@@ -129,7 +130,7 @@ def failures(folder: Path) -> dict[str, str]:
     """
     reasons = {}
     for path in sorted(folder.glob(f"*/{FAILURE}"), key=lambda path: job_number(path.parent)):
-        if (path.parent / "summary.json").is_file():  # another process has done it since
+        if RunFolder(path.parent).summary.is_file():  # another process has done it since
             continue
         try:
             reason = read_text(path).strip()
@@ -152,7 +153,7 @@ def report(plan: Plan, jobs: int) -> None:
     from tiny_mnist.evaluation.plots import save
 
     console = make_console()  # not Rich's global one, on which a bar may be drawn
-    finished = sum(path.is_file() for path in plan.folder.glob("*/summary.json"))
+    finished = sum(path.is_file() for path in plan.folder.glob(f"*/{SUMMARY}"))
     if finished:
         try:
             ranking = Ranking(find_runs([plan.folder]))

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.extras import require
-from tiny_mnist.runs.folder import FAILURE, PRUNED
+from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
 from tiny_mnist.sweeps.grid_sweeper import check_components_of
 from tiny_mnist.sweeps.job import job_folder, needs_processes
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
@@ -156,11 +156,11 @@ class OptunaSweeper(Sweeper):
         states = optuna.trial.TrialState
         results = launch(launcher, jobs, claimed[0].number)
         for trial, folder, value in zip(claimed, folders, results, strict=True):
-            if (folder / "summary.json").exists() and value is not None and math.isfinite(value):
+            if RunFolder(folder).summary.exists() and value is not None and math.isfinite(value):
                 study.tell(trial, value)
             elif (folder / PRUNED).exists():
                 study.tell(trial, state=states.PRUNED)
-            elif (folder / FAILURE).exists() or (folder / "summary.json").exists():
+            elif (folder / FAILURE).exists() or RunFolder(folder).summary.exists():
                 study.tell(trial, state=states.FAIL)
             else:
                 raise UserError(f"another process is training in {folder}; resume when it is done")
