@@ -24,7 +24,7 @@ def require(extra: str, purpose: str) -> None:
 
     Args:
         extra: a key of `EXTRAS`.
-        purpose: what needs it, as the subject of the message.
+        purpose: the command or setting that needs the extra, the subject of the message.
 
     Raises:
         UserError: a module of it is missing; names the command that installs it.

@@ -60,7 +60,7 @@ def check_fits(path: Path, content: Mapping[str, Any], settings: Mapping[str, An
 
     Args:
         path: the checkpoint, for the message.
-        content: what it holds.
+        content: the content of the checkpoint.
         settings: the resolved configuration.
 
     Raises:
