@@ -42,7 +42,8 @@ def load_programs(run: Path, folder: Path) -> dict[str, Predict]:
     from tiny_mnist.evaluation.predict import predict
     from tiny_mnist.export.export import FORMATS, export
     from tiny_mnist.export.onnx_format import INPUT
-    from tiny_mnist.runs import load_images, load_network
+    from tiny_mnist.runs.images import load_images
+    from tiny_mnist.runs.network import load_network
 
     torch.set_num_threads(1)
     network = load_network(run)

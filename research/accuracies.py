@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from research.results import IMAGES, format_markdown, format_spread
 from tiny_mnist.comparison.grouping import find_runs
 from tiny_mnist.evaluation import plots
-from tiny_mnist.runs import RunFolder
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.system.atomic_files import write_text
 
 ACCURACIES = PROJECT / "research" / "test_accuracies.jsonl"
 
@@ -89,8 +89,7 @@ def read_accuracies(file: Path) -> list[Accuracies]:
 def write_accuracies(recipes: list[Accuracies], path: Path) -> None:
     """Write the file anew, the shortest recipes first."""
     lines = [json.dumps(asdict(recipe)) for recipe in sorted(recipes, key=lambda r: r.epochs)]
-    with atomic_write(path) as file:
-        file.write(("\n".join(lines) + "\n").encode())
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def format_table(recipes: list[Accuracies]) -> str:

@@ -10,7 +10,6 @@ whether the weights in the package are those of the fit.
 
 import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +30,8 @@ from tiny_mnist.inference.image_io import to_rgb
 from tiny_mnist.inference.mnist_format import draw_mask
 from tiny_mnist.inference.paper import SEARCH_SIDE
 from tiny_mnist.inference.segmentation.reading import score_images
-from tiny_mnist.runs import commit
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.runs.metadata import git_commit
+from tiny_mnist.system.atomic_files import write_json
 
 SEED = 20_000
 STRENGTH = 1.0  # of the regression's prior: scikit-learn's C
@@ -75,7 +74,7 @@ def fit(each: int, fonts: Path | None) -> tuple[dict[str, float], dict[str, Any]
         "hypotheses": len(found),
         "told_apart": round(told_apart, 4),
         "verifier_sha256": hashlib.sha256(pretrained.VERIFIER.read_bytes()).hexdigest(),
-        "commit": commit(),
+        "commit": git_commit(),
     }
     values = {"intercept": float(model.intercept_[0])}
     values |= {name: float(w) for name, w in zip(names, weights, strict=True)}
@@ -94,8 +93,7 @@ def main() -> None:
         print(f"{name:20} {value:7.2f}  was {WEIGHTS[name]:7.2f}")
     if options.check:
         sys.exit(weights != WEIGHTS)
-    with atomic_write(FILE) as file:
-        file.write((json.dumps({"weights": weights, "fit": card}, indent=2) + "\n").encode())
+    write_json(FILE, {"weights": weights, "fit": card})
 
 
 if __name__ == "__main__":

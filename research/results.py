@@ -26,7 +26,9 @@ from tiny_mnist.evaluation import plots
 from tiny_mnist.evaluation.metrics import evaluate, loss_and_accuracy
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.evaluation.report import EvaluationFiles
-from tiny_mnist.runs import RunFolder, load_network, provenance
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.metadata import collect_provenance
+from tiny_mnist.runs.network import load_network
 from tiny_mnist.system.memory import tune_malloc
 
 IMAGES = PROJECT / "docs" / "images"
@@ -66,7 +68,7 @@ def load_recipe(name: str, folder: Path) -> Recipe:
         if not files.numbers.exists():
             found = evaluate(network, mnist.test_images, mnist.test_labels, mnist.info)
             files.folder.mkdir(exist_ok=True)
-            files.write(found, mnist.test_images, provenance(RunFolder(run), network))
+            files.write(found, mnist.test_images, collect_provenance(RunFolder(run), network))
     evaluations = [
         json.loads(EvaluationFiles(run / "evaluation").numbers.read_text()) for run in runs
     ]

@@ -26,7 +26,8 @@ from benchmarks.contestant import PROJECT
 from research.trials import TRIALS, Trial, read_trials
 from tiny_mnist.data import MNISTDataModule
 from tiny_mnist.evaluation.predict import predict
-from tiny_mnist.runs import RunFolder, load_network
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.network import load_network
 
 FOLDER = PROJECT / "runs" / "trials"
 HELD_OUT = 20_000  # images; 15 epochs of the others are as many steps as 10 epochs of all

@@ -4,7 +4,6 @@ python -m research.ship_pretrained RUN
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -12,8 +11,10 @@ from tiny_mnist.data import download
 from tiny_mnist.errors import UserError
 from tiny_mnist.export.export import FORMATS, Comparison, export
 from tiny_mnist.inference import pretrained
-from tiny_mnist.runs import RunFolder, load_network, provenance
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.metadata import collect_provenance
+from tiny_mnist.runs.network import load_network
+from tiny_mnist.system.atomic_files import write_json
 
 
 def ship(run: RunFolder) -> None:
@@ -24,13 +25,12 @@ def ship(run: RunFolder) -> None:
     """
     network = load_network(run)
     mnist = download.load_dataset(download.default_root())
-    origin = provenance(run, network)
+    origin = collect_provenance(run, network)
     export(network, pretrained.WEIGHTS, mnist, origin, FORMATS["safetensors"])
     check = export(network, pretrained.GRAPH, mnist, origin, FORMATS["onnx"])
     assert isinstance(check, Comparison)
     card = {**origin, "test_accuracy": check.accuracy, "test_images": len(mnist.test_labels)}
-    with atomic_write(pretrained.CARD) as file:
-        file.write((json.dumps(card, indent=2) + "\n").encode())
+    write_json(pretrained.CARD, card)
 
 
 def main() -> None:

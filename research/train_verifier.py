@@ -12,7 +12,6 @@ beside the network records what it was trained on and its error on rows that wer
 import argparse
 import hashlib
 import io
-import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -42,8 +41,8 @@ from tiny_mnist.data.transforms import normalize
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import draw_mask
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.runs import commit
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.runs.metadata import git_commit
+from tiny_mnist.system.atomic_files import atomic_write, write_json
 
 TRAIN_IMAGES = slice(0, 50_000)
 MNIST_IMAGES = 15_000  # of these, taken as they are
@@ -235,15 +234,14 @@ def main() -> None:
         "fonts": [path.name for path in font_files(options.fonts)] if options.fonts else [],
         "epochs": options.epochs,
         "width": options.width,
-        "commit": commit(),
+        "commit": git_commit(),
         "held_out_images": int(data.held_out.sum()),
         "held_out_error": errors,
         "sha256": hashlib.sha256(file.getvalue()).hexdigest(),
     }
     with atomic_write(options.out) as target:
         target.write(file.getvalue())
-    with atomic_write(options.out.with_suffix(".json")) as target:
-        target.write((json.dumps(card, indent=2) + "\n").encode())
+    write_json(options.out.with_suffix(".json"), card)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def test_every_public_name_can_be_imported() -> None:
     for name in tiny_mnist.__all__:
         assert getattr(tiny_mnist, name) is not None
         assert name in dir(tiny_mnist)
-    for package in ("data", "models", "runs"):
+    for package in ("data", "models"):
         module = import_module(f"tiny_mnist.{package}")
         assert all(getattr(module, name) is not None for name in module.__all__)
     assert tiny_mnist.__version__

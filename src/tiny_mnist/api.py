@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tiny_mnist.errors import UserError, require
+from tiny_mnist.errors import UserError
+from tiny_mnist.extras import require
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.image_io import (
     LoadedImage,
@@ -39,7 +40,8 @@ def load(run: str | PathLike[str] | None = None, trust: bool = False) -> "DigitR
     Args:
         run: a run folder, such as "runs/2026-…"; None is the network that comes with the package,
             which needs no PyTorch.
-        trust: whether the run's configuration may name classes outside this project.
+        trust: whether the run may name classes other than this package's listed ones,
+            `torch.optim`'s, and Lightning's Trainer, callbacks and loggers; their code is run.
 
     Raises:
         UserError: a package is not installed, or the folder holds no trained network that reads
@@ -53,7 +55,8 @@ class DigitReader:
 
     Args:
         run: a run folder; None is the network that comes with the package.
-        trust: whether the run's configuration may name classes outside this project.
+        trust: whether the run may name classes other than this package's listed ones,
+            `torch.optim`'s, and Lightning's Trainer, callbacks and loggers; their code is run.
 
     Raises:
         UserError: a package is not installed, or the folder holds no trained network that reads
@@ -122,12 +125,10 @@ class DigitReader:
             from tiny_mnist.export.safetensors_format import load_tiny_cnn
 
             return LitClassifier(load_tiny_cnn(pretrained.WEIGHTS)).eval()
-        from tiny_mnist.runs.folder import resolve_trained_run
+        from tiny_mnist.runs.folder import find_trained_checkpoint
 
-        checkpoint = resolve_trained_run(self.run).newest_checkpoint
-        assert checkpoint is not None
         module = LitClassifier.load_from_checkpoint(
-            checkpoint, map_location="cpu", trust=self.trust
+            find_trained_checkpoint(self.run), map_location="cpu", trust=self.trust
         )
         return module.eval()
 

@@ -12,7 +12,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tiny_mnist.errors import format_error, printable, require, use_lenient_streams
+from tiny_mnist.errors import format_error, printable
+from tiny_mnist.extras import require
+from tiny_mnist.system.terminal import make_console, use_lenient_streams
 
 
 class Commands(TyperGroup):
@@ -65,7 +67,8 @@ TrustOption = Annotated[
     typer.Option(
         "--trust",
         callback=find_own_modules,
-        help="Allow the run to name classes outside of this project.",
+        help="Allow classes other than this package's, torch.optim's and Lightning's; their "
+        "code is run.",
     ),
 ]
 RootOption = Annotated[
@@ -111,8 +114,8 @@ def evaluate(
     Writes report.html for people and evaluation.json for programs.
     """
     from tiny_mnist.runs.folder import resolve_trained_run
-    from tiny_mnist.runs.plain_files import check_not_link
     from tiny_mnist.system.atomic_files import check_can_write
+    from tiny_mnist.system.plain_files import check_not_link
 
     folder = resolve_trained_run(run)
     if out is None:  # the run may come from a stranger
@@ -120,23 +123,23 @@ def evaluate(
         check_not_link(out, folder=True)
     check_can_write(out / "evaluation.json")
 
-    from rich.console import Console
-
     from tiny_mnist.evaluation import report
     from tiny_mnist.evaluation.metrics import PASSES, evaluate
-    from tiny_mnist.runs import load_images, load_network, provenance
+    from tiny_mnist.runs.images import load_images
+    from tiny_mnist.runs.metadata import collect_provenance
+    from tiny_mnist.runs.network import load_network
     from tiny_mnist.system.memory import tune_malloc
 
     tune_malloc()
     network = load_network(folder, trust)
     images = load_images(folder, root, trust)
-    origin = provenance(folder, network) | images.info.metadata
+    origin = collect_provenance(folder, network) | images.info.metadata
     with progress(PASSES) as on_pass:
         evaluation = evaluate(network, images.test_images, images.test_labels, images.info, on_pass)
     files = report.EvaluationFiles(out)
     files.write(evaluation, images.test_images, origin)
     typer.echo("\n".join([*report.format_summary(evaluation), ""]))
-    Console(highlight=False).print(report.corruption_table(evaluation))
+    make_console().print(report.corruption_table(evaluation))
     typer.echo(f"\nReport: {printable(files.page)}\nNumbers: {printable(files.numbers)}")
 
 
@@ -183,14 +186,16 @@ def export(
 
     from tiny_mnist.export.export import FORMATS
     from tiny_mnist.export.export import export as write
-    from tiny_mnist.runs import load_images, load_network, provenance
+    from tiny_mnist.runs.images import load_images
+    from tiny_mnist.runs.metadata import collect_provenance
+    from tiny_mnist.runs.network import load_network
 
     chosen = FORMATS["onnx-int8" if int8 else file_format.value]
     path = out or folder.path / chosen.file_name
     check_can_write(path)
     network = load_network(folder, trust)
     images = load_images(folder, root, trust)
-    origin = provenance(folder, network) | images.info.metadata
+    origin = collect_provenance(folder, network) | images.info.metadata
     result = write(network, path, images, origin, chosen)
     typer.echo(f"{printable(path)}: {path.stat().st_size:,} bytes")
     typer.echo("\n".join(result.describe()))
@@ -204,8 +209,6 @@ def compare(
     ],
 ) -> None:
     """Rank finished runs, grouped over seeds, and test which differences are significant."""
-    from rich.console import Console
-
     from tiny_mnist.comparison.grouping import find_runs
     from tiny_mnist.comparison.ranking import Ranking
     from tiny_mnist.runs.folder import LATEST, resolve_run
@@ -213,10 +216,8 @@ def compare(
     ranking = Ranking(
         find_runs([resolve_run(each).path if str(each) == LATEST else each for each in folders])
     )
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 120)
-    console.print(ranking.table())
+    console = make_console()
+    console.print(ranking.table(console.width))
     console.print(*ranking.notes(), sep="\n", soft_wrap=True, markup=False)
 
 

@@ -1,56 +1,22 @@
-"""User errors, and how exceptions and names are shown at the terminal."""
+"""User errors, and how exceptions and names are shown."""
 
 import re
 import sys
-from importlib.util import find_spec
 from pathlib import Path
-
-EXTRAS = {
-    "predict": ("cv2", "PIL", "onnxruntime", "safetensors"),
-    "export": ("onnx", "onnxruntime", "safetensors"),
-    "demo": ("gradio", "cv2", "PIL", "onnxruntime", "safetensors"),
-    "sweep": ("optuna", "hydra_plugins.hydra_joblib_launcher"),
-    "wandb": ("wandb",),
-    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
-}
-"""The modules that each optional extra of the package installs."""
 
 
 class UserError(Exception):
     """A user-fixable error. The message is one line that names the cause and the fix."""
 
 
+class DataError(UserError):
+    """An error that stops every run on the same images: they are absent, damaged or unreadable."""
+
+
 def program_name() -> str:
     """The training program as it was started, for commands that are shown to the user."""
     name = Path(sys.argv[0]).name
     return name if name == "tiny-mnist-train" else "python train.py"
-
-
-class DataError(UserError):
-    """The images cannot be had, so that no run on them can train, whatever its other settings."""
-
-
-def require(extra: str, purpose: str) -> None:
-    """Check that an optional extra of this package is installed.
-
-    Args:
-        extra: a key of `EXTRAS`.
-        purpose: what needs it, as the subject of the message.
-
-    Raises:
-        UserError: a module of it is missing; names the command that installs it.
-    """
-    missing = [module for module in EXTRAS[extra] if not is_installed(module)]
-    if missing:
-        raise UserError(f"{purpose} needs {', '.join(missing)}: pip install 'tiny-mnist[{extra}]'")
-
-
-def is_installed(module: str) -> bool:
-    """Whether a module could be imported; imports no more than its parent packages."""
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # of a parent package
-        return False
 
 
 def printable(text: object) -> str:
@@ -63,14 +29,6 @@ def printable(text: object) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in str(text)
     )
-
-
-def use_lenient_streams() -> None:
-    """Print characters that the standard streams cannot encode as escapes instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)  # None where the stream is closed
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
 
 
 def one_line(error: BaseException) -> str:

@@ -100,9 +100,9 @@ def test_a_wrong_folder_gets_one_line(
 
 
 def test_a_missing_extra_gets_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    import tiny_mnist.errors
+    import tiny_mnist.extras
 
-    monkeypatch.setattr(tiny_mnist.errors, "is_installed", lambda module: module != "cv2")
+    monkeypatch.setattr(tiny_mnist.extras, "is_installed", lambda module: module != "cv2")
     expected = "needs cv2: pip install 'tiny-mnist[predict]'"
     assert one_error("predict", "a.png") == f"tiny-mnist predict {expected}"
 

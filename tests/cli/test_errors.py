@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tiny_mnist.errors import UserError, display_path, format_error, printable, require
+from tiny_mnist.errors import UserError, display_path, format_error, printable
+from tiny_mnist.extras import require
 
 
 @pytest.mark.parametrize(

@@ -127,16 +127,27 @@ def leaf_keys(node: Any, key: str = "") -> Iterator[str]:
         yield key
 
 
+NO_RECIPE = (
+    "_target_", "accelerator", "devices", "num_nodes", "strategy", "use_distributed_sampler",
+    "enable_model_summary", "fast_dev_run", "log_every_n_steps", "num_sanity_val_steps", "profiler",
+)  # fmt: skip
+"""Arguments of the Trainer that choose the device, the output or a debugging mode."""
+
+
 def test_the_original_recipe_depends_on_no_default(compose: Compose) -> None:
     spelled_out = OmegaConf.to_container(
         OmegaConf.load(PROJECT / "configs/experiment/original.yaml")
     )
     config = resolve_config(compose())
-    recipe = {group: config[group] for group in ("model", "optim", "data")}
+    recipe = {group: config[group] for group in ("model", "optim", "data", "trainer")}
     recipe["data"].pop("root")
+    for name in NO_RECIPE:
+        recipe["trainer"].pop(name)
     assert {*leaf_keys(recipe)} <= {*leaf_keys(spelled_out)}
 
 
-def test_overfitting_is_never_augmented(compose: Compose) -> None:
-    data = compose("experiment=best", "debug=overfit").data
-    assert {data[key] for key in ("rotation", "translation", "scale", "shear", "elastic")} == {0}
+@pytest.mark.parametrize("recipe", ["experiment=best", "data=fashion_mnist"])
+def test_overfitting_is_never_augmented(compose: Compose, recipe: str) -> None:
+    data = compose(recipe, "debug=overfit").data
+    augmentation = ("rotation", "translation", "scale", "shear", "elastic", "flip")
+    assert {data[key] for key in augmentation} == {0}

@@ -26,7 +26,10 @@ COMMANDS = [
     for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     for line in block.splitlines()
 ]
-PROGRAMS = {"tiny-mnist": "tiny_mnist.cli:app", "tiny-mnist-train": "tiny_mnist.launch.train:main"}
+PROGRAMS = {
+    "tiny-mnist": "tiny_mnist.cli:app",
+    "tiny-mnist-train": "tiny_mnist.launch.command:main",
+}
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

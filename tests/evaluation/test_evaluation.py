@@ -26,7 +26,7 @@ from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.label_errors import LABEL_ERRORS
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.evaluation.report import format_summary, render_page
-from tiny_mnist.runs import RunFolder
+from tiny_mnist.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,8 @@ from tiny_mnist.export.format import ExportedFile, Format, Tolerance
 from tiny_mnist.export.safetensors_format import load_tiny_cnn
 from tiny_mnist.inference import pretrained
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.runs import RunFolder, load_network
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.network import load_network
 
 
 def few(mnist: LabelledImages, images: int = 1000) -> LabelledImages:

@@ -12,11 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 from support.program import PROJECT, SMALL, Command
 from tiny_mnist.config.loading import run_settings
 from tiny_mnist.errors import UserError
+from tiny_mnist.launch.program import report_finished
 from tiny_mnist.launch.resolvers import run_folder, sweep_folder, sweep_mode
 from tiny_mnist.launch.resume import (
     describe_prolonging,
     describe_result,
-    resumed_config,
+    load_resume_config,
     with_overrides,
 )
 from tiny_mnist.launch.suggestions import suggest
@@ -27,8 +28,6 @@ from tiny_mnist.sweeps.job import resume_override
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["search=x", "optim.max_lr=1"], "there is no setting search: use -m hydra/sweeper=optuna"),
-        (["resume_sweep=x"], "there is no setting resume_sweep: use resume=SWEEP_FOLDER"),
         (["ckpt_path=x"], "there is no setting ckpt_path: use resume=RUN_FOLDER"),
         (["optim.mx_lr=3"], "there is no setting optim.mx_lr; did you mean optim.max_lr?"),
         (["optim=sdg"], "there is no optim=sdg; did you mean sgd?"),
@@ -95,12 +94,15 @@ def test_a_finished_run_is_not_trained_again(
 ) -> None:
     run = RunFolder(tmp_path)
     run.configuration.parent.mkdir()
-    OmegaConf.save(run_settings(compose()), run.configuration)
+    saved = run_settings(compose())
+    OmegaConf.save(saved, run.configuration)
+    assert load_resume_config(run, [], trust=False) == (saved, saved.trainer.max_epochs)
+    assert not report_finished(run)
     run.write_summary(summary)
-    assert resumed_config(run, [], trust=False) is None
+    assert report_finished(run)
     assert told in capsys.readouterr().out
     run.summary.write_text("{")
-    assert resumed_config(run, [], trust=False) is not None
+    assert not report_finished(run)
     assert "it is written again" in capsys.readouterr().out
 
 

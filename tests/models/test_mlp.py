@@ -14,7 +14,8 @@ from support.program import SMALL
 from tiny_mnist.cli import app
 from tiny_mnist.errors import UserError
 from tiny_mnist.models import MLP, TinyCNN, parameter_count
-from tiny_mnist.runs import RunFolder, load_network
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.network import load_network
 from tiny_mnist.training.train import train
 
 Compose = Callable[..., DictConfig]

@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from support.program import SMALL, Done, run_program
 from tiny_mnist.errors import UserError
-from tiny_mnist.runs import RunFolder, load_network
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.network import load_network
 
 Compose = Callable[..., DictConfig]
 BAD = "bad checkpoints, each refused in one line or replaced by the one before; no code was run"

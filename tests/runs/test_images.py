@@ -12,7 +12,8 @@ import tiny_mnist
 from tiny_mnist.data import FASHION_MNIST, FashionMNISTDataModule, IdxDataModule, MNISTDataModule
 from tiny_mnist.errors import UserError
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.runs import RunFolder, check_reads_digits
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.images import check_reads_digits
 
 OWN_NETWORK = {"_target_": "tiny_mnist.models.tiny_cnn.TinyCNN", "width": 8}
 

@@ -10,7 +10,9 @@ import pytest
 
 from tiny_mnist.errors import UserError
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.runs import RunFolder, metadata, provenance, weights_sha256
+from tiny_mnist.runs import metadata
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.metadata import collect_provenance, weights_sha256
 
 
 def commit_all(folder: Path) -> str:
@@ -23,7 +25,7 @@ def commit_all(folder: Path) -> str:
 
 
 def commit_seen_from(file: Path) -> Any:
-    """What `commit` says when the module lies at this path."""
+    """What `git_commit` says when the module lies at this path."""
     source = Path(metadata.__file__).read_text()
     file.parent.mkdir(parents=True, exist_ok=True)
     if not file.exists():
@@ -32,7 +34,7 @@ def commit_seen_from(file: Path) -> Any:
         "import importlib.util, json; "
         f"spec = importlib.util.spec_from_file_location('copy', {str(file)!r}); "
         "module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module); "
-        "print(json.dumps(module.commit()))"
+        "print(json.dumps(module.git_commit()))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
@@ -59,7 +61,7 @@ def test_commit_names_no_foreign_repository(tmp_path: Path) -> None:
 def test_a_summary_of_other_weights_is_not_believed(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.write_summary({"weights_sha256": "0", "commit": "abc", "settings": {}})
-    known = provenance(run, TinyCNN())
+    known = collect_provenance(run, TinyCNN())
     assert "commit" not in known
     assert known["parameters"] == 9594
 
@@ -72,7 +74,7 @@ def test_provenance_holds_plain_values_without_control_characters(tmp_path: Path
         "seed": {"nested": [1]}, "epochs": 3, "commit": "\x1b[2J",
     }  # fmt: skip
     run.summary.write_text(json.dumps(summary))
-    known = provenance(run, network)
+    known = collect_provenance(run, network)
     assert known["run"] == r"a\x1b[31mb"
     assert known["recipe"] == r"a=\x1b]0;title\x07"
     assert (known["epochs"], known["commit"]) == (3, r"\x1b[2J")
@@ -84,4 +86,4 @@ def test_a_file_that_is_no_summary_gets_one_line(tmp_path: Path, text: str) -> N
     run = RunFolder(tmp_path)
     run.summary.write_text(text)
     with pytest.raises(UserError, match=r"summary\.json"):
-        provenance(run, TinyCNN())
+        collect_provenance(run, TinyCNN())

@@ -9,7 +9,8 @@ from torch import nn
 
 from tiny_mnist.errors import UserError
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.runs import RunFolder, load_network
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.network import load_network
 
 TARGET = "tiny_mnist.models.tiny_cnn.TinyCNN"
 

@@ -260,7 +260,7 @@ def test_a_job_that_another_process_works_on_is_left_alone_and_has_not_failed(
 ) -> None:
     folder = tmp_path / "0_seed=0"
     with RunFolder(folder).open():
-        assert math.isnan(job.run_job(not_to_be_called, compose(), folder))
+        assert math.isnan(job.run_sweep_job(not_to_be_called, compose(), folder))
     assert not (folder / "failure.txt").exists()
     assert not (folder / ".hydra").exists()
 
@@ -272,13 +272,13 @@ def test_a_job_that_fails_records_why_and_stops_no_other(
         raise UserError("for a reason")
 
     folder = tmp_path / "0_seed=0"
-    assert math.isnan(job.run_job(fail, compose(), folder))
+    assert math.isnan(job.run_sweep_job(fail, compose(), folder))
     assert read_failures(tmp_path) == {"0_seed=0": "for a reason"}
 
     def succeed(config: DictConfig, folder: Path, resume: bool) -> float:
         return 99.0
 
-    assert job.run_job(succeed, compose(), folder) == 99
+    assert job.run_sweep_job(succeed, compose(), folder) == 99
     assert read_failures(tmp_path) == {}
 
 
@@ -346,11 +346,11 @@ def test_a_job_folder_that_is_a_link_is_refused(
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "0_seed=0").symlink_to("elsewhere")
     with pytest.raises(UserError, match="is a symbolic link"):
-        job.run_job(not_to_be_called, compose(), tmp_path / "0_seed=0")
+        job.run_sweep_job(not_to_be_called, compose(), tmp_path / "0_seed=0")
     assert [*(tmp_path / "elsewhere").iterdir()] == []
     (tmp_path / "elsewhere" / "runs").mkdir()
     (tmp_path / "runs").symlink_to("elsewhere/runs")
-    done = job.run_job(lambda *_, **__: 99.0, compose(), tmp_path / "runs" / "0_seed=0")
+    done = job.run_sweep_job(lambda *_, **__: 99.0, compose(), tmp_path / "runs" / "0_seed=0")
     assert done == 99
 
 
@@ -388,7 +388,7 @@ def test_a_job_is_resumed_with_the_configuration_that_it_was_begun_with(
         given.update(max_lr=config.optim.max_lr, resume=resume)
         return 0.0
 
-    job.run_job(train, compose("optim.max_lr=0.3"), run.path)
+    job.run_sweep_job(train, compose("optim.max_lr=0.3"), run.path)
     assert given == {"max_lr": 0.5, "resume": True}
     assert "Resuming with the saved configuration; ignoring changes to optim.max_lr" in caplog.text
 
@@ -407,7 +407,7 @@ def test_a_job_whose_summary_is_damaged_is_finished_again(
         assert resume
         return 99.0
 
-    assert job.run_job(train, compose(), run.path) == 99
+    assert job.run_sweep_job(train, compose(), run.path) == 99
 
 
 def test_a_job_without_test_images_is_finished(
@@ -420,7 +420,7 @@ def test_a_job_without_test_images_is_finished(
         summary = {"val_images": 60, "val_accuracy": accuracy, "test_accuracy": None}
         run.write_summary({**summary, "training_seconds": 2})
         assert SweepProgress(tmp_path, 1).ending(run.path) == told
-        found = job.run_job(not_to_be_called, compose(), run.path)
+        found = job.run_sweep_job(not_to_be_called, compose(), run.path)
         assert math.isnan(found) if accuracy is None else found == accuracy
 
 

@@ -10,6 +10,9 @@ from tiny_mnist.system.atomic_files import (
     atomic_write,
     check_can_write,
     remove_unfinished,
+    write_csv,
+    write_json,
+    write_text,
 )
 
 
@@ -69,3 +72,16 @@ def test_check_can_write_names_a_path_that_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError) as error:
         check_can_write(tmp_path)
     assert error.value.filename == str(tmp_path)
+
+
+def test_texts_numbers_and_tables_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_text(path, "ü\n")
+    assert path.read_bytes() == "ü\n".encode()
+    write_json(path, {"a": [1, None]})
+    assert path.read_text() == '{\n  "a": [\n    1,\n    null\n  ]\n}\n'
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, [float("nan")])
+    write_csv(path, ("a", "b"), [{"a": 1, "b": None}, {"a": "x,y"}])
+    assert path.read_text() == 'a,b\n1,\n"x,y",\n'
+    assert [*tmp_path.iterdir()] == [path]

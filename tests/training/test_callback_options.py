@@ -13,7 +13,10 @@ from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.metrics import loss_and_accuracy
 from tiny_mnist.evaluation.predict import predict
-from tiny_mnist.runs import RunFolder, load_network, read_checkpoint, weights_sha256
+from tiny_mnist.runs.checkpoint_io import read_checkpoint
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.metadata import weights_sha256
+from tiny_mnist.runs.network import load_network
 from tiny_mnist.training.train import train
 
 Compose = Callable[..., DictConfig]

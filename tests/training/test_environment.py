@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from support.program import SMALL
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.training.environment import environment, match_environment
+from tiny_mnist.training.environment import describe_environment, match_environment
 from tiny_mnist.training.train import train
 
 
@@ -21,7 +21,7 @@ def threads() -> Iterator[int]:
 
 
 def test_the_same_environment_needs_no_word() -> None:
-    assert match_environment(environment()) == []
+    assert match_environment(describe_environment()) == []
     assert match_environment({}) == [], "an older checkpoint does not say"
 
 
@@ -29,7 +29,7 @@ def test_threads_are_set_to_those_of_the_checkpoint(
     monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    (line,) = match_environment(environment() | {"threads": threads + 1})
+    (line,) = match_environment(describe_environment() | {"threads": threads + 1})
     assert line == f"Using {threads + 1} threads, as when the run was begun"
     assert torch.get_num_threads() == threads + 1
 
@@ -58,13 +58,13 @@ def test_threads_that_the_user_chose_stay_and_are_named(
     monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
-    (line,) = match_environment(environment() | {"threads": threads + 1})
+    (line,) = match_environment(describe_environment() | {"threads": threads + 1})
     assert "OMP_NUM_THREADS" in line
     assert torch.get_num_threads() == threads
 
 
 def test_other_versions_are_named() -> None:
-    saved = environment()
+    saved = describe_environment()
     saved["packages"]["torch"] = "1.0"
     (line,) = match_environment(saved)
     assert line.startswith("The run was begun with other versions: torch 1.0 → ")
@@ -73,7 +73,7 @@ def test_other_versions_are_named() -> None:
 @pytest.mark.parametrize("threads", [2**40, 10**6, 0, -1, True, "4", None])
 def test_a_number_of_threads_that_cannot_be_is_ignored(threads: object) -> None:
     before = torch.get_num_threads()
-    (line,) = match_environment(environment() | {"threads": threads})
+    (line,) = match_environment(describe_environment() | {"threads": threads})
     assert line.startswith("Ignoring the checkpoint's number of threads, which is not from 1 to ")
     assert torch.get_num_threads() == before
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from support.outcomes import read_metrics
 from support.program import SMALL, WAIT, Command
 from tiny_mnist.errors import UserError
-from tiny_mnist.runs import RunFolder
+from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.job import resume_override
 from tiny_mnist.training.train import train
 
@@ -190,7 +190,7 @@ def test_jobs_that_begin_at_once_share_a_new_store_of_mlflow(tmp_path: Path) -> 
     pytest.importorskip("mlflow")
     code = (
         "from tiny_mnist.training.loggers import build_logger; from pathlib import Path; "
-        "from tiny_mnist.runs import RunFolder; "
+        "from tiny_mnist.runs.folder import RunFolder; "
         "node = {'_target_': 'lightning.pytorch.loggers.MLFlowLogger'}; "
         "build_logger('mlflow', node, RunFolder(Path('run')), {}).log_metrics({'loss': 1.0})"
     )

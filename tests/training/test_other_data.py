@@ -18,7 +18,9 @@ from tiny_mnist.cli import app
 from tiny_mnist.data import FASHION_MNIST, LabelledImages
 from tiny_mnist.errors import UserError
 from tiny_mnist.export.onnx_format import predict_onnx
-from tiny_mnist.runs import RunFolder, load_images, load_network
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.images import load_images
+from tiny_mnist.runs.network import load_network
 from tiny_mnist.training.checks import check_last_batch, check_num_classes, fill_num_classes
 from tiny_mnist.training.train import train
 

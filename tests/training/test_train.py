@@ -15,11 +15,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from support.outcomes import read_metrics
 from support.program import SMALL
+from tiny_mnist.data.datamodule import MNISTDataModule
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.evaluation.metrics import loss_and_accuracy
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.runs import RunFolder, load_network, weights_sha256
+from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.metadata import weights_sha256
+from tiny_mnist.runs.network import load_network
 from tiny_mnist.training.summary import short_settings
 from tiny_mnist.training.train import train
 
@@ -75,11 +78,11 @@ def test_the_commit_is_that_of_the_code_that_trained(
     """Somebody may commit, or change a file, while a long run trains."""
     asked: list[bool] = []
 
-    def commit() -> str:
+    def git_commit() -> str:
         asked.append(RunFolder(tmp_path).last_checkpoint.exists())
         return "abc"
 
-    monkeypatch.setattr("tiny_mnist.training.train.commit", commit)
+    monkeypatch.setattr("tiny_mnist.training.train.git_commit", git_commit)
     train(compose(*SMALL, "trainer.max_epochs=1", "trainer.limit_val_batches=1"), tmp_path)
     assert asked == [False]
     assert summary(RunFolder(tmp_path))["commit"] == "abc"
@@ -167,6 +170,23 @@ def test_loaders_that_are_made_anew_begin_each_later_epoch_at_its_first_batch(
     train(config, tmp_path, resume=True)
     found = summary(run)
     assert (found["steps"], found["training_images"]) == (20, 1000)
+
+
+def test_an_error_after_restoring_is_not_blamed_on_the_checkpoint(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any) -> None:
+        raise RuntimeError("a bug")
+
+    config = compose(*SMALL, "trainer.max_epochs=1")
+    run = RunFolder(tmp_path)
+    run.configuration.parent.mkdir()
+    OmegaConf.save(config, run.configuration)
+    train(config, tmp_path)
+    config.trainer.max_epochs = 2
+    monkeypatch.setattr(MNISTDataModule, "train_dataloader", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        train(config, tmp_path, resume=True)
 
 
 def test_held_out_images_are_evaluated_after_the_last_epoch_whatever_is_said(

@@ -1,6 +1,5 @@
 """Finished runs, read from their summaries and grouped over their seeds and folds."""
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from typing import Any, NamedTuple
 
 from tiny_mnist.config.data_sections import ANY_IMAGES
 from tiny_mnist.errors import UserError, one_line, printable
+from tiny_mnist.runs.folder import SUMMARY
+from tiny_mnist.system.plain_files import read_json_object
 
 Summary = dict[str, Any]
 """The content of a summary.json, its configuration by keys as on the command line."""
@@ -57,7 +58,6 @@ Seed and fold tell the runs of one group apart; the others do not change the res
 """
 COUNT_OR_FRACTION = ("trainer.limit_", "trainer.overfit_batches", "trainer.val_check_interval")
 """Keys whose integers are numbers of batches, while 1.0 means all of them."""
-MAX_BYTES = 1 << 20  # of a summary, which has a few thousand
 
 
 def find_runs(folders: list[Path]) -> dict[Path, Summary]:
@@ -66,7 +66,7 @@ def find_runs(folders: list[Path]) -> dict[Path, Summary]:
     Raises:
         UserError: there is none, or one is not a summary of a run.
     """
-    found = sorted({path.resolve() for folder in folders for path in folder.rglob("summary.json")})
+    found = sorted({path.resolve() for folder in folders for path in folder.rglob(SUMMARY)})
     if not found:
         raise UserError(f"no finished run in {', '.join(map(str, folders))}")
     runs = {}
@@ -87,12 +87,11 @@ def read_run(path: Path) -> Summary:
     """One summary, its numbers checked: it may come from a stranger.
 
     Raises:
+        UserError: it cannot be read.
         ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError: it is
             something else.
     """
-    if not path.is_file() or path.stat().st_size > MAX_BYTES:
-        raise ValueError("not a regular file of a summary's size")
-    summary = json.loads(path.read_text())
+    summary = read_json_object(path)
     config = dict(flatten_config(summary["config"]))
     seed = config["seed"]
     if not isinstance(seed, int) or not 0 <= seed < 2**32:

@@ -1,14 +1,11 @@
 """Runs as one table: grouped over seeds and folds, ranked and tested."""
 
-import csv
-import io
 import itertools
 import math
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,7 +13,7 @@ from tiny_mnist.comparison.grouping import RunGroup, Summary, group_by_settings
 from tiny_mnist.comparison.pairing import compare_scores
 from tiny_mnist.comparison.significance import holm
 from tiny_mnist.errors import UserError
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.atomic_files import write_csv
 
 LEVEL = 0.05
 """Significance level of the corrected p-values."""
@@ -106,16 +103,13 @@ class Ranking:
             )
         ]
 
-    def table(self, width: int | None = None) -> Table:
+    def table(self, width: int) -> Table:
         """The rows for the terminal.
 
         Args:
             width: the width of the terminal in columns; below 100, smallest, largest and seconds
                 are left out, so that the settings can be read.
         """
-        if width is None:
-            console = Console()
-            width = console.width if console.is_terminal else 120
         is_wide = width >= MIN_WIDE_COLUMNS
         names = [each.name for each in self.configurations]
         table = Table(box=None, pad_edge=False)
@@ -246,13 +240,8 @@ class Ranking:
 
     def write_csv(self, path: Path) -> None:
         """Write the rows as a table."""
-        text = io.StringIO()
         rows = self.rows()
-        table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-        with atomic_write(path) as file:
-            file.write(text.getvalue().encode())
+        write_csv(path, rows[0], rows)
 
 
 def spread_columns(accuracies: list[float]) -> dict[str, float | None]:

@@ -33,8 +33,8 @@ class IdxData(Section):
     seed: int = Field(ge=0, lt=2**32)
 
     @model_validator(mode="after")
-    def folds_are_complete(self) -> "IdxData":
-        """A fold is one of several, and is what is held out."""
+    def check_folds(self) -> "IdxData":
+        """Check that folds and fold are both set or both not, and val_size is not set with them."""
         if self.folds is None and self.fold is None:
             return self
         if self.folds is None:
@@ -54,8 +54,8 @@ class IdxData(Section):
         return self
 
     @model_validator(mode="after")
-    def sampling_suffices(self) -> "IdxData":
-        """Nearest-neighbour sampling does rotation and shifts by whole pixels only."""
+    def check_sampling(self) -> "IdxData":
+        """Check that scale, shear and elastic are zero with nearest-neighbour sampling."""
         if self.sampling == "nearest" and (self.scale or self.shear or self.elastic):
             raise ValueError("scale, shear and elastic need sampling=bicubic")
         return self
@@ -89,8 +89,8 @@ class MNISTData(IdxData):
         )
 
     @model_validator(mode="after")
-    def images_suffice(self) -> "MNISTData":
-        """There must be images to train on."""
+    def check_train_size(self) -> "MNISTData":
+        """Check that no more images are trained on than are not held out."""
         left = self.not_held_out
         used = self.train_size or left
         if used > left:

@@ -1,6 +1,6 @@
 """Resolve, compare and load configurations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.errors import UserError, one_line
+from tiny_mnist.system.plain_files import check_regular_file
 
 LAUNCH_KEYS = ("resume", "trust")
 """Keys of `configs/train.yaml` that say how the program is started, and are no part of a run."""
@@ -32,6 +33,19 @@ def plain_config(config: DictConfig, resolve: bool = False) -> dict[str, Any]:
     return {str(name): value for name, value in plain.items()}
 
 
+def iter_nodes(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield a nested configuration and all nodes below it, with dotted keys; its own is empty."""
+    yield key, node
+    if isinstance(node, Mapping):
+        children: Any = node.items()
+    elif isinstance(node, list | tuple):
+        children = enumerate(node)
+    else:
+        return
+    for name, value in children:
+        yield from iter_nodes(value, f"{key}.{name}".lstrip("."))
+
+
 def differences(one: Any, other: Any, key: str = "") -> Iterator[str]:
     """Yield the keys, as on the command line, whose values differ between two configurations."""
     if isinstance(one, dict) and isinstance(other, dict):
@@ -45,21 +59,18 @@ def load_config(path: Path) -> DictConfig:
     """Read a saved configuration. Pass it to `check_trusted` and `validate` before use.
 
     Raises:
-        UserError: the file is absent, or is not a configuration.
+        UserError: the file is absent, special or too large, or is not a configuration.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is not a regular file")
-        if path.exists() and path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"it is larger than {MAX_BYTES >> 20} MiB")
+        check_regular_file(path, MAX_BYTES)
         text = path.read_text(encoding="utf-8")
         # A few lines of nested aliases stand for gigabytes; no run writes any.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise ValueError("it uses YAML aliases")
         config = OmegaConf.create(text)
     except FileNotFoundError:
-        raise UserError(f"no run to resume: there is no {path}") from None
-    except OSError:
+        raise UserError(f"there is no configuration {path}") from None
+    except (OSError, UserError):
         raise
     except Exception as error:  # of YAML, OmegaConf and Unicode; RecursionError
         raise UserError(

@@ -60,7 +60,7 @@ KNOWN_CLASSES = {
 }
 
 
-def strictness(node: Any) -> str:
+def schema_tag(node: Any) -> str:
     """Which member of a union checks a node: that of the known class, or that of any class."""
     target = node.get("_target_") if isinstance(node, dict) else None
     return KNOWN_CLASSES.get(target, "any") if isinstance(target, str) else "any"
@@ -73,17 +73,17 @@ class Optimizer(PartialClass):
 
 
 Model = Annotated[
-    Annotated[TinyCNN, Tag("known")] | Annotated[AnyClass, Tag("any")], Discriminator(strictness)
+    Annotated[TinyCNN, Tag("known")] | Annotated[AnyClass, Tag("any")], Discriminator(schema_tag)
 ]
 Data = Annotated[
     Annotated[MNISTData, Tag("known")]
     | Annotated[IdxData, Tag("idx")]
     | Annotated[AnyClass, Tag("any")],
-    Discriminator(strictness),
+    Discriminator(schema_tag),
 ]
 Scheduler = Annotated[
     Annotated[OneCycleLR, Tag("known")] | Annotated[PartialClass, Tag("any")],
-    Discriminator(strictness),
+    Discriminator(schema_tag),
 ]
 
 
@@ -117,8 +117,8 @@ class Trainer(OpenSection):
 
     @model_validator(mode="before")
     @classmethod
-    def groups_are_not_arguments(cls, values: Any) -> Any:
-        """What has a configuration group, or belongs to the run folder, is not set here."""
+    def check_keys(cls, values: Any) -> Any:
+        """Check that no argument is set that a configuration group or the run folder determines."""
         for key in ("callbacks", "logger"):
             if isinstance(values, dict) and key in values:
                 raise ValueError(f"{key} is a group of its own: {key}=NAME, or {key}.NAME=…")
@@ -127,8 +127,8 @@ class Trainer(OpenSection):
         return values
 
     @model_validator(mode="after")
-    def processes_are_asked_for(self) -> "Trainer":
-        """Several processes need an explicit strategy: sweeps start such jobs differently."""
+    def check_strategy(self) -> "Trainer":
+        """Check that several processes have an explicit strategy, which sweeps go by."""
         if self.processes > 1 and self.strategy == "auto":
             raise ValueError("several devices or nodes need trainer=ddp")
         return self
@@ -159,8 +159,8 @@ class Config(Section):
     logger: dict[str, AnyClass | None] = Field(default={})
 
     @model_validator(mode="after")
-    def held_out_images_are_used(self) -> "Config":
-        """Otherwise a sweep would have the test images alone to rank by."""
+    def check_held_out_images(self) -> "Config":
+        """Check that held-out images are evaluated on: a sweep ranks its runs by them."""
         data = self.data
         if not isinstance(data, IdxData) or self.trainer.limit_val_batches:
             return self
@@ -170,8 +170,8 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def batches_suffice(self) -> "Config":
-        """Every process gets its part of a batch, for batch normalisation two images at least."""
+    def check_last_batch_size(self) -> "Config":
+        """Check that every process gets two images of each batch, for batch normalisation."""
         if not isinstance(self.data, IdxData):
             return self
         smallest, processes = self.data.smallest_batch, self.trainer.processes

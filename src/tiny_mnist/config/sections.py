@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 
 def check_finite(value: Any) -> Any:
-    """Refuse NaN and infinity anywhere in a setting that this project does not know."""
+    """Check that a setting that this project does not know holds no NaN or infinity."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("must be a finite number")
     if isinstance(value, dict | list):
@@ -17,7 +17,7 @@ def check_finite(value: Any) -> Any:
 
 
 def check_batches(value: Any) -> int | float:
-    """A number of batches, or a part of all of them."""
+    """Check a number of batches, or a fraction of all of them."""
     whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if not whole and not (isinstance(value, float) and 0 <= value <= 1):
         raise ValueError("should be a number of batches, or a part of all between 0.0 and 1.0")
@@ -33,7 +33,7 @@ def check_some_batches(value: Any) -> int | float:
 
 
 def check_devices(value: Any) -> Any:
-    """A number of devices, at least one; -1 for all; their indices; or a word such as "auto"."""
+    """Check a number of devices (-1: all), a list of their indices, or a word such as "auto"."""
     number = isinstance(value, int) and not isinstance(value, bool) and (value > 0 or value == -1)
     indices = isinstance(value, list) and value and all(type(index) is int for index in value)
     if not (number or indices or (isinstance(value, str) and value)):
@@ -63,8 +63,8 @@ class OpenSection(BaseModel):
     __pydantic_extra__: dict[str, Annotated[Any, AfterValidator(check_finite)]]
 
     @model_validator(mode="after")
-    def is_instantiated_at_once(self) -> "OpenSection":
-        """Hydra would otherwise return a function where an object is needed."""
+    def check_not_partial(self) -> "OpenSection":
+        """Check that Hydra returns an object and not a function, as with `_partial_`."""
         if "_partial_" in self.__pydantic_extra__:
             raise ValueError("_partial_ is for optimizers and schedules only")
         return self

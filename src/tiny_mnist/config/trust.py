@@ -5,12 +5,13 @@ a run folder may come from a stranger, and Hydra's `instantiate` calls whatever 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from tiny_mnist.config.loading import iter_nodes
 from tiny_mnist.errors import UserError, printable
 
 OWN_CLASSES = frozenset(
@@ -49,10 +50,11 @@ LOGGER_KEYS = frozenset(
 PATH_KEY = re.compile(r"dir|path|folder|file(?!name)")
 """In the names of arguments of callbacks, which are relative to the current folder."""
 REFERENCE = re.compile(r"\$\{[\w.]+\}")  # of another key: ${seed}, ${optim.max_lr}
+CONTAINERS = (Mapping, list, tuple)
 MAX_REFERRED = 1000  # characters of a value that is referred to
 
 
-def says_trust(config: DictConfig) -> bool:
+def read_trust_flag(config: DictConfig) -> bool:
     """The key `trust` of a composed configuration; false where there is none.
 
     Raises:
@@ -79,26 +81,29 @@ def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
             anything but a short value without references, as a few could stand for gigabytes.
     """
     plain = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
-    for key, value in leaves(plain):
-        name = key.rpartition(".")[2]
-        if name == "_target_" and not is_trusted(value):
+    for key, value in iter_nodes(plain):
+        if key.rpartition(".")[2] == "_target_" and not is_trusted(value):
             raise UserError(
                 f"{source} names the class {value}, which is neither this project's nor a "
                 "well-known one; if you trust that folder, say trust=true (tiny-mnist: --trust)"
             )
+        if isinstance(value, CONTAINERS):
+            continue
         if "${" in REFERENCE.sub("", f"{key} {value}"):
             raise UserError(
                 f"{source} holds the interpolation {key}={value}; a saved configuration may refer "
                 "to its own keys only"
             )
         for reference in REFERENCE.findall(str(value)):
-            if not is_short_value(find(plain, reference[2:-1])):
+            if not is_short_value(lookup_reference(plain, reference[2:-1])):
                 raise UserError(
                     f"{source} holds the reference {key}={value[:200]}; a saved configuration may "
                     "refer to short values without references of their own only; if you trust "
                     "that folder, say trust=true (tiny-mnist: --trust)"
                 )
-    for key, node in nodes(plain):
+    for key, node in iter_nodes(plain):
+        if not isinstance(node, Mapping):
+            continue
         for group, is_safe in (("logger", is_safe_for_logger), ("callbacks", is_safe_for_callback)):
             target = str(node.get("_target_"))
             if not (key.startswith(f"{group}.") or IN_GROUP[group].fullmatch(target)):
@@ -111,10 +116,17 @@ def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
                 )
 
 
-def find(node: Any, reference: str) -> Any:
-    """What a reference such as `optim.max_lr` points to, unresolved; None where there is nothing.
+def lookup_reference(node: Any, reference: str) -> Any:
+    """The unresolved value that a reference such as `optim.max_lr` points to.
 
-    Of a relative reference, such as `.max_lr`, and of one through another, the text itself.
+    Args:
+        node: the configuration.
+        reference: the text between `${` and `}`.
+
+    Returns:
+        None where the configuration has no such key. The reference itself, in `${…}`, if it is
+        relative, such as `.max_lr`, or leads through a key whose value is a reference: neither is
+        followed.
     """
     for name in reference.split("."):
         if isinstance(node, Mapping):
@@ -128,7 +140,7 @@ def find(node: Any, reference: str) -> Any:
 
 def is_short_value(value: Any) -> bool:
     """Whether a value, as it is written, is no container, holds no reference and is short."""
-    if isinstance(value, Mapping | list | tuple):
+    if isinstance(value, CONTAINERS):
         return False
     return "${" not in str(value) and len(str(value)) <= MAX_REFERRED
 
@@ -159,30 +171,3 @@ def is_trusted(target: Any) -> bool:
     return isinstance(target, str) and bool(
         target in OWN_CLASSES or LIBRARY_CLASSES.fullmatch(target)
     )
-
-
-def nodes(node: Any, key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield all mappings with their dotted keys."""
-    if isinstance(node, Mapping):
-        yield key, node
-        children: Any = node.items()
-    elif isinstance(node, list | tuple):
-        children = enumerate(node)
-    else:
-        return
-    for name, value in children:
-        yield from nodes(value, f"{key}.{name}".lstrip("."))
-
-
-def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield all values that are not containers, and all targets, with their dotted keys."""
-    if key.rpartition(".")[2] == "_target_":
-        yield key, node
-    elif isinstance(node, Mapping):
-        for name, value in node.items():
-            yield from leaves(value, f"{key}.{name}".lstrip("."))
-    elif isinstance(node, list | tuple):
-        for index, value in enumerate(node):
-            yield from leaves(value, f"{key}.{index}".lstrip("."))
-    else:
-        yield key, node

@@ -56,7 +56,8 @@ def serve(
         host: address to listen on.
         port: None takes the first free one from 7860 on.
         print_fn: is called with the address of the page.
-        trust: whether the run may name classes outside this project.
+        trust: whether the run may name classes other than this package's listed ones,
+            `torch.optim`'s, and Lightning's Trainer, callbacks and loggers; their code is run.
 
     Raises:
         UserError: there is no such run, its network does not read digits, or the address is not

@@ -1,6 +1,5 @@
 """The files of `tiny-mnist evaluate`: `evaluation.json`, and `report.html` with all figures."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from tiny_mnist.evaluation import plots
 from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.metrics import Accuracy, Evaluation
 from tiny_mnist.evaluation.pages import data_url, jinja_environment, png_url
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.atomic_files import write_json, write_text
 
 EXAMPLE = 4  # index of the test image that shows each corruption, if there are so many
 
@@ -52,11 +51,8 @@ class EvaluationFiles:
         Raises:
             OSError: the folder cannot be written.
         """
-        record = {"provenance": provenance, **evaluation.to_json()}
-        with atomic_write(self.numbers) as file:
-            file.write((json.dumps(record, indent=2, allow_nan=False) + "\n").encode())
-        with atomic_write(self.page) as file:
-            file.write(render_page(evaluation, images, provenance).encode())
+        write_json(self.numbers, {"provenance": provenance, **evaluation.to_json()})
+        write_text(self.page, render_page(evaluation, images, provenance))
 
 
 def render_page(

@@ -19,10 +19,10 @@ from tiny_mnist.data.datasets import DatasetInfo
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.data.loaders import EVALUATION_BATCH
 from tiny_mnist.data.transforms import SIDE, normalize
-from tiny_mnist.errors import require
 from tiny_mnist.export.folding import FoldedNetwork, UnsupportedLayerError, fold
 from tiny_mnist.export.format import ExportedFile, Tolerance, describe_input
 from tiny_mnist.export.quantization import quantize
+from tiny_mnist.extras import require
 from tiny_mnist.system.telemetry import disable_onnxruntime_telemetry
 
 if TYPE_CHECKING:

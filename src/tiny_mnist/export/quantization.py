@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import UInt8
 from torch import Tensor
 
-from tiny_mnist.errors import require
+from tiny_mnist.extras import require
 from tiny_mnist.system.telemetry import disable_onnxruntime_telemetry
 
 if TYPE_CHECKING:

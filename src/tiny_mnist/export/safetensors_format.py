@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from tiny_mnist.data.datasets import DatasetInfo
 from tiny_mnist.data.idx import LabelledImages
-from tiny_mnist.errors import require
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.export.format import ExportedFile, Tolerance, outputs, subject
+from tiny_mnist.extras import require
 from tiny_mnist.models.tiny_cnn import TinyCNN
 
 

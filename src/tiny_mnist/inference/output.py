@@ -24,13 +24,13 @@ from tiny_mnist.inference.image_io import (
 )
 from tiny_mnist.inference.predictor import ImagePrediction, Network, Source, predict_images
 from tiny_mnist.system.atomic_files import atomic_write, check_can_write
+from tiny_mnist.system.terminal import make_console
 
 CELL_SIDE = 140  # pixels: side of each picture on the contact sheet of --show
 MAX_COLUMNS = 4  # cells beside each other on the contact sheet
 MAX_CONTACT_SHEET_PIXELS = 50_000_000
 MAX_CONTACT_SHEET_SIDE = 16_000  # pixels: a side that every format can save
 MAX_DIGITS = 12  # digits of one picture that the contact sheet shows
-PIPE_WIDTH = 120  # columns of the table where there is no terminal
 
 
 def report(names: list[str], network: Network, as_json: bool, show: Path | None) -> None:
@@ -68,10 +68,7 @@ def report(names: list[str], network: Network, as_json: bool, show: Path | None)
     if as_json:
         typer.echo(json.dumps([prediction.as_json() for prediction in predictions], indent=2))
     elif len(failed) < len(predictions):
-        screen = Console(highlight=False)
-        if not screen.is_terminal:
-            screen.width = max(screen.width, PIPE_WIDTH)
-        screen.print(make_table([p for p in predictions if not p.error]))
+        make_console().print(make_table([p for p in predictions if not p.error]))
     for prediction in failed:
         typer.echo(f"error: {printable(prediction.error)}", err=True)
     if show is not None and cells:

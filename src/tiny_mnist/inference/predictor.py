@@ -153,7 +153,8 @@ def load_digit_network(run: Path, trust: bool = False) -> "nn.Module":
 
     Args:
         run: the run folder.
-        trust: whether the run may name classes outside this project.
+        trust: whether the run may name classes other than this package's listed ones,
+            `torch.optim`'s, and Lightning's Trainer, callbacks and loggers; their code is run.
 
     Raises:
         UserError: the folder holds no trained network, or one that was not trained on MNIST or has
@@ -163,7 +164,8 @@ def load_digit_network(run: Path, trust: bool = False) -> "nn.Module":
 
     from tiny_mnist.data.datasets import MNIST
     from tiny_mnist.evaluation.predict import predict
-    from tiny_mnist.runs import check_reads_digits, load_network
+    from tiny_mnist.runs.images import check_reads_digits
+    from tiny_mnist.runs.network import load_network
 
     check_reads_digits(run, trust)
     module = load_network(run, trust)

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, read_write
 
 from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.config.schema import validate
-from tiny_mnist.config.trust import says_trust
+from tiny_mnist.config.trust import read_trust_flag
 from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.launch.stop import stopping
 from tiny_mnist.runs.folder import RunFolder
@@ -24,24 +24,37 @@ class PreflightCallback(Callback):
         """Check the configuration and the folder, and show that the run begins."""
         # Hydra turns the exceptions of callbacks into warnings; these must end the program.
         with stopping():
-            says_trust(config)
+            read_trust_flag(config)
             folder = Path(config.hydra.run.dir)
             with read_write(config.hydra):  # from here on, the folder is looked up no more
                 config.hydra.run.dir = str(folder)
-            if config.get("resume") is not None:
-                RunFolder(folder).check_no_links()
-            else:
-                settings = resolve_config(config)
-                validate(settings)
-                if is_rank_zero():
-                    check_new_folder(RunFolder(folder))
-            if is_rank_zero():  # loading PyTorch takes seconds
-                print(f"Run folder: {display_path(folder)}", flush=True)
             if config.get("resume") is None:
-                from tiny_mnist.training.checks import check_classes, check_optim
+                self.check_new_run(config, folder)
+            else:
+                RunFolder(folder).check_no_links()
+                print_folder(folder)
 
-                check_classes(settings)
-                check_optim(settings)
+    def check_new_run(self, config: DictConfig, folder: Path) -> None:
+        """Check the configuration of a new run, and that it may use its folder.
+
+        Raises:
+            UserError: a setting is refused, or another run is in the folder.
+        """
+        settings = resolve_config(config)
+        validate(settings)
+        if is_rank_zero():
+            check_new_folder(RunFolder(folder))
+        print_folder(folder)  # before PyTorch is loaded, which takes seconds
+        from tiny_mnist.training.checks import check_classes, check_optim
+
+        check_classes(settings)
+        check_optim(settings)
+
+
+def print_folder(folder: Path) -> None:
+    """Show that a run begins."""
+    if is_rank_zero():
+        print(f"Run folder: {display_path(folder)}", flush=True)
 
 
 def check_new_folder(run: RunFolder) -> None:

@@ -13,10 +13,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from tiny_mnist.config.loading import run_settings
-from tiny_mnist.config.trust import says_trust
-from tiny_mnist.errors import format_error, use_lenient_streams
+from tiny_mnist.config.trust import read_trust_flag
+from tiny_mnist.errors import UserError, display_path, format_error
 from tiny_mnist.launch import resolvers  # noqa: F401 (registers what configs/train.yaml names)
-from tiny_mnist.launch.resume import resumed_config
+from tiny_mnist.launch.resume import describe_prolonging, describe_result, load_resume_config
 from tiny_mnist.launch.stop import (
     TRACEBACK,
     explaining_interrupts,
@@ -31,6 +31,7 @@ from tiny_mnist.sweeps.plan import is_sequential
 from tiny_mnist.system.memory import tune_malloc
 from tiny_mnist.system.processes import is_rank_zero
 from tiny_mnist.system.signals import Interrupted
+from tiny_mnist.system.terminal import use_lenient_streams
 from tiny_mnist.system.threads import configure_openmp
 
 
@@ -41,7 +42,7 @@ def run(main: Callable[[], None], configs: Path | None = None) -> None:
     ends with status 128 plus the number of the signal.
 
     Args:
-        main: as decorated by Hydra.
+        main: a function that Hydra has decorated.
         configs: the folder of its configurations; None for `configs` beside the program.
     """
     use_lenient_streams()
@@ -72,7 +73,7 @@ def run_job(config: DictConfig) -> float:
     """Run one job: a run of its own, a run that is resumed, or a job of a sweep.
 
     Args:
-        config: as composed by Hydra, with the keys `resume` and `trust`.
+        config: the configuration that Hydra composed, with the keys `resume` and `trust`.
 
     Returns:
         The final accuracy in percent: on held-out images if there are any, else on the test images.
@@ -86,7 +87,7 @@ def run_job(config: DictConfig) -> float:
     if hydra.mode == RunMode.MULTIRUN:
         tune_malloc()  # in a process that a launcher may have started
         try:
-            return job.run_job(train, config, folder)
+            return job.run_sweep_job(train, config, folder)
         except Interrupted as interrupted:
             if is_sequential(cast(DictConfig, HydraConfig.instance().cfg)):
                 raise
@@ -118,11 +119,32 @@ def start_run(train: Callable[..., float], config: DictConfig, folder: Path) -> 
 
 def resume_run(train: Callable[..., float], config: DictConfig, folder: Path) -> float:
     """Resume the run in a folder with its saved configuration."""
-    overrides = list(HydraConfig.get().overrides.task)
+    run, overrides = RunFolder(folder), list(HydraConfig.get().overrides.task)
     try:
-        settings = resumed_config(RunFolder(folder), overrides, says_trust(config))
-        if settings is None:
-            return job.score_or_nan(RunFolder(folder))
+        settings, epochs = load_resume_config(run, overrides, read_trust_flag(config))
+        if settings.trainer.max_epochs > epochs:
+            if is_rank_zero():
+                print(describe_prolonging(run, epochs, settings.trainer.max_epochs))
+        elif report_finished(run):
+            return job.score_or_nan(run)
         return train(settings, folder, resume=True)
     except Exception as error:
         stop(error, folder)
+
+
+def report_finished(run: RunFolder) -> bool:
+    """Print the result of a run if it is finished.
+
+    Returns:
+        Whether the run is finished: it has a summary that can be read.
+    """
+    if not run.summary.exists():
+        return False
+    try:
+        result = describe_result(run)
+    except UserError as error:
+        print(f"{error}; it is written again")
+        return False
+    if is_rank_zero():
+        print(f"{display_path(run.path)} is finished{result}")
+    return True

@@ -1,6 +1,7 @@
 """OmegaConf resolvers used by `configs/train.yaml`: the folders and the mode follow from `resume`.
 
-Imported for its effect: it registers the resolvers.
+Importing this module registers them: a process that a launcher of Hydra starts for a job calls no
+entry point of this program, and needs them too.
 """
 
 import secrets
@@ -9,7 +10,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from tiny_mnist.errors import UserError
-from tiny_mnist.runs.folder import LATEST, RUNS, latest_unfinished_run
+from tiny_mnist.runs.folder import LATEST, RUNS, RunFolder, latest_unfinished_run
 from tiny_mnist.sweeps.job import job_folder
 from tiny_mnist.sweeps.plan import MULTIRUN
 from tiny_mnist.system.processes import env_world_size, is_rank_zero
@@ -29,10 +30,10 @@ def run_folder(resume: str | None, default: str) -> str:
         if env_world_size() > 1:
             raise UserError("resume=latest may mean another run to each process; name the folder")
         return str(latest_unfinished_run(RUNS).path)
-    path = existing_folder(resume)
-    if not (path / ".hydra" / "config.yaml").is_file():
-        raise UserError(f"no run to resume: there is no {path / '.hydra' / 'config.yaml'}")
-    return str(path)
+    run = RunFolder(existing_folder(resume))
+    if not run.configuration.is_file():
+        raise UserError(f"no run to resume: there is no {run.configuration}")
+    return str(run.path)
 
 
 def sweep_folder(resume: str | None, default: str) -> str:

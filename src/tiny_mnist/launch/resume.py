@@ -7,22 +7,23 @@ from tiny_mnist.config.data_sections import ANY_IMAGES
 from tiny_mnist.config.loading import LAUNCH_KEYS, load_config, resolve_config, run_settings
 from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
 from tiny_mnist.config.trust import check_trusted
-from tiny_mnist.errors import UserError, display_path
+from tiny_mnist.errors import UserError
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.runs.plain_files import is_percentage
-from tiny_mnist.system.processes import is_rank_zero
+from tiny_mnist.system.plain_files import is_percentage
 
 
-def resumed_config(run: RunFolder, overrides: list[str], trust: bool) -> DictConfig | None:
-    """The saved configuration of a run with today's overrides.
+def load_resume_config(run: RunFolder, overrides: list[str], trust: bool) -> tuple[DictConfig, int]:
+    """Load the saved configuration of a run, and apply today's overrides.
 
     Args:
         run: the run to resume.
         overrides: the task overrides of the command line, `resume` and `trust` included.
-        trust: accept classes from outside this project in the saved configuration.
+        trust: whether the saved configuration may name classes other than this package's listed
+            ones, `torch.optim`'s, and Lightning's Trainer, callbacks and loggers; their code is
+            run.
 
     Returns:
-        The configuration to train with; None when the run is finished.
+        The configuration to train with, and the number of epochs that the run was begun for.
 
     Raises:
         UserError: the configuration is damaged or not trusted, or an override is not permitted.
@@ -36,18 +37,7 @@ def resumed_config(run: RunFolder, overrides: list[str], trust: bool) -> DictCon
     before, after = saved.trainer.max_epochs, config.trainer.max_epochs
     if after < before:
         raise UserError(f"trainer.max_epochs={after}: the run was begun for {before} epochs")
-    if run.summary.exists() and after == before:
-        try:
-            result = describe_result(run)
-        except UserError as error:
-            print(f"{error}; it is written again")
-        else:
-            if is_rank_zero():
-                print(f"{display_path(run.path)} is finished{result}")
-            return None
-    if after > before and is_rank_zero():
-        print(describe_prolonging(run, before, after))
-    return config
+    return config, before
 
 
 def with_overrides(saved: DictConfig, overrides: list[str]) -> DictConfig:

@@ -17,6 +17,7 @@ from typing import NoReturn
 from omegaconf.errors import OmegaConfBaseException
 
 from tiny_mnist.errors import UserError, display_path, format_error, program_name
+from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.job import resume_override
 from tiny_mnist.system.processes import is_rank_zero
 from tiny_mnist.system.signals import Interrupted
@@ -52,7 +53,7 @@ def explaining_interrupts(folder: Path | None = None) -> Iterator[None]:
 
 def resuming_hint(folder: Path) -> str:
     """The end of a message about a run that ended early."""
-    if not (folder / ".hydra" / "config.yaml").exists():
+    if not RunFolder(folder).configuration.exists():
         return ""
     return f"; go on with: {program_name()} {shlex.quote(resume_override(display_path(folder)))}"
 
@@ -61,9 +62,9 @@ def stop(error: Exception, folder: Path | None = None, message: str | None = Non
     """End the program with one line if the user can fix the error, else with a traceback.
 
     Args:
-        error: what ended it.
-        folder: of the run that it ended, if there is one to resume.
-        message: replaces the usual one-line description.
+        error: the exception that ended the program.
+        folder: the folder of the run that it ended, if there is one to resume.
+        message: a line that replaces the usual description of the error.
     """
     if folder:  # INFO is below the level shown on the terminal
         with suppress(OSError):  # the log is opened late, and the disk may be full or read-only

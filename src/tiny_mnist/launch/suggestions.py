@@ -2,21 +2,19 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-from tiny_mnist.errors import program_name
+from tiny_mnist.config.loading import iter_nodes
+from tiny_mnist.errors import UserError, program_name
+from tiny_mnist.extras import require
 from tiny_mnist.sweeps.job import resume_override
 
 TRANSLATIONS = {
-    "search": "use -m hydra/sweeper=optuna hydra.sweep.dir=FOLDER 'KEY=interval(0.1,1.0)'",
-    "resume_sweep": "use resume=SWEEP_FOLDER",
     "ckpt_path": "use resume=RUN_FOLDER",
     "checkpoint": "use resume=RUN_FOLDER",
     "epochs": "use trainer.max_epochs=…",
@@ -30,14 +28,14 @@ TRANSLATIONS = {
     "n_trials": "use hydra.sweeper.n_trials=…",
     "n_jobs": "use hydra.sweeper.n_jobs=… or hydra.launcher.n_jobs=…",
 }
-"""Words of other programs, and of earlier releases of this one, that are no key here."""
+"""Names that other programs use, which are no keys here, and what to use instead."""
 
 
 def suggest(error: BaseException, configs: Path) -> str | None:
     """One line for an unknown key or group option; None for any other error.
 
     Args:
-        error: as raised by Hydra.
+        error: an exception that Hydra raised.
         configs: the folder of the program's configurations.
     """
     text = str(error)
@@ -49,7 +47,10 @@ def suggest(error: BaseException, configs: Path) -> str | None:
     if missing := re.search(r"Could not find '([^']+)'(.*)", text, re.DOTALL):
         group, _, option = missing[1].rpartition("/")
         if group == "hydra/launcher" and option in ("joblib", "slurm", "submitit_slurm"):
-            return f"hydra/launcher={option} needs the extra sweep: pip install -e '.[sweep]'"
+            try:
+                require("sweep", f"hydra/launcher={option}")
+            except UserError as missing_extra:
+                return str(missing_extra)
         listed = re.search(r"Available options in '[^']*':(.*)", missing[2], re.DOTALL)
         options = listed[1].split("Config search path")[0].split() if listed else []
         close = get_close_matches(option, options, n=1)
@@ -81,12 +82,4 @@ def known_keys(configs: Path) -> list[str]:
     with initialize_config_dir(str(configs), version_base="1.3"):
         config = OmegaConf.to_container(compose("train"))
     groups = [path.name for path in configs.iterdir() if path.is_dir()]
-    return [*flat_keys(config), *groups]
-
-
-def flat_keys(node: Any, prefix: str = "") -> Iterator[str]:
-    """The keys of nested mappings as they are written on the command line."""
-    if isinstance(node, dict):
-        for name, value in node.items():
-            yield f"{prefix}{name}"
-            yield from flat_keys(value, f"{prefix}{name}.")
+    return [*(key for key, _ in iter_nodes(config) if key), *groups]

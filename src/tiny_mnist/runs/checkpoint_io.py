@@ -1,4 +1,7 @@
-"""Checkpoint files: written atomically, read as plain data only."""
+"""How checkpoint files are written and read: atomically, and as plain data only.
+
+`tiny_mnist.training.callbacks.checkpoint` determines when they are saved.
+"""
 
 import io
 import warnings
@@ -12,8 +15,8 @@ from torch import Tensor
 
 from tiny_mnist.errors import UserError, printable
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.runs.plain_files import check_regular_file
 from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.plain_files import check_regular_file
 
 MAX_BYTES = 4 << 30  # of a checkpoint; the widest network allowed, with Adam's state, has 0.6 GiB
 MAX_PICKLE_BYTES = 64 << 20  # of everything in it but the numbers of its tensors
@@ -25,9 +28,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's checkpoint files, moved into place only once they are on the disk.
 
     Args:
-        run: the run folder. Of its last checkpoint, the one before is kept; its folder must exist,
-            because a run whose folder was removed must not continue. Other checkpoints are those of
-            callbacks that the user has added.
+        run: the run folder. When its last checkpoint is replaced, the former one is kept as the
+            previous checkpoint. The folder of both must exist: a run whose folder was removed must
+            not continue. For checkpoints at other paths, which callbacks of the user save, missing
+            folders are created.
     """
 
     def __init__(self, run: RunFolder) -> None:

@@ -1,9 +1,6 @@
 """The run folder: its paths, its lock, and the small files in it. Free of torch."""
 
-import csv
 import fcntl
-import io
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,14 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.config.loading import load_config
 from tiny_mnist.errors import UserError
-from tiny_mnist.runs.plain_files import (
+from tiny_mnist.system.atomic_files import write_csv, write_json, write_text
+from tiny_mnist.system.plain_files import (
     check_not_link,
     is_percentage,
     read_json_object,
     without_nan,
 )
-from tiny_mnist.system.atomic_files import atomic_write
 
+CONFIGURATION = ".hydra/config.yaml"
+SUMMARY = "summary.json"
 FAILURE, PRUNED = "failure.txt", "pruned.txt"
 """Files in the folder of a job that ended early; they hold the reason."""
 
@@ -66,12 +65,12 @@ class RunFolder:
         self.lock = self.checkpoints / ".lock"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.previous_checkpoint = self.checkpoints / "previous.ckpt"
-        self.configuration = self.path / ".hydra" / "config.yaml"
+        self.configuration = self.path / CONFIGURATION
         self.hydra_configuration = self.path / ".hydra" / "hydra.yaml"
         self.overrides = self.path / ".hydra" / "overrides.yaml"
         self.log = self.path / "train.log"
         self.metrics = self.path / "metrics.csv"
-        self.summary = self.path / "summary.json"
+        self.summary = self.path / SUMMARY
         self.logger_ids = self.path / "loggers.json"
         self.curves = self.path / "curves.png"
         self.predictions = self.path / "predictions_visualization.png"
@@ -190,21 +189,14 @@ class RunFolder:
 
     def write_metrics(self, columns: Iterable[str], rows: Iterable[Row]) -> None:
         """Write `metrics.csv` anew, one row an epoch; a kill leaves the previous file."""
-        text = io.StringIO()
-        table = csv.DictWriter(text, list(columns), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-        with atomic_write(self.metrics) as file:
-            file.write(text.getvalue().encode())
+        write_csv(self.metrics, columns, rows)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, the last file of a run: a run that has one is finished.
 
         NaN and infinities, as losses of a diverged run are, become null.
         """
-        text = json.dumps(without_nan(summary), indent=2, allow_nan=False)
-        with atomic_write(self.summary) as file:
-            file.write(f"{text}\n".encode())
+        write_json(self.summary, without_nan(summary))
 
     def read_summary(self) -> dict[str, Any]:
         """Read `summary.json` back.
@@ -265,10 +257,20 @@ def resolve_trained_run(name: str | Path) -> RunFolder:
     Raises:
         UserError: there is no such folder, or no checkpoint in it.
     """
+    return RunFolder(find_trained_checkpoint(name).parents[1])
+
+
+def find_trained_checkpoint(name: str | Path) -> Path:
+    """The newest checkpoint of the run that a user names, as `resolve_run` takes it.
+
+    Raises:
+        UserError: there is no such folder, or no checkpoint in it.
+    """
     run = resolve_run(name)
-    if run.newest_checkpoint is None:
+    checkpoint = run.newest_checkpoint
+    if checkpoint is None:
         raise UserError(f"there is no checkpoint {run.last_checkpoint}")
-    return run
+    return checkpoint
 
 
 def latest_unfinished_run(runs: Path) -> RunFolder:
@@ -286,7 +288,7 @@ def latest_unfinished_run(runs: Path) -> RunFolder:
 
 def runs_below(folder: Path) -> list[RunFolder]:
     """All runs below a folder, those that began last first."""
-    found = [path for path in folder.rglob(".hydra/config.yaml") if path.is_file()]
+    found = [path for path in folder.rglob(CONFIGURATION) if path.is_file()]
     found.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [RunFolder(path.parents[1]) for path in found]
 
@@ -299,5 +301,4 @@ def save_overridden_config(run: RunFolder, config: DictConfig) -> None:
     if config == load_config(run.configuration):
         return
     run.summary.unlink(missing_ok=True)
-    with atomic_write(run.configuration) as file:
-        file.write(OmegaConf.to_yaml(config).encode())
+    write_text(run.configuration, OmegaConf.to_yaml(config))

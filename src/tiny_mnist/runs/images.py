@@ -12,7 +12,7 @@ from tiny_mnist.data.datasets import MNIST
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.runs.checkpoint_io import read_checkpoint
-from tiny_mnist.runs.folder import RunFolder, resolve_trained_run
+from tiny_mnist.runs.folder import RunFolder, find_trained_checkpoint
 
 
 def load_images(
@@ -23,7 +23,8 @@ def load_images(
     Args:
         run: the run folder.
         root: folder of the images; None for that of the run if it has them, else the default one.
-        trust: whether the checkpoint may name classes outside this project.
+        trust: whether the checkpoint may name classes other than this package's listed ones,
+            `torch.optim`'s, and Lightning's Trainer, callbacks and loggers; their code is run.
 
     Raises:
         UserError: the images are not available, or the run's data are of another kind.
@@ -56,7 +57,8 @@ def check_reads_digits(run: RunFolder | Path, trust: bool = False) -> None:
 
     Args:
         run: the run folder.
-        trust: whether the checkpoint may name classes outside this project.
+        trust: whether the checkpoint may name classes other than this package's listed ones,
+            `torch.optim`'s, and Lightning's Trainer, callbacks and loggers; their code is run.
 
     Raises:
         UserError: it was trained on other images than MNIST's, or names a class that is not trusted
@@ -84,8 +86,7 @@ def saved_data(run: RunFolder | Path) -> tuple[dict[str, Any], Path]:
     Raises:
         UserError: there is no checkpoint, or it cannot be read.
     """
-    run = run if isinstance(run, RunFolder) else RunFolder(run)
-    path = resolve_trained_run(run.path).newest_checkpoint or run.last_checkpoint
+    path = find_trained_checkpoint(run.path if isinstance(run, RunFolder) else run)
     settings = read_checkpoint(path).get("hyper_parameters")
     node = settings.get("data") if isinstance(settings, dict) else None
     if isinstance(node, dict) and "_target_" in node:

@@ -34,7 +34,7 @@ def device_name(device: torch.device) -> str:
     return next(names, platform.machine())
 
 
-def commit() -> str | None:
+def git_commit() -> str | None:
     """The commit of this source tree, with `-dirty` when it has changes.
 
     None outside this project's own repository, also where the package is installed below another.
@@ -58,7 +58,7 @@ def run_git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def provenance(run: RunFolder, network: nn.Module) -> dict[str, str | int | float]:
+def collect_provenance(run: RunFolder, network: nn.Module) -> dict[str, str | int | float]:
     """Where a network comes from, in plain values, for the metadata of files made from it.
 
     Seed, epochs, commit and settings are taken from `summary.json`, when it is about these weights.

@@ -10,26 +10,27 @@ from torch import Tensor, nn
 from tiny_mnist.config.trust import check_trusted
 from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.runs.checkpoint_io import read_checkpoint
-from tiny_mnist.runs.folder import RunFolder, resolve_trained_run
+from tiny_mnist.runs.folder import RunFolder, find_trained_checkpoint
 
 PREFIX = "network."  # of the network's weights in the checkpoint of a LightningModule
 
 
 def load_network(run: RunFolder | Path, trust: bool = False) -> nn.Module:
-    """Rebuild the trained network, in evaluation mode, from the last checkpoint of a run.
+    """Rebuild the trained network, in evaluation mode and on the CPU, from a run's last checkpoint.
 
-    The class and its arguments are those of the `model` node that the checkpoint holds.
+    It takes normalised images, [n, 1, 28, 28] for the networks of this package, and returns
+    log-probabilities, [n, classes]. Class and arguments are those of the checkpoint's `model` node.
 
     Args:
         run: the run folder.
-        trust: whether the checkpoint may name classes outside this project.
+        trust: whether the checkpoint may name classes other than this package's listed ones,
+            `torch.optim`'s, and Lightning's Trainer, callbacks and loggers; their code is run.
 
     Raises:
         UserError: no checkpoint, a damaged one, one of a class that is not trusted or cannot be
             built, or weights that do not fit the class or are not finite.
     """
-    run = run if isinstance(run, RunFolder) else RunFolder(run)
-    path = resolve_trained_run(run.path).newest_checkpoint or run.last_checkpoint
+    path = find_trained_checkpoint(run.path if isinstance(run, RunFolder) else run)
     checkpoint = read_checkpoint(path)
     settings = checkpoint.get("hyper_parameters")
     model = settings.get("model") if isinstance(settings, dict) else None

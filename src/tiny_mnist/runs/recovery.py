@@ -7,8 +7,8 @@ from typing import Any
 from tiny_mnist.errors import UserError
 from tiny_mnist.runs.checkpoint_io import read_checkpoint
 from tiny_mnist.runs.folder import EVENT_PREFIX, EVENT_SUFFIX, RunFolder
-from tiny_mnist.runs.plain_files import truncate_file
 from tiny_mnist.system.atomic_files import remove_unfinished
+from tiny_mnist.system.plain_files import truncate_file
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def truncate_event_files(run: RunFolder, sizes: dict[str, int]) -> None:
 
     Args:
         run: the run folder.
-        sizes: as `event_file_sizes` gave them; files that are not among them are removed.
+        sizes: the sizes that `event_file_sizes` returned; files without one are removed.
     """
     for path in event_files(run):
         if size := sizes.get(path.relative_to(run.path).as_posix(), 0):

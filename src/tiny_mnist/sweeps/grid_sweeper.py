@@ -6,14 +6,15 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-from rich.console import Console
 
 from tiny_mnist.errors import UserError, display_path, printable
-from tiny_mnist.runs.folder import FAILURE, job_number
-from tiny_mnist.runs.plain_files import read_text
+from tiny_mnist.runs.folder import FAILURE, SUMMARY, RunFolder, job_number
 from tiny_mnist.sweeps.holdout import compose_with_holdout
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
+from tiny_mnist.sweeps.optuna_study import STUDY
 from tiny_mnist.sweeps.plan import MULTIRUN, Job, SweepPlan, check_job_components
+from tiny_mnist.system.plain_files import read_text
+from tiny_mnist.system.terminal import make_console
 
 
 class GridSweeper(BasicSweeper):
@@ -87,7 +88,7 @@ class GridSweeper(BasicSweeper):
                 f"{plan.folder} already holds a sweep; choose another hydra.sweep.dir, or go on "
                 f"with {plan.resuming_command}"
             )
-        if (plan.folder / "study.db").exists():
+        if (plan.folder / STUDY).exists():
             raise UserError(f"{plan.folder} is a search with Optuna; add hydra/sweeper=optuna")
         plan.prepare_jobs()
         jobs = self.split_arguments(plan.parse(plan.overrides), None)[0]
@@ -106,7 +107,7 @@ def read_failures(folder: Path) -> dict[str, str]:
     """
     reasons = {}
     for path in sorted(folder.glob(f"*/{FAILURE}"), key=lambda path: job_number(path.parent)):
-        if (path.parent / "summary.json").is_file():  # another process has done it since
+        if RunFolder(path.parent).summary.is_file():  # another process has done it since
             continue
         try:
             reason = read_text(path).strip()
@@ -128,10 +129,8 @@ def report_sweep(plan: SweepPlan, jobs: int) -> None:
     from tiny_mnist.comparison.ranking import Ranking
     from tiny_mnist.evaluation.plots import save_png
 
-    console = Console(highlight=False)  # not Rich's global one, on which a bar may be drawn
-    if not console.is_terminal:
-        console.width = max(console.width, 120)
-    finished = sum(path.is_file() for path in plan.folder.glob("*/summary.json"))
+    console = make_console()  # not Rich's global one, on which a bar may be drawn
+    finished = sum(path.is_file() for path in plan.folder.glob(f"*/{SUMMARY}"))
     if finished:
         try:
             ranking = Ranking(find_runs([plan.folder]))

@@ -18,11 +18,11 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.config.loading import differences, load_config, resolve_config, run_settings
-from tiny_mnist.config.trust import check_trusted, says_trust
+from tiny_mnist.config.trust import check_trusted, read_trust_flag
 from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
-from tiny_mnist.runs.plain_files import check_not_link
-from tiny_mnist.system.atomic_files import atomic_write, remove_unfinished
+from tiny_mnist.system.atomic_files import remove_unfinished, write_text
+from tiny_mnist.system.plain_files import check_not_link
 from tiny_mnist.system.signals import PREEMPT_SIGNAL, ChildProcesses, Interrupted
 
 log = logging.getLogger(__name__)
@@ -66,11 +66,10 @@ def save_config(run: RunFolder, config: DictConfig) -> None:
     run.configuration.parent.mkdir(exist_ok=True)
     remove_unfinished(run.written_files)
     for path, content in files.items():
-        with atomic_write(path) as file:
-            file.write(OmegaConf.to_yaml(content).encode())
+        write_text(path, OmegaConf.to_yaml(content))
 
 
-def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> float:
+def run_sweep_job(train: Callable[..., float], config: DictConfig, folder: Path) -> float:
     """Run one job of a sweep in its folder.
 
     Args:
@@ -88,7 +87,7 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
         Interrupted: the job was told to stop, and has saved its state.
     """
     run = RunFolder(folder)
-    settings, trust = run_settings(config), says_trust(config)
+    settings, trust = run_settings(config), read_trust_flag(config)
     check_not_link(folder, folder=True)  # else all of the run would be written elsewhere
     if (score := finished_score(run)) is not None:
         (folder / FAILURE).unlink(missing_ok=True)  # of an earlier try
@@ -109,7 +108,7 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
                     return train(settings, folder, resume=begun)
             return run_in_subprocess(folder, trust)
         except TrialPruned as pruned:
-            write_marker(folder / PRUNED, f"pruned at {pruned}")
+            write_text(folder / PRUNED, f"pruned at {pruned}\n")
         except Interrupted as interrupted:
             handler = signal.getsignal(interrupted.number)
             if interrupted.number == PREEMPT_SIGNAL and callable(handler):
@@ -121,7 +120,7 @@ def run_job(train: Callable[..., float], config: DictConfig, folder: Path) -> fl
             log.info("the job failed", exc_info=error)
             if not run.is_locked:  # else another process has begun it in the meantime
                 reason = format_error(error) or f"{type(error).__name__}, see train.log"
-                write_marker(folder / FAILURE, reason)
+                write_text(folder / FAILURE, f"{reason}\n")
     return math.nan
 
 
@@ -146,12 +145,6 @@ def swept_keys() -> set[str]:
     return keys - {*hydra.job.config.override_dirname.exclude_keys}
 
 
-def write_marker(path: Path, text: str) -> None:
-    """Record in the folder of a job how it ended."""
-    with atomic_write(path) as file:
-        file.write(f"{text}\n".encode())
-
-
 @contextmanager
 def terminal_output_discarded() -> Iterator[None]:
     """Discard the standard output: the sweep shows the progress of all jobs by itself."""
@@ -165,7 +158,9 @@ def load_job_config(saved: Path, config: DictConfig, trust: bool) -> DictConfig:
     Args:
         saved: the file of that configuration.
         config: the configuration of the same job as composed today.
-        trust: whether to accept classes from outside this project.
+        trust: whether the saved configuration may name classes other than this package's listed
+            ones, `torch.optim`'s, and Lightning's Trainer, callbacks and loggers; their code is
+            run.
 
     Raises:
         UserError: it cannot be read, or is not trusted.

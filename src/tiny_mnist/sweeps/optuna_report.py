@@ -1,7 +1,5 @@
 """The results of a search: a table, `sweep.csv`, and Optuna's own plots."""
 
-import csv
-import io
 import shlex
 import warnings
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ from rich.table import Table
 from tiny_mnist.errors import display_path, program_name
 from tiny_mnist.sweeps.optuna_study import check_params, completed_trials
 from tiny_mnist.sweeps.plan import Job, SweepPlan
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.atomic_files import atomic_write, write_csv
 
 if TYPE_CHECKING:
     import optuna
@@ -47,7 +45,7 @@ def report_study(
 
     trials = [each for each in study.get_trials(deepcopy=False) if has_sweep_params(each, space)]
     done = completed_trials(trials)
-    write_csv(plan, trials, space)
+    write_trials(plan, trials, space)
     counts = {state.name.lower(): 0 for state in optuna.trial.TrialState}
     for trial in trials:
         counts[trial.state.name.lower()] += 1
@@ -88,20 +86,22 @@ def has_sweep_params(trial: "FrozenTrial", space: "dict[str, BaseDistribution]")
     return True
 
 
-def write_csv(
+def write_trials(
     plan: SweepPlan, trials: "list[FrozenTrial]", space: "dict[str, BaseDistribution]"
 ) -> None:
     """Write `sweep.csv`, one row a trial; accuracy in percent."""
-    text = io.StringIO()
-    columns = ["trial", "state", "val_accuracy", "epochs", *space]
-    table = csv.DictWriter(text, columns, lineterminator="\n")
-    table.writeheader()
-    for trial in trials:
-        row = {"trial": trial.number, "state": trial.state.name.lower()}
-        row |= {"val_accuracy": trial.value, "epochs": trial.last_step}
-        table.writerow(row | trial.params)
-    with atomic_write(plan.folder / "sweep.csv") as file:
-        file.write(text.getvalue().encode())
+    columns = ("trial", "state", "val_accuracy", "epochs", *space)
+    rows = [
+        {
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            "val_accuracy": trial.value,
+            "epochs": trial.last_step,
+            **trial.params,
+        }
+        for trial in trials
+    ]
+    write_csv(plan.folder / "sweep.csv", columns, rows)
 
 
 def plot_study(

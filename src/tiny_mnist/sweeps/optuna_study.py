@@ -12,8 +12,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from tiny_mnist.errors import UserError, one_line
-from tiny_mnist.runs.plain_files import check_not_link, is_percentage
 from tiny_mnist.sweeps.plan import Job, SweepPlan
+from tiny_mnist.system.plain_files import check_not_link, is_percentage
 
 if TYPE_CHECKING:
     import optuna

@@ -7,7 +7,6 @@ and any can be killed: a trial that was left is resumed by the next process.
 """
 
 import math
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.errors import UserError, display_path
-from tiny_mnist.runs.folder import FAILURE, PRUNED
+from tiny_mnist.extras import require
+from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
 from tiny_mnist.sweeps.holdout import compose_with_holdout, holds_out
 from tiny_mnist.sweeps.job import job_folder, needs_processes
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
@@ -63,8 +63,7 @@ class OptunaSweeper(Sweeper):
             SystemExit: no trial of the study was completed; status 1.
             Interrupted: a signal ended the sweep; trials that ran can be resumed.
         """
-        if not find_spec("optuna"):
-            raise UserError("hydra/sweeper=optuna needs optuna: pip install -e '.[sweep]'")
+        require("sweep", "hydra/sweeper=optuna")
         from tiny_mnist.sweeps.optuna_report import report_study
         from tiny_mnist.sweeps.optuna_study import TrialQueue, completed_trials, load_study
 
@@ -161,11 +160,11 @@ class OptunaSweeper(Sweeper):
         states = optuna.trial.TrialState
         results = launch(launcher, jobs, claimed[0].number)
         for trial, folder, value in zip(claimed, folders, results, strict=True):
-            if (folder / "summary.json").exists() and value is not None and math.isfinite(value):
+            if RunFolder(folder).summary.exists() and value is not None and math.isfinite(value):
                 study.tell(trial, value)
             elif (folder / PRUNED).exists():
                 study.tell(trial, state=states.PRUNED)
-            elif (folder / FAILURE).exists() or (folder / "summary.json").exists():
+            elif (folder / FAILURE).exists() or RunFolder(folder).summary.exists():
                 study.tell(trial, state=states.FAIL)
             else:
                 raise UserError(f"another process is training in {folder}; resume when it is done")

@@ -13,10 +13,10 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from tiny_mnist.config.loading import LAUNCH_KEYS, load_config, resolve_config, run_settings
 from tiny_mnist.config.schema import validate
-from tiny_mnist.config.trust import check_trusted, says_trust
+from tiny_mnist.config.trust import check_trusted, read_trust_flag
 from tiny_mnist.errors import UserError, display_path, program_name
 from tiny_mnist.sweeps.job import needs_processes, quote_override_value, resume_override
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.atomic_files import write_text
 from tiny_mnist.system.processes import env_world_size
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class SweepPlan:
         self.config, self.loader = config, loader
         self.folder = Path(config.hydra.sweep.dir)
         self.resumed = config.resume is not None
-        self.trust = says_trust(config)
+        self.trust = read_trust_flag(config)
         own = []
         for text, override in zip(given, self.parse(given), strict=True):
             if override.key_or_group not in LAUNCH_KEYS:
@@ -130,8 +130,7 @@ class SweepPlan:
         self.folder.mkdir(parents=True, exist_ok=True)
         with read_write(self.config.hydra):
             self.config.hydra.overrides.task = self.overrides
-        with atomic_write(path) as file:
-            file.write(OmegaConf.to_yaml(self.config).encode())
+        write_text(path, OmegaConf.to_yaml(self.config))
 
     @property
     def resuming_command(self) -> str:

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tiny_mnist.config.loading import load_config
 from tiny_mnist.errors import UserError, printable
-from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder, job_number
-from tiny_mnist.runs.plain_files import read_text
+from tiny_mnist.runs.folder import CONFIGURATION, FAILURE, PRUNED, RunFolder, job_number
+from tiny_mnist.system.plain_files import read_text
 
 INTERVAL = 1.0  # seconds between two refreshes
 MAX_JOB_LINES = 16
@@ -72,7 +72,7 @@ class SweepProgress:
 
     def jobs_begun(self) -> list[Path]:
         """The folders of jobs that were begun."""
-        found = [path.parents[1] for path in self.folder.glob("*/.hydra/config.yaml")]
+        found = [path.parents[1] for path in self.folder.glob(f"*/{CONFIGURATION}")]
         return sorted(found, key=job_number)
 
     def ending(self, job: Path) -> str | None:
@@ -127,4 +127,4 @@ def count_epochs(job: Path) -> int | None:
     try:
         return sum(1 for _ in csv.DictReader(read_text(RunFolder(job).metrics).splitlines()))
     except (OSError, UserError, csv.Error):
-        return None if not (job / "checkpoints").exists() else 0
+        return None if not RunFolder(job).checkpoints.exists() else 0

@@ -1,1 +1,1 @@
-"""Operating-system services: atomic files, signals, processes, threads and memory."""
+"""Operating-system services: files, signals, processes, threads and memory."""

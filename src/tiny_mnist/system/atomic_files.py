@@ -1,13 +1,16 @@
 """Atomic file writing: a file is complete or absent, also after a crash."""
 
+import csv
 import errno
+import io
+import json
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 UNFINISHED = ".part"  # suffix of a file that is being written
 
@@ -41,6 +44,30 @@ def atomic_write(path: Path, previous: Path | None = None) -> Iterator[IO[bytes]
     finally:
         with suppress(OSError):  # the folder may have been removed
             temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain values to a JSON file atomically.
+
+    Raises:
+        ValueError: there is a NaN or an infinity among them; JSON has none.
+    """
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table with a header to a CSV file atomically; what a row lacks is left empty."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, [*columns], lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def check_can_write(path: Path) -> None:

@@ -28,7 +28,7 @@ def memory_limit(root: Path = Path("/")) -> int | None:
     """Bytes of memory that this process may use: the machine's, or its container's if that is less.
 
     Args:
-        root: of the file system, in which Linux shows control groups; see cgroups(7).
+        root: the root of the file system, in which Linux shows control groups; see cgroups(7).
 
     Returns:
         None where the system does not say.

@@ -144,7 +144,7 @@ def choose_layout(network: nn.Module, trainer: pl.Trainer) -> None:
         use_onednn_layout(network)
 
 
-def quieten_lightning() -> None:
+def silence_lightning() -> None:
     """Silence messages of Lightning that do not concern the user, one by one."""
     # Its own console handlers: what it logs is in the log file, and warnings are shown from there.
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
@@ -152,7 +152,7 @@ def quieten_lightning() -> None:
         lightning.handlers.clear()
         lightning.propagate = True
     # Tips to install other products.
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(is_no_advert)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(is_not_tip)
     # That MLflow's tables and experiment are created.
     for name in ("mlflow.store.db.utils", "alembic", "lightning.pytorch.loggers.mlflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -162,6 +162,6 @@ def quieten_lightning() -> None:
     warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`")
 
 
-def is_no_advert(record: logging.LogRecord) -> bool:
+def is_not_tip(record: logging.LogRecord) -> bool:
     """Whether a log record is something other than a tip."""
     return not record.getMessage().startswith("💡 Tip:")

@@ -11,16 +11,17 @@ from hydra.utils import get_class, get_object
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tiny_mnist.errors import UserError, one_line, require
+from tiny_mnist.errors import UserError, one_line
+from tiny_mnist.extras import require
 from tiny_mnist.system.memory import memory_limit
-from tiny_mnist.training.lit_module import components, make_scheduler
+from tiny_mnist.training.lit_module import build_components, make_scheduler
 
 LOGGER_EXTRAS = {pl.loggers.WandbLogger: "wandb", pl.loggers.MLFlowLogger: "mlflow"}
 """The extras of this package that Lightning's loggers need."""
 IMAGE_SHAPE = (1, 28, 28)
 """Channels, height and width of images, unless the data module has another `image_shape`."""
 
-ANY_NUMBER = 10  # of classes
+PLACEHOLDER_NUM_CLASSES = 10
 
 
 def check_classes(config: Mapping[str, Any]) -> None:
@@ -62,7 +63,7 @@ def fill_num_classes(config: Mapping[str, Any], num_classes: int | None) -> dict
 
     Args:
         config: the configuration; it is not changed.
-        num_classes: of the data; None if they do not say.
+        num_classes: the number of classes of the data; None if they do not say.
     """
     model = config["model"]
     try:
@@ -81,8 +82,8 @@ def check_num_classes(
     """Check that a network has one output for each class of the data.
 
     Args:
-        network: takes images of that shape.
-        num_classes: of the data; None if they do not say.
+        network: a network that takes images of that shape.
+        num_classes: the number of classes of the data; None if they do not say.
         image_shape: channels, height and width.
 
     Raises:
@@ -109,7 +110,7 @@ def check_optim(config: Mapping[str, Any]) -> None:
     """
     try:
         # How many classes there are is not known before the data are read, and does not matter.
-        parts = components(fill_num_classes(config, ANY_NUMBER))
+        parts = build_components(fill_num_classes(config, PLACEHOLDER_NUM_CLASSES))
     except InstantiationException as error:
         raise UserError(instantiation_failure(error)) from error
     for parameter in parts["network"].parameters():
@@ -130,8 +131,8 @@ def check_monitors(callbacks: list[pl.Callback], eval_split: str) -> None:
     """Check that no callback decides anything by the test images.
 
     Args:
-        callbacks: those that the user chose.
-        eval_split: what is evaluated after each epoch: "val" or "test".
+        callbacks: the callbacks that the user chose.
+        eval_split: the split that is evaluated after each epoch: "val" or "test".
 
     Raises:
         UserError: one monitors a metric of the test images, or of held-out images where none are.
@@ -159,8 +160,8 @@ def check_memory(
     """Check that a training step fits into memory: otherwise the kernel would kill the process.
 
     Args:
-        network: on the CPU.
-        images: of one step.
+        network: the network, on the CPU.
+        images: the number of images of one step.
         image_shape: channels, height and width.
 
     Raises:
@@ -194,10 +195,10 @@ def check_last_batch(
 
     Args:
         network: batch normalisation needs two images in each process; other layers need one.
-        images: of an epoch.
-        batch_size: images of a step, over all processes.
-        processes: that share each batch.
-        max_batches: as `Trainer.limit_train_batches`: their number, or a part of all.
+        images: the number of images of an epoch.
+        batch_size: the number of images of a step, over all processes.
+        processes: the number of processes that share each batch.
+        max_batches: the value of `Trainer.limit_train_batches`: a number, or a fraction of all.
 
     Raises:
         UserError: there are too few.

@@ -12,10 +12,10 @@ import torch
 from tiny_mnist.errors import printable
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "omegaconf", "numpy")
-MOST_THREADS = 4  # times the processors; a checkpoint that says more is not believed
+MAX_THREADS_PER_CPU = 4  # a larger number in a checkpoint is ignored
 
 
-def environment() -> dict[str, Any]:
+def describe_environment() -> dict[str, Any]:
     """Threads of PyTorch in this process, and the versions of Python and of `PACKAGES`."""
     return {
         "threads": torch.get_num_threads(),
@@ -46,9 +46,9 @@ def match_environment(saved: Mapping[str, Any]) -> list[str]:
         A line for each difference, and what follows from it.
     """
     lines = []
-    now = environment()
+    now = describe_environment()
     threads = saved.get("threads", now["threads"])
-    most = MOST_THREADS * (os.cpu_count() or 1)
+    most = MAX_THREADS_PER_CPU * (os.cpu_count() or 1)
     if type(threads) is not int or not 1 <= threads <= most:
         lines.append(
             f"Ignoring the checkpoint's number of threads, which is not from 1 to {most}: the "

@@ -27,18 +27,18 @@ Split = Literal["train", "val", "test"]
 
 
 class LitClassifier(pl.LightningModule):
-    """Trains a network of log-probabilities with the negative log-likelihood.
+    """Trains a classifier whose network outputs log-probabilities, with NLL loss.
 
     Batches are tuples of (images, labels, …). Logs `{split}_loss`, `{split}_accuracy` (percent) and
     `{split}_images` at the end of each epoch and evaluation.
 
     Args:
-        network: normalised images to log-probabilities.
-        optimizer: makes the optimizer of the parameters; needed for training alone.
-        scheduler: makes the learning-rate schedule of the optimizer, given `total_steps` too if it
-            has an argument of that name.
+        network: the network, from normalised images to log-probabilities.
+        optimizer: a function that makes the optimizer of the parameters; needed for training alone.
+        scheduler: a function that makes the learning-rate schedule of the optimizer; it is given
+            `total_steps` too if it has an argument of that name.
         interval: when the schedule advances: every "step" or every "epoch".
-        eval_split: what `validation_step` evaluates; names its metrics.
+        eval_split: the split that `validation_step` evaluates; names its metrics.
         hyper_parameters: plain values for the checkpoint. With the nodes `model` and `optim` of a
             configuration, `load_from_checkpoint` needs no arguments.
     """
@@ -190,7 +190,7 @@ class LitClassifier(pl.LightningModule):
         Raises:
             InstantiationException: a class cannot be built with its settings.
         """
-        return cls(**components(config), eval_split=eval_split, hyper_parameters=config)
+        return cls(**build_components(config), eval_split=eval_split, hyper_parameters=config)
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]
@@ -200,10 +200,11 @@ class LitClassifier(pl.LightningModule):
 
         Args:
             checkpoint_path: the checkpoint.
-            args: of Lightning's method.
-            trust: whether the checkpoint may name classes outside this project and `torch.optim`.
-            kwargs: of Lightning's method; `network`, `optimizer` and the like replace what the
-                checkpoint says.
+            args: further arguments of Lightning's method.
+            trust: whether the checkpoint may name classes other than this package's listed ones,
+                `torch.optim`'s, and Lightning's Trainer, callbacks and loggers; their code is run.
+            kwargs: keyword arguments of Lightning's method; `network`, `optimizer` and the like
+                replace what the checkpoint says.
 
         Raises:
             UserError: the checkpoint cannot be read, or names a class that is not trusted.
@@ -213,14 +214,14 @@ class LitClassifier(pl.LightningModule):
             if not trust:
                 parts = {name: saved.get(name) for name in ("model", "optim")}
                 check_trusted(parts, Path(checkpoint_path))
-            kwargs = components(saved) | kwargs
+            kwargs = build_components(saved) | kwargs
         # Otherwise Lightning adds the other arguments to the saved ones.
         kwargs.setdefault("hyper_parameters", saved)
         loaded: LitClassifier = super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
         return loaded
 
 
-def components(config: Mapping[str, Any]) -> dict[str, Any]:
+def build_components(config: Mapping[str, Any]) -> dict[str, Any]:
     """Network, optimizer and schedule of a configuration, as arguments of `LitClassifier`."""
     optim = config.get("optim") or {}
     return {
@@ -234,7 +235,7 @@ def components(config: Mapping[str, Any]) -> dict[str, Any]:
 def make_scheduler(
     make: Callable[..., LRScheduler], optimizer: Optimizer, total_steps: int | None
 ) -> LRScheduler:
-    """A learning-rate schedule, told the length of the run if it takes it.
+    """Make a learning-rate schedule, with the length of the run if it takes it.
 
     Raises:
         UserError: it needs a metric, which no schedule is given here.

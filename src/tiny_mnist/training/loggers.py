@@ -1,7 +1,6 @@
 """The loggers of a run: built last, named in the run folder, and ended with the run."""
 
 import inspect
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,8 +14,8 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 
 from tiny_mnist.errors import format_error
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.runs.plain_files import read_json_object
-from tiny_mnist.system.atomic_files import atomic_write
+from tiny_mnist.system.atomic_files import write_json
+from tiny_mnist.system.plain_files import read_json_object
 from tiny_mnist.training.builders import build
 from tiny_mnist.training.summary import short_settings
 
@@ -35,8 +34,8 @@ def open_loggers(
     Args:
         config: the resolved configuration.
         run: the run folder, which this process has opened.
-        trainer: gets the loggers.
-        resume: continue the runs of W&B and MLflow that this run began.
+        trainer: the Trainer that gets the loggers.
+        resume: whether to continue the runs of W&B and MLflow that this run began.
 
     Raises:
         UserError: a logger cannot be built or opened.
@@ -52,8 +51,7 @@ def open_loggers(
                     logger.log_hyperparams(short_settings(config))
             ids = {name: str(logger.version) for name, logger in loggers.items() if has_id(logger)}
             if ids != saved:
-                with atomic_write(run.logger_ids) as file:
-                    file.write(f"{json.dumps(ids, indent=2)}\n".encode())
+                write_json(run.logger_ids, ids)
         yield
     except BaseException:
         finish(trainer, exit_code=1)
@@ -67,11 +65,11 @@ def build_logger(
     """One logger, which writes into the run folder unless told otherwise.
 
     Args:
-        name: its key in the group `logger`.
-        node: its class and arguments.
+        name: the logger's key in the group `logger`.
+        node: the logger's class and arguments.
         run: the run folder.
-        saved: the runs of W&B and MLflow to continue, by name of the logger; one that is gone is
-            taken out, and a new one is begun.
+        saved: the identifiers of the runs of W&B and MLflow to continue, by name of the logger;
+            one that is gone is taken out, and a new one is begun.
 
     Raises:
         UserError: it refuses an argument.
@@ -106,7 +104,7 @@ def store_lock(uri: str) -> AbstractContextManager[Any]:
     """A lock for MLflow's store in a file: of jobs that create its tables at once, some would fail.
 
     Args:
-        uri: of the store; other ones than SQLite's need no lock.
+        uri: the address of the store; only one in SQLite needs a lock.
     """
     path = Path(uri.removeprefix(SQLITE))
     if not uri.startswith(SQLITE) or not path.parent.is_dir():

@@ -9,12 +9,12 @@ from tiny_mnist.evaluation.plots import EVALUATION, TRAIN
 from tiny_mnist.runs.folder import Row
 
 
-def curves(rows: list[Row], split: str, rates: Sequence[float]) -> Figure:
+def plot_curves(rows: list[Row], split: str, rates: Sequence[float]) -> Figure:
     """Loss and accuracy against the epoch, and the learning rate of every step.
 
     Args:
         rows: the metrics of all epochs.
-        split: what each epoch was evaluated on.
+        split: the split that each epoch was evaluated on.
         rates: the learning rate of every step of these epochs.
     """
     figure = Figure(figsize=(12, 3.6))

@@ -21,9 +21,9 @@ from tiny_mnist.models.tiny_cnn import parameter_count
 from tiny_mnist.runs.metadata import device_name, weights_sha256
 from tiny_mnist.training.builders import Records
 from tiny_mnist.training.callbacks.tensorboard import TAGS
-from tiny_mnist.training.environment import environment
+from tiny_mnist.training.environment import describe_environment
 from tiny_mnist.training.lit_module import LitClassifier
-from tiny_mnist.training.plots import curves
+from tiny_mnist.training.plots import plot_curves
 from tiny_mnist.training.tables import summary_table
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ HPARAM_EXCLUDES = (
 )  # fmt: skip
 
 
-def report(
+def report_run(
     console: Console,
     trainer: pl.Trainer,
     module: LitClassifier,
@@ -60,12 +60,12 @@ def report(
 
     Args:
         console: prints the outcome.
-        trainer: of the run.
-        module: with the final weights.
-        data: of the run.
-        records: what was measured in each epoch.
-        config: as composed.
-        commit: of this source tree as the run began; it may be another by now.
+        trainer: the run's Trainer.
+        module: the LightningModule with the final weights.
+        data: the run's data module.
+        records: the measurements of each epoch.
+        config: the composed configuration.
+        commit: the commit of this source tree when the run began; it may be another by now.
     """
     run = records.metrics.run
     summary = summarize(trainer, module, records, commit)
@@ -110,7 +110,7 @@ def summarize(
         "images_per_second": round(records.throughput.images_per_second, 1),
         "device": f"{device.type}: {device_name(device)}",
         "processes": trainer.world_size,
-        **environment(),
+        **describe_environment(),
         "commit": commit,
         "settings": short_settings(module.hparams),
     }
@@ -177,7 +177,9 @@ def draw(
     """The pictures of a run folder: the curves; of IDX images, also predictions and confusion."""
     metrics = records.metrics
     figures = {
-        metrics.run.curves: curves(metrics.rows, module.eval_split, records.learning_rates.rates)
+        metrics.run.curves: plot_curves(
+            metrics.rows, module.eval_split, records.learning_rates.rates
+        )
     }
     count = metrics.num_images.get("test", 0)
     if isinstance(data, IdxDataModule) and count:

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich import get_console, reconfigure
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -15,11 +13,12 @@ from tiny_mnist.training.checks import IMAGE_SHAPE, run_on_zeros
 MERGED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU)
 """Layers that stand in the row of the one before them."""
 
-CONSOLE: dict[str, Any] = {"highlight": False}  # numbers are not coloured
-
 
 def network_table(network: nn.Module, image_shape: tuple[int, ...] = IMAGE_SHAPE) -> Table:
-    """Each layer of a network with its output (height×width×channels) and parameters."""
+    """Each layer of a network with its output (height×width×channels) and parameters.
+
+    Lightning's ModelSummary lists modules; this table has the lines of the original's architecture.
+    """
     table = Table(box=None, pad_edge=False, title_justify="left")
     table.add_column("Block")
     table.add_column("Layers")
@@ -85,7 +84,7 @@ def summary_table(rows: Iterable[Row], split: str) -> str:
 
     Args:
         rows: the metrics of all epochs.
-        split: what each epoch was evaluated on.
+        split: the split that each epoch was evaluated on.
     """
     name = split.capitalize()
     header = (
@@ -109,15 +108,3 @@ def summary_table(rows: Iterable[Row], split: str) -> str:
         )
         lines.append("  ".join(cells))
     return "\n".join([*lines, rule])
-
-
-def make_console() -> Console:
-    """Rich's global console, at least 100 columns wide when piped.
-
-    Lightning's progress bar draws on it, and only what is printed there stays above the bar.
-    """
-    reconfigure(**CONSOLE)
-    console = get_console()
-    if not console.is_terminal:
-        console.width = max(console.width, 100)
-    return console

@@ -5,22 +5,20 @@ import logging
 import math
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from omegaconf import DictConfig
-from rich.console import Console
 
-from tiny_mnist.config.loading import differences, resolve_config
-from tiny_mnist.config.schema import RESUMABLE_KEYS, validate
+from tiny_mnist.config.loading import resolve_config
+from tiny_mnist.config.schema import validate
 from tiny_mnist.data import IdxDataModule
-from tiny_mnist.errors import UserError, display_path, one_line
+from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.runs.folder import RunFolder, save_overridden_config
-from tiny_mnist.runs.metadata import commit
-from tiny_mnist.runs.recovery import latest_valid_checkpoint, roll_back
+from tiny_mnist.runs.metadata import git_commit
 from tiny_mnist.system.signals import DeferredInterrupt
+from tiny_mnist.system.terminal import make_console
 from tiny_mnist.training.builders import (
     Records,
     build_callbacks,
@@ -29,7 +27,7 @@ from tiny_mnist.training.builders import (
     build_trainer,
     choose_layout,
     eval_split_of,
-    quieten_lightning,
+    silence_lightning,
 )
 from tiny_mnist.training.callbacks.checkpoint import StepCheckpoint
 from tiny_mnist.training.callbacks.metrics_csv import MetricsCsv
@@ -43,13 +41,16 @@ from tiny_mnist.training.checks import (
     check_optim,
     fill_num_classes,
 )
-from tiny_mnist.training.environment import match_environment, restoring_threads
+from tiny_mnist.training.environment import restoring_threads
 from tiny_mnist.training.lit_module import LitClassifier
 from tiny_mnist.training.loggers import open_loggers
-from tiny_mnist.training.summary import report
-from tiny_mnist.training.tables import make_console, network_table
+from tiny_mnist.training.resume import restore_run_folder, was_raised_by_restoring
+from tiny_mnist.training.summary import report_run
+from tiny_mnist.training.tables import network_table
 
 log = logging.getLogger(__name__)
+
+MIN_WIDTH = 100  # columns of what a run prints where it is piped
 
 
 def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
@@ -74,8 +75,9 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     check_classes(settings)
 
     # Build
-    quieten_lightning()
-    run, console, signals = RunFolder(folder), make_console(), DeferredInterrupt()
+    silence_lightning()
+    run, signals = RunFolder(folder), DeferredInterrupt()
+    console = make_console(MIN_WIDTH, shared=True)
     data = build_data(settings)
     num_classes = getattr(data, "num_classes", None)
     settings = fill_num_classes(settings, num_classes)
@@ -105,7 +107,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
                 module.network, len(data.train_indices), data.batch_size, trainer.world_size,
                 trainer.limit_train_batches,
             )  # fmt: skip
-        checkpoint = find_checkpoint(run, trainer, settings, console) if resume else None
+        checkpoint = restore_run_folder(run, trainer, settings, console) if resume else None
         if trainer.is_global_zero:
             console.print(network_table(module.network, image_shape_of(data)), "", sep="\n")
         with open_loggers(settings, run, trainer, resume):
@@ -113,11 +115,11 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
                 save_overridden_config(run, config)
 
             # Fit
-            begun_at = commit() if trainer.is_global_zero else None
+            begun_at = git_commit() if trainer.is_global_zero else None
             try:
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
             except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-                if checkpoints.started or not checkpoint:
+                if not was_raised_by_restoring(error):
                     raise
                 raise UserError(
                     f"{checkpoint} does not fit this run: {one_line(error)[:200]}"
@@ -133,49 +135,9 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
 
             # Report
             if trainer.is_global_zero:
-                report(console, trainer, module, data, records, config, begun_at)
+                report_run(console, trainer, module, data, records, config, begun_at)
     score = records.metrics.rows[-1].get(f"{module.eval_split}_accuracy")
     return math.nan if score is None else score
-
-
-def find_checkpoint(
-    run: RunFolder, trainer: pl.Trainer, settings: dict[str, Any], console: Console
-) -> Path | None:
-    """Put the run folder back to its newest valid checkpoint.
-
-    Returns:
-        The checkpoint; None if the run has not written one yet.
-
-    Raises:
-        UserError: it belongs to another configuration than the one in the folder.
-    """
-    if not trainer.is_global_zero:  # the first process puts the folder back
-        found = latest_valid_checkpoint(run)
-        return found[0] if found else None
-    found = roll_back(run)
-    if found is None:
-        console.print("No checkpoint yet: beginning anew")
-        return None
-    path, content = found
-    saved = content.get("hyper_parameters")
-    if not isinstance(saved, dict):
-        raise UserError(f"{path} is of another configuration: it has no hyper_parameters")
-    changed = {*differences(saved, settings)} - {*RESUMABLE_KEYS}
-    if changed:
-        raise UserError(f"{path} is of another configuration: {', '.join(sorted(changed))}")
-    for name, number in (
-        ("optimizer_states", 1),
-        ("lr_schedulers", 1 if (settings.get("optim") or {}).get("scheduler") else 0),
-    ):
-        if len(content.get(name, ())) != number:  # Lightning would go on without the state
-            raise UserError(f"{path} does not fit this run: its {name} are not {number} in number")
-    lines = [f"Going on after step {content.get('global_step')}, from {display_path(path)}"]
-    if trainer.world_size == 1:  # else Lightning shares the cores out among the processes
-        lines += match_environment(content.get("environment", {}))
-    for line in lines:
-        log.info(line)
-        console.print(line, soft_wrap=True, markup=False)
-    return path
 
 
 def check_batch_fits(

@@ -1,4 +1,7 @@
-"""Save checkpoints at the end of epochs, within them, and on interruption."""
+"""When checkpoints are saved: after epochs, within them and on interruption.
+
+`tiny_mnist.runs.checkpoint_io` writes and reads the files.
+"""
 
 import signal
 from typing import Any
@@ -9,7 +12,7 @@ from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.runs.recovery import event_file_sizes
 from tiny_mnist.system.signals import DeferredInterrupt, Interrupted
 from tiny_mnist.training.callbacks.epoch_end import EpochEndCallback
-from tiny_mnist.training.environment import environment
+from tiny_mnist.training.environment import describe_environment
 
 
 class StepCheckpoint(EpochEndCallback):
@@ -17,18 +20,19 @@ class StepCheckpoint(EpochEndCallback):
 
     Args:
         run: the run folder.
-        every: steps between two checkpoints within an epoch; None for none.
-        signals: those that tell to stop; deferred until the state can be saved.
+        every_n_steps: steps between two checkpoints within an epoch; None for none.
+        signals: the signals that request a stop; deferred until the state can be saved.
     """
 
-    def __init__(self, run: RunFolder, every: int | None, signals: DeferredInterrupt) -> None:
-        self.run, self.every, self.signals = run, every, signals
+    def __init__(
+        self, run: RunFolder, every_n_steps: int | None, signals: DeferredInterrupt
+    ) -> None:
+        self.run, self.every_n_steps, self.signals = run, every_n_steps, signals
         self.last_step = 0
-        self.started = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Defer signals: from here on, they are answered between steps."""
-        self.last_step, self.started = trainer.global_step, True
+        self.last_step = trainer.global_step
         self.signals.hold()
 
     def on_train_batch_end(
@@ -45,7 +49,7 @@ class StepCheckpoint(EpochEndCallback):
             return
         self.last_step = step
         stop = self.stop_requested(trainer)
-        if stop or (self.every and step % self.every == 0):
+        if stop or (self.every_n_steps and step % self.every_n_steps == 0):
             self.save(trainer, stop)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -60,7 +64,7 @@ class StepCheckpoint(EpochEndCallback):
 
         A resumed run truncates the TensorBoard files to that length.
         """
-        checkpoint["environment"] = environment()
+        checkpoint["environment"] = describe_environment()
         if trainer.is_global_zero:
             for logger in trainer.loggers:
                 logger.save()
@@ -68,8 +72,8 @@ class StepCheckpoint(EpochEndCallback):
 
     def stop_requested(self, trainer: pl.Trainer) -> bool:
         """Whether any of the processes was told to stop: all must stop at the same step."""
-        told = self.signals.received is not None
-        return bool(trainer.strategy.reduce_boolean_decision(told, all=False))
+        is_signalled = self.signals.received is not None
+        return bool(trainer.strategy.reduce_boolean_decision(is_signalled, all=False))
 
     def save(self, trainer: pl.Trainer, stop: bool) -> None:
         """Write the checkpoint, then stop if that is asked."""

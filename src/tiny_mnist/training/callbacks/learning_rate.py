@@ -20,9 +20,9 @@ class LearningRates(EpochEndCallback):
 
     def __init__(self) -> None:
         self.rates: list[float] = []
-        """Of all steps so far."""
+        """Learning rates of all steps so far."""
         self.times: list[float] = []
-        """Starts of the steps that the loggers do not have yet, in seconds since 1970."""
+        """Start times of the steps that the loggers do not have yet, in seconds since 1970."""
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

@@ -22,7 +22,7 @@ class MetricsCsv(EpochEndCallback):
 
     Args:
         run: the run folder.
-        eval_split: what every epoch is evaluated on.
+        eval_split: the split that every epoch is evaluated on.
     """
 
     def __init__(self, run: RunFolder, eval_split: Split) -> None:
@@ -30,11 +30,11 @@ class MetricsCsv(EpochEndCallback):
         self.columns = COLUMNS if eval_split == "test" else (*COLUMNS, *VAL_COLUMNS)
         self.rows: list[Row] = []
         self.num_images: dict[str, int] = {}
-        """Images that the latest metrics of each split are about."""
+        """Number of images that the latest metrics of each split were measured on."""
         self.evaluation: dict[str, float] = {}
         """Metrics of an evaluation within the epoch that is being trained."""
         self.learning_rate: float | None = None
-        """At the start of the epoch, as in the original's table."""
+        """Learning rate at the start of the epoch, as in the original's table."""
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Read the learning rate."""
@@ -54,7 +54,7 @@ class MetricsCsv(EpochEndCallback):
         """Put metrics into the row of the current epoch, or into the last row after training."""
         if trainer.sanity_checking:
             return
-        metrics = self.take(module, split)
+        metrics = self.collect_metrics(module, split)
         if trainer.state.fn == TrainerFn.FITTING:
             self.evaluation |= metrics
         elif self.rows:
@@ -66,14 +66,14 @@ class MetricsCsv(EpochEndCallback):
         assert isinstance(pl_module, LitClassifier)
         if not self.evaluation:  # what the last evaluation saw is another epoch's
             self.num_images.pop(pl_module.eval_split, None)
-        metrics = self.take(pl_module, "train") | self.evaluation
+        metrics = self.collect_metrics(pl_module, "train") | self.evaluation
         row: Row = {column: metrics.get(column) for column in self.columns}
         row |= {"epoch": trainer.current_epoch + 1, "learning_rate": self.learning_rate}
         self.rows.append(row)
         self.evaluation = {}
         self.write(trainer)
 
-    def take(self, module: LitClassifier, split: Split) -> dict[str, float]:
+    def collect_metrics(self, module: LitClassifier, split: Split) -> dict[str, float]:
         """The metrics of a split that have a column; notes the number of its images."""
         images = module.results.get(f"{split}_images", 0)
         self.num_images[split] = int(images) if images > 0 else 0  # NaN if there are none

@@ -17,7 +17,6 @@ from rich.progress import (
 
 from tiny_mnist.training.lit_module import LitClassifier, Split
 from tiny_mnist.training.metrics import LossAndAccuracy
-from tiny_mnist.training.tables import CONSOLE
 
 REFRESH_HZ = 4
 UPDATE_SECONDS = 1.0  # between two readings of the running metrics: each waits for the device
@@ -27,8 +26,12 @@ class ProgressBar(RichProgressBar):
     """Lightning's Rich bar with running loss and accuracy, updated every `UPDATE_SECONDS`."""
 
     def __init__(self) -> None:
-        theme = RichProgressBarTheme(metrics_format=".4f")
-        super().__init__(REFRESH_HZ, leave=False, theme=theme, console_kwargs=CONSOLE)
+        super().__init__(
+            REFRESH_HZ,
+            leave=False,
+            theme=RichProgressBarTheme(metrics_format=".4f"),
+            console_kwargs={"highlight": False},  # as `make_console`, of the same console
+        )
         self.last_update = 0.0
 
     def _init_progress(self, trainer: pl.Trainer) -> None:

@@ -14,13 +14,13 @@ class Throughput(EpochEndCallback):
 
     def __init__(self) -> None:
         self.images = 0
-        """Of all finished epochs, over all processes."""
+        """Number of images of all finished epochs, over all processes."""
         self.seconds_before = 0.0
         self.running_since: float | None = None
 
     @property
     def seconds(self) -> float:
-        """Spent in training until now."""
+        """Seconds spent in training until now."""
         running = 0.0 if self.running_since is None else perf_counter() - self.running_since
         return self.seconds_before + running
 
