@@ -164,15 +164,15 @@ def operating_points_table(results: list[Result]) -> Table:
     table = Table("threshold", "right, unsure, %", "wrong, unsure, %", "non-digits, unsure, %")
     groups: dict[str, list[float]] = {"right": [], "wrong": [], "none": []}
     for result in results:
-        if digits := result.prediction.digits:
+        if result.prediction.digits:
             correct = result.prediction.text == result.item.expected
             name = "none" if result.item.kind in NOTHING else "right" if correct else "wrong"
-            groups[name].append(min(digit.reliability for digit in digits))
+            groups[name].append(result.prediction.reliability)
     for threshold in sorted({0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, MIN_RELIABILITY}):
         parts = [
             100 * float(np.mean(np.array(group or [1]) < threshold)) for group in groups.values()
         ]
-        name = f"{threshold:.2f}{' (used)' if threshold == MIN_RELIABILITY else ''}"
+        name = f"{threshold:.3f}{' (used)' if threshold == MIN_RELIABILITY else ''}"
         table.add_row(name, *(f"{part:.1f}" for part in parts))
     return table
 

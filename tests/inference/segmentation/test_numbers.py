@@ -98,3 +98,19 @@ def test_a_scribble_is_unsure_and_a_clear_digit_is_not() -> None:
     assert read(scribble()).status in ("unsure", "no digit")
     assert read(draw_number("3")).status == "digit"
     assert read(draw_number("32")).status == "number"
+
+
+def test_confidence_of_a_text_includes_the_number_of_digits() -> None:
+    prediction = read(draw_number("32"))
+    digits = [digit._replace(count_probability=0.5) for digit in prediction.digits]
+    certain = [digit._replace(count_probability=1.0) for digit in prediction.digits]
+    product = np.prod([digit.confidence for digit in digits])
+    assert prediction._replace(digits=certain).confidence == pytest.approx(product)
+    assert prediction._replace(digits=digits).confidence == pytest.approx(0.5 * product)  # one row
+
+
+def test_a_doubtful_number_of_digits_is_unsure() -> None:
+    prediction = read(draw_number("32"))
+    digits = [digit._replace(count_probability=0.05) for digit in prediction.digits]
+    assert prediction.status == "number"
+    assert prediction._replace(digits=digits).status == "unsure"
