@@ -113,8 +113,13 @@ def test_csv(compose: Compose, tmp_path: Path) -> None:
     assert not (tmp_path / "loggers.json").exists()
 
 
-def test_no_logger_leaves_metrics_csv_alone(compose: Compose, tmp_path: Path) -> None:
+def test_no_logger_leaves_metrics_csv_alone(
+    compose: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train(compose(*SMALL, "logger=none"), tmp_path)
+    printed = capsys.readouterr().out.replace("\n", "")
+    assert "tensorboard" not in printed
+    assert f"Curves: {tmp_path}/curves.png" in printed
     assert len(read_metrics(RunFolder(tmp_path))) == EPOCHS
     assert not list(tmp_path.rglob("events.*"))
 

@@ -85,7 +85,7 @@ def report_run(
     run.write_summary(summary)
 
     table = summary_table(records.metrics.rows, module.eval_split)
-    text = "\n".join([table, *closing_lines(summary, records, data)])
+    text = "\n".join([table, *closing_lines(summary, records, data, trainer)])
     log.info("\n%s", text)
     console.print(text, soft_wrap=True, markup=False)
 
@@ -134,7 +134,7 @@ def hparams_result(summary: Mapping[str, Any], eval_split: str) -> dict[str, flo
 
 
 def closing_lines(
-    summary: Mapping[str, Any], records: Records, data: pl.LightningDataModule
+    summary: Mapping[str, Any], records: Records, data: pl.LightningDataModule, trainer: pl.Trainer
 ) -> list[str]:
     """One line each: the result and what it is about, the time, where things are."""
     folder = display_path(records.metrics.run.path)
@@ -163,11 +163,13 @@ def closing_lines(
             f"on {images} (looked at {seen}; nothing was selected on them)"
         )
     seconds, speed = summary["training_seconds"], summary["images_per_second"]
+    has_events = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
+    curves = f"tensorboard --logdir {folder.parent}" if has_events else f"{folder}/curves.png"
     return [
         *lines,
         f"Time: {seconds:.1f} s in training, {speed:,.0f} images/s",
         f"Run folder: {folder}",
-        f"Curves: tensorboard --logdir {folder.parent}",
+        f"Curves: {curves}",
     ]
 
 
