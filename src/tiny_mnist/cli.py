@@ -67,8 +67,8 @@ TrustOption = Annotated[
     typer.Option(
         "--trust",
         callback=find_own_modules,
-        help="Allow classes other than this package's, torch.optim's and Lightning's; their "
-        "code is run.",
+        help="Allow classes other than this package's listed ones, torch.optim's, and Lightning's "
+        "Trainer, callbacks and loggers; their code is run.",
     ),
 ]
 RootOption = Annotated[

@@ -1,5 +1,6 @@
 """Optional extras of this package."""
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 
 from tiny_mnist.errors import UserError
@@ -19,17 +20,18 @@ EXTRAS = {
 """The modules that the features of each optional extra import."""
 
 
-def require(extra: str, purpose: str) -> None:
+def require(extra: str, purpose: str, modules: Iterable[str] = ()) -> None:
     """Check that an optional extra of this package is installed.
 
     Args:
         extra: a key of `EXTRAS`.
         purpose: the command or setting that needs the extra, the subject of the message.
+        modules: those modules of the extra that are needed; all if none are named.
 
     Raises:
         UserError: a module of it is missing; names the command that installs it.
     """
-    missing = [module for module in EXTRAS[extra] if not is_installed(module)]
+    missing = [module for module in modules or EXTRAS[extra] if not is_installed(module)]
     if missing:
         raise UserError(f"{purpose} needs {', '.join(missing)}: pip install 'tiny-mnist[{extra}]'")
 

@@ -30,7 +30,7 @@ from tiny_mnist.sweeps import job
 from tiny_mnist.sweeps.grid_sweeper import GridSweeper, read_failures
 from tiny_mnist.sweeps.plan import MULTIRUN, SweepPlan
 from tiny_mnist.sweeps.progress import SweepProgress, read_planned_epochs
-from tiny_mnist.system.signals import ChildProcesses
+from tiny_mnist.system.signals import STOP_SIGNALS, ChildProcesses, Interrupted, restore
 
 JOB = (*SMALL, "trainer.limit_test_batches=1", "data.val_size=500")
 
@@ -518,6 +518,18 @@ def test_a_signal_ends_a_sweep_in_a_table_of_what_is_finished(
     left = RunFolder(next(tmp_path.glob("mine/1_*")))
     assert left.last_checkpoint.exists()
     assert not left.is_locked, "no process trains on"
+
+
+def test_a_process_of_a_pool_outlives_a_signal_between_jobs() -> None:
+    """Else it could end with the lock of the pool's results, and the sweep would wait forever."""
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        job.hold_signals_between_jobs()
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            job.hold_signals_between_jobs()
+    finally:
+        restore(before)
 
 
 @pytest.mark.slow

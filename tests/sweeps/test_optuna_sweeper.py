@@ -57,6 +57,22 @@ def test_refused_search_leaves_no_folder(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_search_without_a_key_for_held_out_images_is_refused(
+    command: Command, tmp_path: Path
+) -> None:
+    """The own data module of a user evaluates on test images if its YAML has no `val_size`."""
+    (tmp_path / "own.py").write_text(
+        "from tiny_mnist.data import MNISTDataModule\n\n\nclass Own(MNISTDataModule):\n    pass\n"
+    )
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "conf" / "data" / "own.yaml").write_text("_target_: own.Own\nbatch_size: 128\n")
+    folder = ("--config-dir", str(tmp_path / "conf"))
+    done = command(*folder, *SEARCH, "optim.max_lr=interval(0.1,1.0)", "data=own")
+    assert done.returncode == 1
+    assert "needs held-out images" in done.stderr
+    assert not (tmp_path / "mine").exists()
+
+
 @pytest.mark.slow
 def test_a_search_is_resumed_where_it_was_left_and_ends_in_a_table(
     command: Command, tmp_path: Path, mnist_root: Path

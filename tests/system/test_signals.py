@@ -101,3 +101,14 @@ def test_child_that_starts_after_the_signal_receives_it() -> None:
         send(signal.SIGHUP)
         child = children.start([sys.executable, "-c", "import signal; signal.pause()"])
         assert child.wait() == -signal.SIGHUP
+
+
+def test_a_signal_that_an_outer_context_holds_back_interrupts_the_next_one() -> None:
+    """As between two jobs of a process of a pool."""
+    with DeferredInterrupt(held=True) as outer:
+        with DeferredInterrupt():
+            pass
+        signal.raise_signal(signal.SIGTERM)
+        assert outer.received == signal.SIGTERM
+        with pytest.raises(Interrupted), DeferredInterrupt():
+            pytest.fail("the signal is lost")

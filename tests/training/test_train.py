@@ -23,6 +23,7 @@ from tiny_mnist.models.tiny_cnn import TinyCNN
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.runs.metadata import weights_sha256
 from tiny_mnist.runs.network import load_network
+from tiny_mnist.training.callbacks.metrics_csv import MetricsCsv
 from tiny_mnist.training.summary import short_settings
 from tiny_mnist.training.train import train
 
@@ -187,6 +188,17 @@ def test_an_error_after_restoring_is_not_blamed_on_the_checkpoint(
     monkeypatch.setattr(MNISTDataModule, "train_dataloader", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         train(config, tmp_path, resume=True)
+
+
+def test_an_error_while_saving_is_not_blamed_on_a_checkpoint(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(MetricsCsv, "state_dict", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        train(compose(*SMALL, "trainer.max_epochs=1"), tmp_path)
 
 
 def test_held_out_images_are_evaluated_after_the_last_epoch_whatever_is_said(

@@ -20,16 +20,16 @@ class IdxData(Section):
     train_size: int | None = Field(ge=2)
     val_size: int = Field(ge=0)
     val_seed: int = Field(ge=0, lt=2**32)
-    folds: int | None = Field(ge=2)
-    fold: int | None = Field(ge=0)
-    fold_seed: int = Field(ge=0, lt=2**32)
+    folds: int | None = Field(default=None, ge=2)
+    fold: int | None = Field(default=None, ge=0)
+    fold_seed: int = Field(default=0, ge=0, lt=2**32)
     rotation: float = Field(ge=0, le=180)
     translation: float = Field(ge=0, le=27)
-    scale: float = Field(ge=0, le=1)
-    shear: float = Field(ge=0, le=60)
-    elastic: float = Field(ge=0, le=27)
-    sampling: Literal["nearest", "bicubic"]
-    flip: Fraction
+    scale: float = Field(default=0, ge=0, le=1)
+    shear: float = Field(default=0, ge=0, le=60)
+    elastic: float = Field(default=0, ge=0, le=27)
+    sampling: Literal["nearest", "bicubic"] = "nearest"
+    flip: Fraction = 0
     seed: int = Field(ge=0, lt=2**32)
 
     @model_validator(mode="after")
@@ -75,7 +75,7 @@ class MNISTData(IdxData):
     batch_size: int = Field(ge=2, le=TRAINING_IMAGES)
     train_size: int | None = Field(ge=2, le=TRAINING_IMAGES)
     val_size: int = Field(ge=0, lt=TRAINING_IMAGES)
-    folds: int | None = Field(ge=2, le=TRAINING_IMAGES // 2)
+    folds: int | None = Field(default=None, ge=2, le=TRAINING_IMAGES // 2)
 
     @property
     def not_held_out(self) -> int:

@@ -84,8 +84,9 @@ def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
     for key, value in iter_nodes(plain):
         if key.rpartition(".")[2] == "_target_" and not is_trusted(value):
             raise UserError(
-                f"{source} names the class {value}, which is neither this project's nor a "
-                "well-known one; if you trust that folder, say trust=true (tiny-mnist: --trust)"
+                f"{source} names the class {value}, which is not among those that a saved "
+                "configuration may name; if you trust that folder, say trust=true "
+                "(tiny-mnist: --trust)"
             )
         if isinstance(value, CONTAINERS):
             continue

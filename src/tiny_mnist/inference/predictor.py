@@ -45,7 +45,8 @@ class DigitPrediction(NamedTuple):
     row: int = 0
     """Number of the row that the digit is in, from the top, starting at 0."""
     reliability: float = 1.0
-    """Estimate from 0 to 1 that this is a digit at all, and the one that it was read as."""
+    """Estimate from 0 to 1 that this is a digit at all, the one that it was read as, and that its
+    row has as many digits as were found."""
     count_probability: float = 1.0
     """Probability from 0 to 1 that its row has as many digits as were found."""
 
@@ -112,7 +113,10 @@ class ImagePrediction(NamedTuple):
 
     @property
     def reliability(self) -> float:
-        """The confidence times the lowest reliability of a digit, from 0 to 1; 0 without digits."""
+        """The confidence times the lowest reliability of a digit, from 0 to 1; 0 without digits.
+
+        The probability of the number of digits is a factor of both; the threshold was chosen so.
+        """
         return self.confidence * min((digit.reliability for digit in self.digits), default=0.0)
 
     @property

@@ -82,4 +82,4 @@ def known_keys(configs: Path) -> list[str]:
     with initialize_config_dir(str(configs), version_base="1.3"):
         config = OmegaConf.to_container(compose("train"))
     groups = [path.name for path in configs.iterdir() if path.is_dir()]
-    return [*(key for key, _ in iter_nodes(config) if key), *groups]
+    return [*(key for key, _ in iter_nodes(config) if key and not key[-1].isdigit()), *groups]

@@ -3,6 +3,7 @@
 import errno
 import logging
 import math
+import multiprocessing
 import os
 import re
 import signal
@@ -23,7 +24,12 @@ from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
 from tiny_mnist.system.atomic_files import remove_unfinished, write_text
 from tiny_mnist.system.plain_files import check_not_link
-from tiny_mnist.system.signals import PREEMPT_SIGNAL, ChildProcesses, Interrupted
+from tiny_mnist.system.signals import (
+    PREEMPT_SIGNAL,
+    ChildProcesses,
+    DeferredInterrupt,
+    Interrupted,
+)
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +92,8 @@ def run_sweep_job(train: Callable[..., float], config: DictConfig, folder: Path)
             recorded.
         Interrupted: the job was told to stop, and has saved its state.
     """
+    if multiprocessing.parent_process() is not None:
+        hold_signals_between_jobs()
     run = RunFolder(folder)
     settings, trust = run_settings(config), read_trust_flag(config)
     check_not_link(folder, folder=True)  # else all of the run would be written elsewhere
@@ -122,6 +130,19 @@ def run_sweep_job(train: Callable[..., float], config: DictConfig, folder: Path)
                 reason = format_error(error) or f"{type(error).__name__}, see train.log"
                 write_text(folder / FAILURE, f"{reason}\n")
     return math.nan
+
+
+def hold_signals_between_jobs() -> None:
+    """Let no signal end this process of a pool outside of training; the next job is interrupted.
+
+    A process that ends while it hands a result on would leave the pool waiting for the rest.
+
+    Raises:
+        Interrupted: a signal was held back since the last job.
+    """
+    with DeferredInterrupt():
+        pass
+    DeferredInterrupt(held=True).listen()
 
 
 def stops_every_job(error: Exception, swept: Collection[str]) -> bool:

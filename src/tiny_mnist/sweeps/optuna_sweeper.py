@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.extras import require
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
-from tiny_mnist.sweeps.holdout import compose_with_holdout, holds_out
+from tiny_mnist.sweeps.holdout import compose_with_holdout, evaluates_on_test, holds_out
 from tiny_mnist.sweeps.job import job_folder, needs_processes
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
 from tiny_mnist.sweeps.plan import (
@@ -63,7 +63,7 @@ class OptunaSweeper(Sweeper):
             SystemExit: no trial of the study was completed; status 1.
             Interrupted: a signal ended the sweep; trials that ran can be resumed.
         """
-        require("sweep", "hydra/sweeper=optuna")
+        require("sweep", "hydra/sweeper=optuna", ("optuna",))
         from tiny_mnist.sweeps.optuna_report import report_study
         from tiny_mnist.sweeps.optuna_study import TrialQueue, completed_trials, load_study
 
@@ -111,7 +111,7 @@ class OptunaSweeper(Sweeper):
         _, configs = compose_with_holdout(plan, corners, is_search=True)
         _, self.constant = search_space(plan)
         for config in configs:
-            if OmegaConf.select(config, "data.val_size") == 0 and not holds_out(config):
+            if not holds_out(config) and evaluates_on_test(config):
                 raise UserError("a search needs held-out images: data.val_size must not be 0")
             if needs_processes(config):
                 raise UserError("a search trains each trial in one process, without trainer=ddp")

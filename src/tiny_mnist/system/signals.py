@@ -40,10 +40,15 @@ class DeferredInterrupt:
     SIGUSR2 is handled in the same way if a handler for it is installed: submitit installs one,
     because Slurm announces with it that a job will be preempted. A signal that the process ignores,
     such as SIGHUP under nohup, stays ignored.
+
+    Entering raises `Interrupted` if an outer one that holds signals back has received one.
+
+    Args:
+        held: whether signals are held back from the start.
     """
 
-    def __init__(self) -> None:
-        self.held = False
+    def __init__(self, held: bool = False) -> None:
+        self.held = held
         self.received: int | None = None
         """The last signal."""
         self.numbers = handled_signals()
@@ -52,6 +57,10 @@ class DeferredInterrupt:
 
     def __enter__(self) -> "DeferredInterrupt":
         self.previous = {number: signal.getsignal(number) for number in self.numbers}
+        for handler in self.previous.values():
+            outer = getattr(handler, "__self__", None)
+            if isinstance(outer, DeferredInterrupt) and outer.held and outer.received is not None:
+                raise Interrupted(outer.received)
         self.listen()
         return self
 

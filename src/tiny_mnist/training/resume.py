@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.loops import fit_loop
 from lightning.pytorch.trainer.connectors import checkpoint_connector
 from rich.console import Console
 
@@ -81,8 +82,19 @@ def check_fits(path: Path, content: Mapping[str, Any], settings: Mapping[str, An
 
 
 def was_raised_by_restoring(error: BaseException) -> bool:
-    """Whether an error was raised while Lightning restored a checkpoint, by its traceback."""
+    """Whether an error was raised while Lightning restored a checkpoint, by its traceback.
+
+    The same module of Lightning also writes checkpoints; the state of the loader and the progress
+    of the epochs are taken over in its loop.
+    """
     return any(
-        frame.filename == checkpoint_connector.__file__
+        (
+            frame.filename == checkpoint_connector.__file__
+            and frame.name.startswith(("resume", "restore", "_restore"))
+        )
+        or (
+            frame.filename == fit_loop.__file__
+            and frame.name in ("_load_combined_loader_states", "done")
+        )
         for frame in traceback.extract_tb(error.__traceback__)
     )

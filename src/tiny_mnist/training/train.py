@@ -119,7 +119,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
             try:
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint)
             except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-                if not was_raised_by_restoring(error):
+                if checkpoint is None or not was_raised_by_restoring(error):
                     raise
                 raise UserError(
                     f"{checkpoint} does not fit this run: {one_line(error)[:200]}"
