@@ -128,11 +128,17 @@ def without_a_layer(checkpoint: dict[str, Any]) -> None:
     del checkpoint["state_dict"]["network.head.1.weight"]
 
 
+def epochs_of_text(checkpoint: dict[str, Any]) -> None:
+    checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] = "one"
+
+
 def of_text(checkpoint: dict[str, Any]) -> None:
     checkpoint["hyper_parameters"] = "none"
 
 
-@pytest.mark.parametrize("change", [wider, enormous, without_state, without_a_layer, of_text])
+@pytest.mark.parametrize(
+    "change", [wider, enormous, without_state, without_a_layer, epochs_of_text, of_text]
+)
 def test_a_checkpoint_of_something_else_is_refused(
     stranger: RunFolder, change: Callable[[dict[str, Any]], None], count: Counter[str]
 ) -> None:

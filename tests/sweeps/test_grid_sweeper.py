@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import math
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -30,7 +31,7 @@ from tiny_mnist.sweeps import job
 from tiny_mnist.sweeps.grid_sweeper import GridSweeper, read_failures
 from tiny_mnist.sweeps.plan import MULTIRUN, SweepPlan
 from tiny_mnist.sweeps.progress import SweepProgress, read_planned_epochs
-from tiny_mnist.system.signals import STOP_SIGNALS, ChildProcesses, Interrupted, restore
+from tiny_mnist.system.signals import ChildProcesses, Interrupted
 
 JOB = (*SMALL, "trainer.limit_test_batches=1", "data.val_size=500")
 
@@ -520,16 +521,28 @@ def test_a_signal_ends_a_sweep_in_a_table_of_what_is_finished(
     assert not left.is_locked, "no process trains on"
 
 
-def test_a_process_of_a_pool_outlives_a_signal_between_jobs() -> None:
-    """Else it could end with the lock of the pool's results, and the sweep would wait forever."""
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+def run_jobs_with_a_signal_between(config: DictConfig, folder: Path) -> None:
+    """What a process of a pool does; its exit status is 3 if the second job is interrupted."""
+    job.run_sweep_job(lambda *arguments, **options: 99.0, config, folder / "0")
+    os.kill(os.getpid(), signal.SIGTERM)
     try:
-        job.hold_signals_between_jobs()
-        signal.raise_signal(signal.SIGTERM)
-        with pytest.raises(Interrupted):
-            job.hold_signals_between_jobs()
-    finally:
-        restore(before)
+        job.run_sweep_job(lambda *arguments, **options: 99.0, config, folder / "1")
+    except Interrupted:
+        sys.exit(3)
+
+
+def test_a_process_of_a_pool_outlives_a_signal_between_jobs(
+    compose: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    """Else it could end with the lock of the pool's results, and the sweep would wait forever."""
+    (tmp_path / "0").mkdir()
+    process = multiprocessing.get_context("spawn").Process(
+        target=run_jobs_with_a_signal_between, args=(compose(), tmp_path)
+    )
+    process.start()
+    process.join(WAIT)
+    assert process.exitcode == 3
+    assert not (tmp_path / "1").exists()
 
 
 @pytest.mark.slow

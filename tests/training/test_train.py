@@ -17,6 +17,7 @@ from support.outcomes import read_metrics
 from support.program import SMALL
 from tiny_mnist.data.datamodule import MNISTDataModule
 from tiny_mnist.data.idx import LabelledImages
+from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.metrics import loss_and_accuracy
 from tiny_mnist.evaluation.predict import predict
 from tiny_mnist.models.tiny_cnn import TinyCNN
@@ -173,21 +174,39 @@ def test_loaders_that_are_made_anew_begin_each_later_epoch_at_its_first_batch(
     assert (found["steps"], found["training_images"]) == (20, 1000)
 
 
-def test_an_error_after_restoring_is_not_blamed_on_the_checkpoint(
-    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(self: Any) -> None:
-        raise RuntimeError("a bug")
-
+@pytest.fixture
+def to_be_prolonged(compose: Compose, tmp_path: Path) -> DictConfig:
+    """The configuration of a finished run in `tmp_path`, with one more epoch."""
     config = compose(*SMALL, "trainer.max_epochs=1")
     run = RunFolder(tmp_path)
     run.configuration.parent.mkdir()
     OmegaConf.save(config, run.configuration)
     train(config, tmp_path)
     config.trainer.max_epochs = 2
+    return config
+
+
+def test_an_error_after_restoring_is_not_blamed_on_the_checkpoint(
+    to_be_prolonged: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any) -> None:
+        raise RuntimeError("a bug")
+
     monkeypatch.setattr(MNISTDataModule, "train_dataloader", fail)
     with pytest.raises(RuntimeError, match="a bug"):
-        train(config, tmp_path, resume=True)
+        train(to_be_prolonged, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("state", [{"batches": 3}, {"epoch": "0", "batches": 3}])
+def test_a_checkpoint_with_another_loader_state_is_refused(
+    to_be_prolonged: DictConfig, tmp_path: Path, state: dict[str, Any]
+) -> None:
+    path = RunFolder(tmp_path).last_checkpoint
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["MNISTDataModule"] = state
+    torch.save(checkpoint, path)
+    with pytest.raises(UserError, match="does not fit this run"):
+        train(to_be_prolonged, tmp_path, resume=True)
 
 
 def test_an_error_while_saving_is_not_blamed_on_a_checkpoint(
@@ -255,7 +274,6 @@ def test_a_checkpoint_of_another_network_is_named(small_run: RunFolder, tmp_path
     other = RunFolder(tmp_path)
     other.checkpoints.mkdir()
     torch.save(checkpoint, other.last_checkpoint)
-    from tiny_mnist.errors import UserError
 
     with pytest.raises(UserError, match="does not fit its class TinyCNN"):
         load_network(other)

@@ -194,7 +194,14 @@ class IdxDataModule(pl.LightningDataModule):
         return loader.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let the next training loader start where the checkpoint was saved."""
+        """Let the next training loader start where the checkpoint was saved.
+
+        Raises:
+            ValueError: the state is not that of a training loader.
+        """
+        numbers = [state_dict.get(name) for name in ("epoch", "batches")]
+        if state_dict and not all(isinstance(each, int) and each >= 0 for each in numbers):
+            raise ValueError(f"the training loader has no state {state_dict}")
         self.loader_state = state_dict
 
     def val_dataloader(self) -> EvaluationLoader:

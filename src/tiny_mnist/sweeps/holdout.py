@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from tiny_mnist.sweeps.plan import Job, SweepPlan
@@ -56,23 +55,6 @@ def needs_holdout(plan: SweepPlan, configs: list[DictConfig], is_search: bool) -
 def holds_out(config: DictConfig) -> bool:
     """Whether a run holds training images out: some of them, or one fold."""
     return any(OmegaConf.select(config, f"data.{key}") for key in ("val_size", "folds"))
-
-
-def evaluates_on_test(config: DictConfig) -> bool:
-    """Whether a run that holds no images out is judged by its accuracy on the test images.
-
-    It is, unless its data module has validation images of its own.
-    """
-    from lightning.pytorch import LightningDataModule
-
-    from tiny_mnist.data import IdxDataModule
-
-    module = get_object(config.data._target_)
-    if not isinstance(module, type):  # a function that builds a data module
-        return False
-    if issubclass(module, IdxDataModule):
-        return True
-    return getattr(module, "val_dataloader", None) is LightningDataModule.val_dataloader
 
 
 def differ_in_settings(configs: Iterable[DictConfig]) -> bool:

@@ -15,10 +15,11 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from tiny_mnist.config.loading import resolve_config
 from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.extras import require
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
-from tiny_mnist.sweeps.holdout import compose_with_holdout, evaluates_on_test, holds_out
+from tiny_mnist.sweeps.holdout import compose_with_holdout
 from tiny_mnist.sweeps.job import job_folder, needs_processes
 from tiny_mnist.sweeps.launching import launch, make_launcher, running
 from tiny_mnist.sweeps.plan import (
@@ -99,6 +100,7 @@ class OptunaSweeper(Sweeper):
             UserError: one of them is refused, or the folder holds another sweep.
         """
         from tiny_mnist.sweeps.optuna_study import corner_jobs, format_overrides, search_space
+        from tiny_mnist.training.builders import build_data, eval_split_of
 
         self.space, self.constant = search_space(plan)
         if "data.fold" in self.space:
@@ -111,7 +113,7 @@ class OptunaSweeper(Sweeper):
         _, configs = compose_with_holdout(plan, corners, is_search=True)
         _, self.constant = search_space(plan)
         for config in configs:
-            if not holds_out(config) and evaluates_on_test(config):
+            if eval_split_of(build_data(resolve_config(config))) == "test":
                 raise UserError("a search needs held-out images: data.val_size must not be 0")
             if needs_processes(config):
                 raise UserError("a search trains each trial in one process, without trainer=ddp")

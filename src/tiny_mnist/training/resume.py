@@ -84,17 +84,14 @@ def check_fits(path: Path, content: Mapping[str, Any], settings: Mapping[str, An
 def was_raised_by_restoring(error: BaseException) -> bool:
     """Whether an error was raised while Lightning restored a checkpoint, by its traceback.
 
-    The same module of Lightning also writes checkpoints; the state of the loader and the progress
-    of the epochs are taken over in its loop.
+    The same module of Lightning also writes checkpoints; the progress of the epochs is first used
+    in its loop.
     """
     return any(
         (
             frame.filename == checkpoint_connector.__file__
             and frame.name.startswith(("resume", "restore", "_restore"))
         )
-        or (
-            frame.filename == fit_loop.__file__
-            and frame.name in ("_load_combined_loader_states", "done")
-        )
+        or (frame.filename == fit_loop.__file__ and frame.name == "done")
         for frame in traceback.extract_tb(error.__traceback__)
     )
