@@ -1,10 +1,13 @@
-"""How much memory this process may use."""
+"""How much memory this process may use, and which objects are kept."""
 
+import gc
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tiny_mnist.system.memory import memory_limit
+from tiny_mnist.system.memory import keeping_objects, memory_limit
 
 
 def write(path: Path, text: str) -> None:
@@ -36,3 +39,42 @@ def test_without_a_limit_the_machines_memory_counts(tmp_path: Path) -> None:
     write(tmp_path / "proc/self/cgroup", "0::/a\n")
     write(tmp_path / "sys/fs/cgroup/a/memory.max", "max\n")
     assert memory_limit(tmp_path) == machine
+
+
+class Node:
+    """An object that refers to itself, so that the collector alone can free it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture
+def collecting() -> Iterator[None]:
+    """Undo what a test has told the collector."""
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collecting")
+def test_kept_objects_are_left_alone_and_later_ones_collected() -> None:
+    gc.unfreeze()
+    with keeping_objects():
+        assert not gc.isenabled()
+        kept = weakref.ref(Node())
+    assert gc.isenabled()
+    later = weakref.ref(Node())
+    gc.collect()
+    assert kept() is not None
+    assert later() is None
+    gc.unfreeze()
+    gc.collect()
+    assert kept() is None
+
+
+@pytest.mark.usefixtures("collecting")
+def test_a_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    with pytest.raises(ImportError), keeping_objects():
+        raise ImportError
+    assert not gc.isenabled()

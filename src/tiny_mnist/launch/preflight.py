@@ -14,6 +14,7 @@ from tiny_mnist.errors import UserError, display_path
 from tiny_mnist.launch.stop import stopping
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.job import resume_override
+from tiny_mnist.system.memory import keeping_objects
 from tiny_mnist.system.processes import is_rank_zero
 
 
@@ -45,7 +46,8 @@ class PreflightCallback(Callback):
         if is_rank_zero():
             check_new_folder(RunFolder(folder))
         print_folder(folder)  # before PyTorch is loaded, which takes seconds
-        from tiny_mnist.training.checks import check_classes, check_optim
+        with keeping_objects():
+            from tiny_mnist.training.checks import check_classes, check_optim
 
         check_classes(settings)
         check_optim(settings)

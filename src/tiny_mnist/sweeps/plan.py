@@ -17,6 +17,7 @@ from tiny_mnist.config.trust import check_trusted, read_trust_flag
 from tiny_mnist.errors import UserError, display_path, program_name
 from tiny_mnist.sweeps.job import needs_processes, quote_override_value, resume_override
 from tiny_mnist.system.atomic_files import write_text
+from tiny_mnist.system.memory import keeping_objects
 from tiny_mnist.system.processes import env_world_size
 
 if TYPE_CHECKING:
@@ -160,7 +161,8 @@ def check_job_components(configs: Iterable[DictConfig]) -> None:
     Raises:
         UserError: a class cannot be found, or an optimizer refuses a setting.
     """
-    from tiny_mnist.training.checks import check_classes, check_optim
+    with keeping_objects():
+        from tiny_mnist.training.checks import check_classes, check_optim
 
     distinct = {}
     for config in configs:

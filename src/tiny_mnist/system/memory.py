@@ -1,8 +1,10 @@
-"""Settings of the memory allocator, and how much memory there is."""
+"""Settings of the memory allocator and the garbage collector, and how much memory there is."""
 
 import ctypes
+import gc
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # From glibc's malloc.h; see mallopt(3).
@@ -22,6 +24,24 @@ def tune_malloc() -> None:
         return
     mallopt(M_MMAP_THRESHOLD, 32 << 20)  # bytes; the largest value that glibc accepts
     mallopt(M_TRIM_THRESHOLD, 1 << 30)
+
+
+@contextmanager
+def keeping_objects() -> Iterator[None]:
+    """Collect no garbage, and leave all objects that exist at the end out of later collections.
+
+    For imports: PyTorch and Lightning make half a million objects that stay until the program ends. To
+    look for garbage among them takes a fifth of the time of importing them, and about a second at
+    the end of the program.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 def memory_limit(root: Path = Path("/")) -> int | None:
