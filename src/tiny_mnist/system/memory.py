@@ -30,9 +30,9 @@ def tune_malloc() -> None:
 def keeping_objects() -> Iterator[None]:
     """Collect no garbage, and leave all objects that exist at the end out of later collections.
 
-    For imports: PyTorch and Lightning make half a million objects that stay until the program ends. To
-    look for garbage among them takes a fifth of the time of importing them, and about a second at
-    the end of the program.
+    For imports: PyTorch and Lightning make half a million objects that stay until the program ends.
+    To look for garbage among them takes a fifth of the time of importing them, and about a second
+    at the end of the program.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -21,6 +21,7 @@ from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.system.processes import env_world_size
 from tiny_mnist.training.callbacks.learning_rate import LearningRates
 from tiny_mnist.training.callbacks.metrics_csv import MetricsCsv
+from tiny_mnist.training.callbacks.predictions import Predictions
 from tiny_mnist.training.callbacks.throughput import Throughput
 from tiny_mnist.training.checks import instantiation_failure
 from tiny_mnist.training.lit_module import LitClassifier, Split
@@ -33,11 +34,12 @@ class Records:
     metrics: MetricsCsv
     throughput: Throughput = field(default_factory=Throughput)
     learning_rates: LearningRates = field(default_factory=LearningRates)
+    predictions: Predictions = field(default_factory=Predictions)
 
     @property
     def callbacks(self) -> list[pl.Callback]:
         """All of them."""
-        return [self.metrics, self.throughput, self.learning_rates]
+        return [self.metrics, self.throughput, self.learning_rates, self.predictions]
 
 
 def build_data(config: Mapping[str, Any]) -> pl.LightningDataModule:

@@ -69,17 +69,19 @@ class LitClassifier(pl.LightningModule):
         log_probs: Tensor = self.network(images)
         return log_probs
 
-    def shared_step(self, batch: Any, split: Split) -> Float[Tensor, ""]:
-        """Mean loss of a batch, counted into the metrics of its split."""
+    def shared_step(
+        self, batch: Any, split: Split
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch classes"]]:
+        """Mean loss and log-probabilities of a batch, counted into the metrics of its split."""
         images, labels, *_ = batch
         log_probs = self(images)
         loss = F.nll_loss(log_probs, labels)
         self.split_metrics(split).update(loss.detach(), log_probs.detach(), labels)
-        return loss
+        return loss, log_probs
 
     def training_step(self, batch: Any) -> Tensor:
         """One training step; its metrics are those of the augmented images in training mode."""
-        loss = self.shared_step(batch, "train")
+        loss, _ = self.shared_step(batch, "train")
         global_batch_size = getattr(batch, "global_batch_size", None)
         if global_batch_size is None:
             return loss
@@ -87,13 +89,13 @@ class LitClassifier(pl.LightningModule):
         local_size = len(batch.labels) * self.trainer.world_size
         return loss if local_size == global_batch_size else loss * (local_size / global_batch_size)
 
-    def validation_step(self, batch: Any) -> None:
-        """One batch of the evaluation after each epoch."""
-        self.shared_step(batch, self.eval_split)
+    def validation_step(self, batch: Any) -> Tensor:
+        """Log-probabilities of one batch of the evaluation after each epoch."""
+        return self.shared_step(batch, self.eval_split)[1]
 
-    def test_step(self, batch: Any) -> None:
-        """One batch of the final evaluation."""
-        self.shared_step(batch, "test")
+    def test_step(self, batch: Any) -> Tensor:
+        """Log-probabilities of one batch of the final evaluation."""
+        return self.shared_step(batch, "test")[1]
 
     def on_train_epoch_end(self) -> None:
         """Log the metrics of the training images.

@@ -187,7 +187,9 @@ def draw(
     if isinstance(data, IdxDataModule) and count:
         # The images of the test accuracy: all of them, unless trainer.limit_… says otherwise.
         images, labels = data.images.test_images[:count], data.images.test_labels[:count].cpu()
-        log_probs, names = predict(module.network, images, data.info), data.info.class_names
+        log_probs, names = records.predictions.log_probs, data.info.class_names
+        if log_probs is None or len(log_probs) != count:  # evaluated before the run was resumed, or
+            log_probs = predict(module.network, images, data.info)  # by several processes
         counts = multiclass_confusion_matrix(log_probs, labels, num_classes=len(names))
         figures[metrics.run.predictions] = plots.plot_predictions(
             images.cpu(), labels, log_probs, names
