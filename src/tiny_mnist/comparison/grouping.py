@@ -49,7 +49,8 @@ GROUP_EXCLUDES = (
     "seed", "data.fold",  # tell the runs of one group apart
     "data.root", "checkpoint_every",
     "trainer.profiler", "trainer.log_every_n_steps", "trainer.detect_anomaly",
-    "callbacks.epoch_line", "callbacks.progress_bar", "callbacks.pruning",  # others may change it
+    "callbacks.contention", "callbacks.epoch_line", "callbacks.progress_bar",
+    "callbacks.pruning",  # other callbacks may change it
     "logger", "resume", "trust",
 )  # fmt: skip
 """Keys by which runs are not told apart, with all keys below them.

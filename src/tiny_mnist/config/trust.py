@@ -22,6 +22,7 @@ OWN_CLASSES = frozenset(
         "tiny_mnist.models.mlp.MLP",
         "tiny_mnist.models.tiny_cnn.TinyCNN",
         "tiny_mnist.sweeps.pruning.PruningCallback",
+        "tiny_mnist.training.callbacks.contention.ContentionWarning",
         "tiny_mnist.training.callbacks.early_stopping.EarlyStopping",
         "tiny_mnist.training.callbacks.ema.EMAWeightAveraging",
         "tiny_mnist.training.callbacks.epoch_line.EpochLine",

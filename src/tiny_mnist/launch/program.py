@@ -32,7 +32,6 @@ from tiny_mnist.system.memory import tune_malloc
 from tiny_mnist.system.processes import is_rank_zero
 from tiny_mnist.system.signals import Interrupted
 from tiny_mnist.system.terminal import use_lenient_streams
-from tiny_mnist.system.threads import configure_openmp
 
 
 def run(main: Callable[[], None], configs: Path | None = None) -> None:
@@ -46,7 +45,6 @@ def run(main: Callable[[], None], configs: Path | None = None) -> None:
         configs: the folder of its configurations; None for `configs` beside the program.
     """
     use_lenient_streams()
-    configure_openmp()
     tune_malloc()
     # What the user said; processes that Lightning starts inherit it.
     os.environ.setdefault(TRACEBACK, os.environ.get("HYDRA_FULL_ERROR", "0"))

@@ -34,7 +34,7 @@ TRAINER_HPARAMS = {
     "accumulate_grad_batches": 1,
 }  # fmt: skip
 # Groups and callbacks that change nothing of the result.
-RECORDERS = ("logger", "epoch_line", "progress_bar", "pruning")
+RECORDERS = ("logger", "contention", "epoch_line", "progress_bar", "pruning")
 # Classes that need no mention.
 DEFAULT_CLASSES = ("tiny_mnist.models.tiny_cnn.TinyCNN", "tiny_mnist.data.MNISTDataModule")
 

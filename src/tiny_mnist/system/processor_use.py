@@ -1,0 +1,33 @@
+"""How much of the processors this process uses, and how much nobody does."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import NamedTuple
+
+
+class ProcessorUse(NamedTuple):
+    """Use of the processors until a moment, or between two."""
+
+    wall: float
+    """Seconds of the clock."""
+    own: float
+    """Processor seconds of all threads of this process."""
+    idle: float
+    """Seconds in which a processor that this process may use was idle; NaN if unknown."""
+
+    def since(self, before: "ProcessorUse") -> "ProcessorUse":
+        """The use after an earlier moment."""
+        return ProcessorUse(*(now - then for now, then in zip(self, before, strict=True)))
+
+
+def read_processor_use() -> ProcessorUse:
+    """The use of the processors until now; Linux alone says how long they were idle."""
+    idle = float("nan")
+    with suppress(OSError, ValueError, IndexError, AttributeError):
+        names = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+        lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+        ticks = sum(int(line[4]) + int(line[5]) for line in lines if line[0] in names)
+        idle = ticks / os.sysconf("SC_CLK_TCK")
+    return ProcessorUse(perf_counter(), process_time(), idle)

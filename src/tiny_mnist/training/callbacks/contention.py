@@ -1,0 +1,89 @@
+"""Tell that other programs use the processors."""
+
+import logging
+import math
+import os
+from time import perf_counter
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from rich import get_console
+
+from tiny_mnist.system.processor_use import ProcessorUse, read_processor_use
+
+log = logging.getLogger(__name__)
+
+WINDOW = 1.0  # seconds of training steps, over which the use of the processors is measured
+WINDOWS = 3  # in a row, so that a short disturbance is not mentioned
+OWN_SHARE = 0.9  # of a thread's time; threads that nobody disturbs use more than 0.99 of it
+IDLE_SHARE = 0.05  # of the processors; where more is idle, nobody disturbs
+
+
+class ContentionWarning(pl.Callback):
+    """Says once that one thread would train faster, if other programs keep the processors busy.
+
+    The threads of an operation wait for each other hundreds of times a step, so that a run with
+    several of them is slowed down many times, and one with a single thread hardly: "Busy
+    neighbours" in docs/performance.md. The number of threads changes the rounding, so it is left
+    to the user.
+    """
+
+    def __init__(self) -> None:
+        self.is_watching = False
+        self.start = ProcessorUse(0, 0, 0)
+        """Use of the processors at the start of the window."""
+        self.busy_windows = 0
+        """Windows in a row in which other programs used the processors."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Watch where several threads of the CPU train."""
+        on_cpu = trainer.strategy.root_device.type == "cpu"
+        self.is_watching = trainer.is_global_zero and on_cpu and torch.get_num_threads() > 1
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin a window, which leaves out what is between two epochs."""
+        self.start = read_processor_use()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin a window, which leaves the evaluation out."""
+        self.start = read_processor_use()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Judge each window at its end."""
+        if not self.is_watching or perf_counter() - self.start.wall < WINDOW:
+            return
+        now = read_processor_use()
+        use, self.start = now.since(self.start), now
+        self.busy_windows = self.busy_windows + 1 if is_contended(use) else 0
+        if self.busy_windows == WINDOWS:
+            self.is_watching = False
+            line = (
+                "Other programs keep the processors busy: training gets "
+                f"{use.own / use.wall:.1f} of {count_processors()}. With OMP_NUM_THREADS=1 it is "
+                "often several times as fast then, and rounds differently; Ctrl-C keeps what is "
+                "done"
+            )
+            log.info(line)
+            get_console().print(line)
+
+
+def is_contended(use: ProcessorUse) -> bool:
+    """Whether threads of this process had to wait for a processor; False where it is unknown."""
+    own = use.own / (torch.get_num_threads() * use.wall)
+    idle = use.idle / (count_processors() * use.wall)
+    return not math.isnan(idle) and own < OWN_SHARE and idle < IDLE_SHARE
+
+
+def count_processors() -> int:
+    """Number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
