@@ -31,7 +31,7 @@ from tiny_mnist.inference.mnist_format import (
     draw_greys,
     draw_mask,
 )
-from tiny_mnist.inference.paper import SEARCH_SIDE
+from tiny_mnist.inference.paper import SEARCH_SIDE, Mask
 from tiny_mnist.inference.segmentation.reading import FoundDigit, find_row_digits, score_images
 
 LARGE_SIDE = 800  # pixels: longer side of the picture from which digits are drawn
@@ -47,6 +47,7 @@ MIN_ZOOM = 1.5  # smallest gain in resolution for which the digits' region is re
 MAX_COST_INCREASE = 0.3
 """Largest accepted increase of the mean cost per digit when the region is re-read at higher
 resolution."""
+SAME_INK = 0.02  # part of the ink up to which two hypotheses may differ and be read only once
 MAX_ROW_COST = 5.0  # mean cost per digit above which several digits are not accepted
 
 
@@ -63,6 +64,14 @@ class Digit(NamedTuple):
     """Log-probabilities of the ten digits and of anything else, from the verifier."""
     count_probability: float = 1.0
     """Probability that its row has as many digits as were found, from 0 to 1."""
+
+
+class Ink(NamedTuple):
+    """The ink of a picture under a hypothesis."""
+
+    hypothesis: Hypothesis
+    segmentation: InkSegmentation
+    mask: Mask
 
 
 class Reading(NamedTuple):
@@ -113,11 +122,18 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
     found = [(*digit_scores(group), group.hypothesis) for group in find_groups(coarse, small)]
     scored = sorted(found, key=lambda item: -max(item[:2]))
     best: Reading | None = None
+    read: list[Ink] = []
     for place, (score, row_score, hypothesis) in enumerate(scored):
         done = place >= MAX_READINGS or max(score, row_score) < max(scored[0][:2]) - MAX_SCORE_GAP
         if best is not None and (best.cost < GOOD_COST or done):
             break
-        reading = read_hypothesis(picture, hypothesis, score, row_score)
+        if max(score, row_score) < MIN_SCORE:
+            continue
+        ink = find_hypothesis_ink(picture, hypothesis)
+        if any(are_alike(ink, other) for other in read):
+            continue
+        read.append(ink)
+        reading = read_ink(ink, score, row_score)
         if reading is not None and (best is None or reading.value > best.value):
             best = reading
     return best
@@ -146,7 +162,7 @@ def read_closer(picture: RGBImage, reading: Reading, enlarged: float) -> Reading
     if hypothesis.stroke_reach is not None:
         reach = min(hypothesis.stroke_reach * enlarged, STROKE_REACHES[-1])
         hypothesis = hypothesis._replace(stroke_reach=reach)
-    again = read_hypothesis(picture, hypothesis, MAX_SCORE, MAX_SCORE)
+    again = read_ink(find_hypothesis_ink(picture, hypothesis), MAX_SCORE, MAX_SCORE)
     return again if again is not None and again.cost < reading.cost + MAX_COST_INCREASE else None
 
 
@@ -174,23 +190,30 @@ def draw_digits(picture: RGBImage, reading: Reading, scale: float) -> list[Digit
     return digits
 
 
-def read_hypothesis(
-    picture: RGBImage, hypothesis: Hypothesis, score: float, row_score: float
-) -> Reading | None:
-    """The digits that a picture has under a hypothesis; None where they are not plausible.
+def find_hypothesis_ink(picture: RGBImage, hypothesis: Hypothesis) -> Ink:
+    """The ink of a picture, its longer side at most `LARGE_SIDE`, under a hypothesis."""
+    segmentation = apply_hypothesis(picture, hypothesis)
+    return Ink(hypothesis, segmentation, find_ink(segmentation.contrast))
+
+
+def are_alike(one: Ink, other: Ink) -> bool:
+    """Whether nearly the same ink is found, so that the same digits are read."""
+    if one.hypothesis.touches_border != other.hypothesis.touches_border:
+        return False
+    different = int(np.count_nonzero(one.mask != other.mask))
+    return different <= SAME_INK * int(np.count_nonzero(one.mask))
+
+
+def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
+    """The digits that are in some ink; None where they are not plausible.
 
     Args:
-        picture: its longer side at most `LARGE_SIDE`.
-        hypothesis: how its ink is found.
-        score: the score of the hypothesis, if there is one digit.
-        row_score: the score of the hypothesis, if there are several.
+        ink: of a picture.
+        score: the score of its hypothesis, if there is one digit.
+        row_score: the score of its hypothesis, if there are several.
     """
-    if max(score, row_score) < MIN_SCORE:
-        return None
-    segmentation = apply_hypothesis(picture, hypothesis)
-    digits, cost = find_row_digits(
-        find_ink(segmentation.contrast), segmentation.rim, hypothesis.touches_border
-    )
+    hypothesis, segmentation, mask = ink
+    digits, cost = find_row_digits(mask, segmentation.rim, hypothesis.touches_border)
     score = row_score if len(digits) > 1 else score
     if not digits or score < MIN_SCORE or (len(digits) > 1 and cost > MAX_ROW_COST):
         return None

@@ -13,15 +13,15 @@ from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import Box
 from tiny_mnist.inference.segmentation import reading
 from tiny_mnist.inference.segmentation.components import find_components, find_rows
-from tiny_mnist.inference.segmentation.cuts import MAX_CUTS, find_cuts, find_run_centres
-from tiny_mnist.inference.segmentation.reading import Step, cheapest_steps, is_splittable
+from tiny_mnist.inference.segmentation.cuts import MAX_CUTS, find_cuts
+from tiny_mnist.inference.segmentation.reading import (
+    Step,
+    cheapest_steps,
+    digit_cost,
+    is_splittable,
+)
 
 NO_DIGIT = np.array([-9.0] * 10 + [0.0], np.float32)
-
-
-def test_each_run_of_equally_cheap_columns_is_cut_once() -> None:
-    marked = np.array([True, False, True, True, True, False, False, True])
-    assert find_run_centres(marked) == [0, 3, 7]
 
 
 def test_a_long_bar_has_few_cuts() -> None:
@@ -30,7 +30,30 @@ def test_a_long_bar_has_few_cuts() -> None:
     bar[3:9] = True
     bar[:3] = rng.random((3, 3000)) < 0.5
     assert len(find_cuts(bar)) <= MAX_CUTS
-    assert len(find_cuts(np.ones((6, 700), bool))) <= 1
+
+
+def test_a_stroke_that_touches_a_ring_is_cut_from_it_however_close_other_cuts_are() -> None:
+    mask = np.zeros((64, 100), np.uint8)
+    cv2.ellipse(mask, (32, 32), (24, 28), 0, 0, 360, 1, 5)
+    cv2.polylines(mask, [np.array([[56, 6], [94, 6], [70, 60]])], False, 1, 5)
+    seven = np.zeros_like(mask)
+    cv2.polylines(seven, [np.array([[60, 6], [94, 6], [70, 60]])], False, 1, 5)
+    columns = np.arange(mask.shape[1])
+    shares = [
+        (
+            (seven & (columns >= cut.columns[:, None])).sum() / seven.sum(),
+            (seven & (columns >= cut.columns[:, None])).sum()
+            / (mask & (columns >= cut.columns[:, None])).sum(),
+        )
+        for cut in find_cuts(mask > 0)
+    ]
+    assert max(min(share) for share in shares) > 0.9
+
+
+def test_a_piece_that_is_surely_a_digit_costs_less_than_one_that_may_be_something_else() -> None:
+    sure, doubtful = np.full(11, -9.0, np.float32), np.full(11, -9.0, np.float32)
+    sure[3], doubtful[3], doubtful[10] = -0.5, -0.5, -0.95
+    assert digit_cost(sure) < digit_cost(doubtful) - 3
 
 
 def test_lines_and_flat_strokes_are_not_cut() -> None:

@@ -45,6 +45,11 @@ def test_touching_digits_are_cut_apart(text: str) -> None:
     assert answer.text == text
 
 
+@pytest.mark.parametrize("text", ["2070", "3402", "23074"])
+def test_rows_in_which_every_digit_touches_the_next_are_read(text: str) -> None:
+    assert read(draw_number(text, gap=-0.01)).text == text
+
+
 def test_cuts_are_proposed_where_two_rings_touch() -> None:
     mask = np.zeros((80, 126), np.uint8)
     for centre in (32, 93):
