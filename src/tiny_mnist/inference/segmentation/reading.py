@@ -41,8 +41,8 @@ MIN_SPLIT_ASPECT = 1.05  # width / height above which an item is always split
 MAX_ASPECT = 15.0  # width / height above which an item is a line
 MIN_HEIGHT = 0.3  # height of an item, in row heights, below which it is a line or a dash
 MAX_COST = 9.0  # negative log-probability that counts as the largest
-# The three below were fitted once to 660 rendered rows (60 fonts, MNIST's training images, strokes):
-# a semi-Markov random field, which tells the right division of each row from all others.
+# The three below were fitted once to 660 rendered rows (60 fonts, MNIST's training images,
+# strokes): a semi-Markov random field, which tells the right division of each row from all others.
 OTHER_WEIGHT = 0.57  # factor of the log-probability of anything else in the cost of a digit
 CUT_COST = 1.47, 1.33  # of a cut, and for each width of the stroke that is cut through
 SKIP_COST = 0.6, 2.28  # of leaving a piece out: of any, and of a stroke as long as the row is high
