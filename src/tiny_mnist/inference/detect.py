@@ -64,6 +64,8 @@ class Digit(NamedTuple):
     """Log-probabilities of the ten digits and of anything else, from the verifier."""
     count_probability: float = 1.0
     """Probability that its row has as many digits as were found, from 0 to 1."""
+    cut_row_cost: float = 0.0
+    """Mean cost per digit of its row if ink was cut there; otherwise 0."""
 
 
 class Ink(NamedTuple):
@@ -186,7 +188,8 @@ def draw_digits(picture: RGBImage, reading: Reading, scale: float) -> list[Digit
             area = whole[one.box.top : one.box.bottom, one.box.left : one.box.right]
             area[:] = one.mask if one.mask.shape == area.shape else True
             image = draw_greys(whole, original.contrast)
-        digits.append(Digit(box, image, one.row, one.verifier_log_probs, one.count_probability))
+        scores = one.verifier_log_probs
+        digits.append(Digit(box, image, one.row, scores, one.count_probability, one.cut_row_cost))
     return digits
 
 

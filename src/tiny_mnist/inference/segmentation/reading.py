@@ -75,6 +75,8 @@ class FoundDigit(NamedTuple):
     """Log-probabilities of the ten digits and of anything else."""
     count_probability: float
     """Probability that its row has as many digits as were found, from 0 to 1."""
+    cut_row_cost: float
+    """Mean cost per digit of its row if ink was cut there; otherwise 0."""
 
 
 def find_row_digits(mask: Mask, rim: Mask, touches_border: bool) -> tuple[list[FoundDigit], float]:
@@ -115,12 +117,14 @@ def read_row(labels: Labels, row: Row, number: int) -> tuple[list[FoundDigit], f
     stroke_area = row.height * stroke_width(labels > 0)
     steps = possible_steps(boundaries, candidates, scores, stroke_area)
     chosen, cost, count_probability = cheapest_steps(steps, len(boundaries))
+    cost -= sum(compare_with_other(scores[index]) for index in chosen)
+    is_cut = any(is_offcut(boundaries, candidates[index]) for index in chosen)
+    mean_cost = cost / len(chosen) if is_cut else 0.0
     digits = []
     for index in chosen:
         _, _, mask, box = candidates[index]
-        cost -= compare_with_other(scores[index])
         box = slanted_box(mask, box, shift)
-        digits.append(FoundDigit(box, mask, number, scores[index], count_probability))
+        digits.append(FoundDigit(box, mask, number, scores[index], count_probability, mean_cost))
     return digits, cost
 
 
