@@ -24,7 +24,7 @@ from tiny_mnist.training.train import train
     [
         [],
         ["data.val_size=500"],
-        ["trainer.check_val_every_n_epoch=3"],
+        ["trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3"],
         ["trainer.limit_val_batches=2", "trainer.limit_test_batches=2"],
     ],
 )
@@ -56,3 +56,17 @@ def test_pictures_show_the_evaluation_of_the_final_network(
     assert float(nll_loss(log_probs, labels)) == pytest.approx(result["test_loss"], rel=1e-4)
     again = predict(load_network(run), mnist.test_images[:count], mnist.info)
     assert torch.allclose(log_probs, again, atol=1e-3)
+
+
+def test_an_evaluation_within_the_epoch_is_not_that_of_the_final_network(
+    compose: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated: list[Tensor] = []
+
+    def record(*arguments: Any) -> Tensor:
+        evaluated.append(predict(*arguments))
+        return evaluated[-1]
+
+    monkeypatch.setattr(summary, "predict", record)
+    train(compose(*SMALL, "+trainer.val_check_interval=0.7"), tmp_path)
+    assert len(evaluated) == 1

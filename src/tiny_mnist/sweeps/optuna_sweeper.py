@@ -29,6 +29,7 @@ from tiny_mnist.sweeps.plan import (
     check_job_components,
     saved_overrides,
 )
+from tiny_mnist.system.memory import keeping_objects
 
 if TYPE_CHECKING:
     import optuna
@@ -100,7 +101,9 @@ class OptunaSweeper(Sweeper):
             UserError: one of them is refused, or the folder holds another sweep.
         """
         from tiny_mnist.sweeps.optuna_study import corner_jobs, format_overrides, search_space
-        from tiny_mnist.training.builders import build_data, eval_split_of
+
+        with keeping_objects():
+            from tiny_mnist.training.builders import build_data, eval_split_of
 
         self.space, self.constant = search_space(plan)
         if "data.fold" in self.space:

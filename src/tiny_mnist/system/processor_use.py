@@ -22,12 +22,16 @@ class ProcessorUse(NamedTuple):
         return ProcessorUse(*(now - then for now, then in zip(self, before, strict=True)))
 
 
-def read_processor_use() -> ProcessorUse:
-    """The use of the processors until now; Linux alone says how long they were idle."""
+def read_processor_use(statistics: Path = Path("/proc/stat")) -> ProcessorUse:
+    """The use of the processors until now; Linux alone says how long they were idle.
+
+    Args:
+        statistics: Linux's file; see proc_stat(5).
+    """
     idle = float("nan")
     with suppress(OSError, ValueError, IndexError, AttributeError):
         names = {f"cpu{number}" for number in os.sched_getaffinity(0)}
-        lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+        lines = [line.split() for line in statistics.read_text().splitlines()]
         ticks = sum(int(line[4]) + int(line[5]) for line in lines if line[0] in names)
-        idle = ticks / os.sysconf("SC_CLK_TCK")
+        idle = ticks / os.sysconf("SC_CLK_TCK") if ticks else idle  # containers may hide it
     return ProcessorUse(perf_counter(), process_time(), idle)

@@ -71,7 +71,8 @@ def report_run(
     summary = summarize(trainer, module, records, commit)
     summary["config"] = plain_config(config)  # `${seed}` tells what follows the seed
     pictures = {
-        path: plots.save_png(figure, path) for path, figure in draw(module, data, records).items()
+        path: plots.save_png(figure, path)
+        for path, figure in draw(module, data, records, summary["steps"]).items()
     }
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
@@ -174,9 +175,16 @@ def closing_lines(
 
 
 def draw(
-    module: LitClassifier, data: pl.LightningDataModule, records: Records
+    module: LitClassifier, data: pl.LightningDataModule, records: Records, steps: int
 ) -> dict[Path, Figure]:
-    """The pictures of a run folder: the curves; of IDX images, also predictions and confusion."""
+    """The pictures of a run folder: the curves; of IDX images, also predictions and confusion.
+
+    Args:
+        module: the LightningModule with the final weights.
+        data: the run's data module.
+        records: the measurements of each epoch.
+        steps: number of training steps of the run.
+    """
     metrics = records.metrics
     figures = {
         metrics.run.curves: plot_curves(
@@ -187,9 +195,10 @@ def draw(
     if isinstance(data, IdxDataModule) and count:
         # The images of the test accuracy: all of them, unless trainer.limit_… says otherwise.
         images, labels = data.images.test_images[:count], data.images.test_labels[:count].cpu()
-        log_probs, names = records.predictions.log_probs, data.info.class_names
-        if log_probs is None or len(log_probs) != count:  # evaluated before the run was resumed, or
-            log_probs = predict(module.network, images, data.info)  # by several processes
+        log_probs, names = records.predictions.log_probs_after(steps), data.info.class_names
+        # Evaluated within the epoch, before the run was resumed, or by several processes.
+        if log_probs is None or len(log_probs) != count:
+            log_probs = predict(module.network, images, data.info)
         counts = multiclass_confusion_matrix(log_probs, labels, num_classes=len(names))
         figures[metrics.run.predictions] = plots.plot_predictions(
             images.cpu(), labels, log_probs, names

@@ -15,15 +15,22 @@ class Predictions(pl.Callback):
 
     def __init__(self) -> None:
         self.batches: list[Float[Tensor, "batch classes"]] = []
+        self.step = -1
+        """The number of training steps before that evaluation."""
 
-    @property
-    def log_probs(self) -> Float[Tensor, "n classes"] | None:
-        """Those of the images that this process evaluated, on the CPU; None before any."""
-        return torch.cat(self.batches).cpu() if self.batches else None
+    def log_probs_after(self, step: int) -> Float[Tensor, "n classes"] | None:
+        """Those of the images that this process evaluated after so many training steps.
+
+        Returns:
+            None if the latest evaluation was at another step. On the CPU.
+        """
+        if not self.batches or step != self.step:
+            return None
+        return torch.cat(self.batches).float().cpu()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget the evaluation of an earlier epoch."""
-        self.batches = []
+        """Forget the earlier evaluation."""
+        self.batches, self.step = [], trainer.global_step
 
     def on_validation_batch_end(
         self,
@@ -39,8 +46,8 @@ class Predictions(pl.Callback):
             self.batches.append(outputs)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget the evaluation of an earlier epoch."""
-        self.batches = []
+        """Forget the earlier evaluation."""
+        self.batches, self.step = [], trainer.global_step
 
     def on_test_batch_end(
         self,
