@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from omegaconf import DictConfig
@@ -11,11 +12,14 @@ from torch import Tensor
 from torch.nn.functional import nll_loss
 
 from support.program import SMALL
-from tiny_mnist.data import LabelledImages
+from tiny_mnist.data import LabelledImages, MNISTDataModule
 from tiny_mnist.evaluation.predict import predict
+from tiny_mnist.models.tiny_cnn import TinyCNN
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.runs.network import load_network
 from tiny_mnist.training import summary
+from tiny_mnist.training.callbacks.predictions import Predictions
+from tiny_mnist.training.lit_module import LitClassifier
 from tiny_mnist.training.train import train
 
 
@@ -70,3 +74,18 @@ def test_an_evaluation_within_the_epoch_is_not_that_of_the_final_network(
     monkeypatch.setattr(summary, "predict", record)
     train(compose(*SMALL, "+trainer.val_check_interval=0.7"), tmp_path)
     assert len(evaluated) == 1
+
+
+def test_outputs_for_data_without_pictures_are_not_kept() -> None:
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    module, kept = LitClassifier(TinyCNN(), eval_split="test"), Predictions()
+    for data, batches in ((pl.LightningDataModule(), 0), (MNISTDataModule(), 2)):
+        trainer.datamodule = data
+        kept.on_validation_start(trainer, module)
+        for _ in range(2):
+            kept.on_validation_batch_end(trainer, module, torch.zeros(4, 10), None, 0)
+        assert len(kept.batches) == batches
+    assert kept.log_probs_after(1) is None, "evaluated before any step"
+    log_probs = kept.log_probs_after(0)
+    assert log_probs is not None
+    assert log_probs.shape == (8, 10)

@@ -1,4 +1,4 @@
-"""How much of the processors this process uses, and how much nobody does."""
+"""How many processors there are, how much this process uses of them, and how much nobody does."""
 
 import os
 from contextlib import suppress
@@ -35,3 +35,10 @@ def read_processor_use(statistics: Path = Path("/proc/stat")) -> ProcessorUse:
         ticks = sum(int(line[4]) + int(line[5]) for line in lines if line[0] in names)
         idle = ticks / os.sysconf("SC_CLK_TCK") if ticks else idle  # containers may hide it
     return ProcessorUse(perf_counter(), process_time(), idle)
+
+
+def count_processors() -> int:
+    """Number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

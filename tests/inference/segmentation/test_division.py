@@ -32,24 +32,6 @@ def test_a_long_bar_has_few_cuts() -> None:
     assert len(find_cuts(bar)) <= MAX_CUTS
 
 
-def test_a_stroke_that_touches_a_ring_is_cut_from_it_however_close_other_cuts_are() -> None:
-    mask = np.zeros((64, 100), np.uint8)
-    cv2.ellipse(mask, (32, 32), (24, 28), 0, 0, 360, 1, 5)
-    cv2.polylines(mask, [np.array([[56, 6], [94, 6], [70, 60]])], False, 1, 5)
-    seven = np.zeros_like(mask)
-    cv2.polylines(seven, [np.array([[60, 6], [94, 6], [70, 60]])], False, 1, 5)
-    columns = np.arange(mask.shape[1])
-    shares = [
-        (
-            (seven & (columns >= cut.columns[:, None])).sum() / seven.sum(),
-            (seven & (columns >= cut.columns[:, None])).sum()
-            / (mask & (columns >= cut.columns[:, None])).sum(),
-        )
-        for cut in find_cuts(mask > 0)
-    ]
-    assert max(min(share) for share in shares) > 0.9
-
-
 def test_a_piece_that_is_surely_a_digit_costs_less_than_one_that_may_be_something_else() -> None:
     sure, doubtful = np.full(11, -9.0, np.float32), np.full(11, -9.0, np.float32)
     sure[3], doubtful[3], doubtful[10] = -0.5, -0.5, -0.95

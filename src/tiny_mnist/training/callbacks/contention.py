@@ -1,7 +1,6 @@
 """Tell that other processes use the processors."""
 
 import logging
-import os
 from time import perf_counter
 from typing import Any
 
@@ -9,7 +8,11 @@ import lightning.pytorch as pl
 import torch
 from rich import get_console
 
-from tiny_mnist.system.processor_use import ProcessorUse, read_processor_use
+from tiny_mnist.system.processor_use import (
+    ProcessorUse,
+    count_processors,
+    read_processor_use,
+)
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +89,3 @@ def is_contended(use: ProcessorUse) -> bool:
 def count_usable() -> int:
     """Number of processors that the threads can use at once."""
     return min(torch.get_num_threads(), count_processors())
-
-
-def count_processors() -> int:
-    """Number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -7,11 +7,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tiny_mnist.data import IdxDataModule
 from tiny_mnist.training.lit_module import LitClassifier
 
 
 class Predictions(pl.Callback):
-    """Keeps the log-probabilities of the latest evaluation on test images, for the pictures."""
+    """Keeps the log-probabilities of the latest evaluation on test images, for the pictures.
+
+    Only those of IDX images, of which pictures are drawn: other data may be too large to be kept.
+    """
 
     def __init__(self) -> None:
         self.batches: list[Float[Tensor, "batch classes"]] = []
@@ -43,7 +47,7 @@ class Predictions(pl.Callback):
         """Keep the output of a batch of test images."""
         assert isinstance(pl_module, LitClassifier)
         if pl_module.eval_split == "test":
-            self.batches.append(outputs)
+            self.keep(trainer, outputs)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget the earlier evaluation."""
@@ -58,4 +62,9 @@ class Predictions(pl.Callback):
         **kwargs: Any,
     ) -> None:
         """Keep the output of a batch."""
-        self.batches.append(outputs)
+        self.keep(trainer, outputs)
+
+    def keep(self, trainer: pl.Trainer, log_probs: Tensor) -> None:
+        """Add one batch."""
+        if isinstance(getattr(trainer, "datamodule", None), IdxDataModule):
+            self.batches.append(log_probs)
