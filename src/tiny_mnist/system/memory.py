@@ -31,8 +31,7 @@ def keeping_objects() -> Iterator[None]:
     """Collect no garbage, and leave all objects that exist at the end out of later collections.
 
     For imports: PyTorch and Lightning make half a million objects that stay until the program ends.
-    To look for garbage among them takes a fifth of the time of importing them, and about a second
-    at the end of the program.
+    To look for garbage among them takes a fifth of the time of importing them, and delays the end.
     """
     was_enabled = gc.isenabled()
     gc.disable()
