@@ -30,7 +30,7 @@ from research.pictures.labelled import (
     OTHER,
     damage,
     lone_digit,
-    row_candidates,
+    render_rows,
     vary,
 )
 from research.pictures.non_digits import grid_corner, letter, scribble
@@ -40,12 +40,14 @@ from tiny_mnist.data import MNIST, download
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import draw_mask
+from tiny_mnist.models.cpu_layout import use_onednn_layout
 from tiny_mnist.models.tiny_cnn import TinyCNN
 from tiny_mnist.runs.metadata import git_commit
 from tiny_mnist.system.atomic_files import atomic_write, write_json
+from tiny_mnist.system.memory import tune_malloc
 
 TRAIN_IMAGES = slice(0, 50_000)
-MNIST_IMAGES = 15_000  # of these, taken as they are
+MNIST_IMAGES = 48_000  # of these, taken as they are
 CHUNK = 60  # rows that one process renders at a time
 HELD_OUT = 20  # every so many chunks, one is held out
 
@@ -54,14 +56,19 @@ Sample = tuple[NDArray[np.bool_], int]
 
 
 def row_samples(shape: Shape, rng: np.random.Generator) -> Iterator[Sample]:
-    """The digits of a row, about as many other runs of its pieces, and two digits alone."""
-    found = [one for one in row_candidates(shape, rng) if one.mask.sum() >= MIN_INK]
+    """The digits of a row, about as many other runs of its pieces, and three digits alone."""
+    found = [
+        one
+        for row in render_rows(shape, rng)
+        for one in row.candidates
+        if one.mask.sum() >= MIN_INK
+    ]
     digits = [one for one in found if 0 <= one.label < OTHER]
     others = [one for one in found if one.label == OTHER]
     kept = rng.permutation(len(others))[: 2 + round(1.2 * len(digits))]
     for one in [*digits, *(others[index] for index in kept)]:
         yield one.mask, one.label
-    for digit in rng.integers(10, size=2):
+    for digit in rng.integers(10, size=3):
         yield lone_digit(shape, int(digit), rng), int(digit)
 
 
@@ -202,18 +209,20 @@ def main() -> None:
     """Render, train, export."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fonts", type=Path, help="folder of handwriting fonts")
-    parser.add_argument("--rows", type=int, default=9_000, help="rendered rows of digits")
+    parser.add_argument("--rows", type=int, default=13_200, help="rendered rows of digits")
     parser.add_argument("--jobs", type=int, default=2, help="processes that render")
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--width", type=int, default=12, help="channels of the first convolution")
+    parser.add_argument("--width", type=int, default=16, help="channels of the first convolution")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=pretrained.VERIFIER, help="ONNX file")
     options = parser.parse_args()
+    tune_malloc()
     torch.manual_seed(options.seed)
     data = render_samples(options.fonts, options.rows, options.seed, options.jobs)
     others = int((data.labels == OTHER).sum())
     print(f"{len(data.labels)} images, {others} of them not digits", flush=True)
-    model = Verifier(options.width).to(memory_format=torch.channels_last)
+    model = Verifier(options.width)
+    use_onednn_layout(model.network)
     errors = fit(model, data, options.epochs)
     file = io.BytesIO()
     torch.onnx.export(

@@ -1,6 +1,6 @@
-"""Pieces of rendered rows, cut as `tiny_mnist.inference` cuts rows, and what each of them shows."""
+"""Rendered rows, cut into pieces as `tiny_mnist.inference` cuts them, and what each piece shows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import cv2
@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 from research.pictures.digits import Shape
 from research.pictures.numbers import Row, draw_layers, make_draw, resize_to, shear
 from research.pictures.strokes import Draw, Mask, crop_to_ink
-from tiny_mnist.inference.mnist_format import Box
+from tiny_mnist.inference.mnist_format import Box, stroke_width
 from tiny_mnist.inference.segmentation.components import find_components, find_rows, union_box
-from tiny_mnist.inference.segmentation.pieces import find_boundaries, find_candidates, item_masks
+from tiny_mnist.inference.segmentation.pieces import (
+    Boundary,
+    find_boundaries,
+    find_candidates,
+    item_masks,
+)
 from tiny_mnist.inference.segmentation.slant import deslant
 
 Ink = NDArray[np.bool_]
@@ -32,16 +37,36 @@ STYLES = (
     Row(gap=(0.03, 0.15), slant=(0.2, 0.5)),
     Row(heights=(0.75, 1.15), small=0.35),
     Row(separators=True),
+    Row(separators=True, slant=(0.1, 0.5)),
 )
 
 
-class Candidate(NamedTuple):
+class LabelledCandidate(NamedTuple):
     """A run of pieces of a row, and the digit that it is."""
 
+    first: int
+    last: int
+    """Numbers of the boundaries."""
     mask: Ink
-    box: Box
     label: int
     """`OTHER` for none; -1 where it is hard to say."""
+    whole: float
+    """The largest part of a digit's ink that is in it, from 0 to 1."""
+
+
+class LabelledRow(NamedTuple):
+    """A rendered row, cut into pieces."""
+
+    stroke_area: float
+    """Ink of a stroke as long as the row is high, in pixels."""
+    boundaries: list[Boundary]
+    candidates: list[LabelledCandidate]
+    """Every run of pieces that may be a digit."""
+
+
+def is_wide(mask: Ink, box: Box, height: float) -> bool:
+    """Whether an item of a row is wide enough to be cut."""
+    return box.width > 0.4 * height
 
 
 def vary(draw: Draw, rng: np.random.Generator) -> Draw:
@@ -75,8 +100,18 @@ def damage(layer: Mask, rng: np.random.Generator) -> Ink:
     return np.asarray(soft > rng.uniform(90, 160), bool)
 
 
-def row_candidates(shape: Shape, rng: np.random.Generator) -> Iterator[Candidate]:
-    """Every run of pieces of a rendered row of two to five digits."""
+def render_rows(
+    shape: Shape,
+    rng: np.random.Generator,
+    may_split: Callable[[Ink, Box, float], bool] = is_wide,
+) -> Iterator[LabelledRow]:
+    """Two to five rendered digits as the rows that are found there: one, unless they come apart.
+
+    Args:
+        shape: the source of the digits.
+        rng: what is drawn at random.
+        may_split: from the ink of an item, its box and the row's height, whether it is cut.
+    """
     style = STYLES[rng.integers(len(STYLES))]
     height = int(np.exp(rng.uniform(np.log(26), np.log(100))))
     digits = rng.integers(10, size=rng.integers(2, 6))
@@ -88,18 +123,25 @@ def row_candidates(shape: Shape, rng: np.random.Generator) -> Iterator[Candidate
     for row in find_rows(parts) if parts else []:
         moved, straight, shift = deslant(labels, row)
         masks = item_masks(moved, straight)
-        splittable = [union_box(item).width > 0.4 * row.height for item in straight.parts]
-        for found in find_candidates(find_boundaries(masks, splittable), masks, straight):
+        splittable = [
+            may_split(mask, union_box(item), row.height)
+            for mask, item in zip(masks, straight.parts, strict=True)
+        ]
+        boundaries = find_boundaries(masks, splittable)
+        candidates = []
+        for found in find_candidates(boundaries, masks, straight):
             y, x = np.nonzero(found.mask)
             y, x = y + found.box.top, x + found.box.left
             x = x - shift[y]
-            yield Candidate(found.mask, found.box, find_label(y, x, layers, digits))
+            label, whole = find_label(y, x, layers, digits)
+            candidates.append(LabelledCandidate(found.first, found.last, found.mask, label, whole))
+        yield LabelledRow(row.height * stroke_width(moved > 0), boundaries, candidates)
 
 
 def find_label(
     y: NDArray[np.int64], x: NDArray[np.int64], layers: list[Ink], digits: NDArray[np.int64]
-) -> int:
-    """The digit that these pixels are, `OTHER`, or -1 where it is hard to say.
+) -> tuple[int, float]:
+    """The digit that these pixels are, `OTHER`, or -1 where it is hard to say; and `whole`.
 
     Args:
         y: rows of the pixels.
@@ -111,8 +153,8 @@ def find_label(
     best = int(np.argmax(inside))
     whole, pure = inside[best] / max(1, int(layers[best].sum())), inside[best] / len(y)
     if whole > WHOLE and pure > PURE:
-        return int(digits[best])
-    return OTHER if whole < PART or pure < MIXED else -1
+        return int(digits[best]), whole
+    return OTHER if whole < PART or pure < MIXED else -1, whole
 
 
 def lone_digit(shape: Shape, digit: int, rng: np.random.Generator) -> Ink:

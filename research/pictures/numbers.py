@@ -102,23 +102,44 @@ def paste(
 
 
 def separator(height: int, width: float, rng: np.random.Generator) -> tuple[Mask, float]:
-    """A dash, point, slash or plus sign, and how high it stands."""
+    """What stands between the digits of codes, phone numbers and sums, and how high it stands."""
     thick = max(2, round(width * height))
-    kind = rng.choice(["dash", "point", "slash", "plus"])
-    if kind == "point":
-        mask = np.zeros((2 * thick, 2 * thick), np.uint8)
-        cv2.circle(mask, (thick, thick), max(1, round(0.8 * thick)), 255, -1)
-        return crop_to_ink(mask), 0.0
+    kind = str(rng.choice(SEPARATORS))
+    if kind in ("point", "colon"):
+        apart = round(height * rng.uniform(0.25, 0.45)) if kind == "colon" else 0
+        mask = np.zeros((apart + 2 * thick, 2 * thick), np.uint8)
+        for middle in {thick, thick + apart}:
+            cv2.circle(mask, (thick, middle), max(1, round(0.8 * thick)), 255, -1)
+        return crop_to_ink(mask), 0.1 if apart else 0.0
+    if kind in ("slash", "comma", "parenthesis"):
+        return draw_upright_mark(kind, height, thick, rng)
     long = round(height * rng.uniform(0.25, 0.45))
-    if kind == "slash":
-        mask = np.zeros((height, height), np.uint8)
-        cv2.line(mask, (round(0.55 * height), 0), (round(0.2 * height), height), 255, thick)
-        return crop_to_ink(mask), 0.0
     mask = np.zeros((long, long), np.uint8)
-    cv2.line(mask, (0, long // 2), (long, long // 2 + int(rng.integers(-3, 4))), 255, thick)
+    bars = (long // 4, 3 * long // 4) if kind == "equals" else (long // 2,)
+    for y in bars:
+        cv2.line(mask, (0, y), (long, y + int(rng.integers(-3, 4))), 255, thick)
     if kind == "plus":
         cv2.line(mask, (long // 2, 0), (long // 2, long), 255, thick)
     return crop_to_ink(np.asarray(mask, np.uint8)), 0.35
+
+
+def draw_upright_mark(
+    kind: str, height: int, thick: int, rng: np.random.Generator
+) -> tuple[Mask, float]:
+    """A slash, comma or parenthesis, and how high it stands."""
+    mask = np.zeros((2 * height, 2 * height), np.uint8)
+    if kind == "comma":
+        drop = height * rng.uniform(0.12, 0.25)
+        ends = (height, height), (round(height - 0.5 * drop), round(height + drop))
+        cv2.line(mask, *ends, 255, thick)
+        return crop_to_ink(mask), -0.6 * drop / height
+    if kind == "parenthesis":
+        bend, high = round(height * rng.uniform(0.15, 0.3)), round(height * rng.uniform(0.5, 0.62))
+        side = 0 if rng.random() < 0.5 else 180
+        cv2.ellipse(mask, (height, height), (bend, high), side, 110, 250, 255, thick)
+        return crop_to_ink(mask), -0.08
+    cv2.line(mask, (round(0.55 * height), 0), (round(0.2 * height), height), 255, thick)
+    return crop_to_ink(mask), 0.0
 
 
 def resize_to(mask: Mask, height: int) -> Mask:
@@ -206,6 +227,8 @@ def draw_boxes(draws: list[Draw], row: Row, height: int, rng: np.random.Generato
         cv2.rectangle(canvas, *corners, int(rng.uniform(150, 255)), thick)
     return crop_to_ink(canvas)
 
+
+SEPARATORS = ("dash", "point", "slash", "plus", "equals", "comma", "colon", "parenthesis")
 
 NumberScene = tuple[Row, str, str, int]
 """Style, carrier ("photo", "scan", "screen"), lines of the paper, number of rows."""
