@@ -164,7 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fonts", type=Path, help="folder of handwriting fonts")
     parser.add_argument("--rows", type=int, default=900, help="rendered rows")
-    parser.add_argument("--iterations", type=int, default=15)
+    parser.add_argument("--iterations", type=int, default=20)
     options = parser.parse_args()
     rows = list(render_lattices(options.rows, options.fonts))
     print(f"{len(rows)} of {options.rows} rows can be divided rightly")

@@ -42,6 +42,15 @@ def grid_corner(rng: np.random.Generator) -> Mask:
     return crop_to_ink(mask)
 
 
+def line(rng: np.random.Generator) -> Mask:
+    """A line below a number, or a piece of a ruled one."""
+    mask = np.zeros((200, 800), np.uint8)
+    length, drop = int(rng.uniform(150, 700)), int(rng.normal(0, 15))
+    ends = (40, 100), (40 + length, 100 + drop)
+    cv2.line(mask, *ends, 255, int(rng.integers(6, 30)), cv2.LINE_AA)
+    return crop_to_ink(mask)
+
+
 def letter(shapes: Callable[[str, np.random.Generator], Mask], rng: np.random.Generator) -> Mask:
     """A letter that does not look like a digit."""
     return shapes(str(rng.choice(list("ABCDEFHKMNPRTUVWXYacdefhkmnprtuvwxy&@#%?"))), rng)
