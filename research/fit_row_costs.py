@@ -7,6 +7,9 @@ a semi-Markov conditional random field (S. Sarawagi and W. W. Cohen, *Semi-Marko
 fields for information extraction*, 2004): of all paths through rendered rows, those that have every
 digit get the highest probability. A cost of `tiny_mnist.inference.segmentation.reading` is a
 negative weight of it, in units of the weight of a digit's log-probability.
+
+The costs in use are from an earlier fit to other rows. Those of this one read some more numbers and
+some fewer single digits, and are therefore not in use.
 """
 
 import argparse
