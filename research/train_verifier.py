@@ -3,10 +3,12 @@
 python -m research.train_verifier --fonts FOLDER
 
 It has the ten digits and an eleventh class: neighbours taken together, parts of digits, letters,
-scribbles, separators, corners of grids, lines, blurs. The images are pieces of rendered rows, found
-as `tiny_mnist.inference` finds them, and some of MNIST's training images as they are. The rows show
-strokes, MNIST's first 50,000 training images and, where there are any, handwriting fonts. A card
-beside the network records what it was trained on and its error on rows that were held out.
+scribbles, separators, corners of grids, lines, blurs, and whatever else is found in a picture of a
+digit: printed lines, shadows, the paper between strokes. The images are pieces of rendered rows and
+pictures, found as `tiny_mnist.inference` finds them, and some of MNIST's training images as they
+are. The digits are strokes, MNIST's first 50,000 training images and, where there are any,
+handwriting fonts. A card beside the network records what it was trained on and its error on rows
+and pictures that were held out.
 
 The network in the package is older than these defaults. One that was trained with them, but without
 lines among the images, read more numbers, and took nearly every line below a number for a digit: it
@@ -33,12 +35,14 @@ from research.pictures.labelled import (
     MIN_INK,
     OTHER,
     damage,
+    find_scene_pieces,
     lone_digit,
     render_rows,
     vary,
 )
 from research.pictures.non_digits import grid_corner, letter, line, scribble
 from research.pictures.numbers import resize_to, separator
+from research.pictures.scenes import SCENES
 from research.pictures.strokes import Mask, crop_to_ink, strokes
 from tiny_mnist.data import MNIST, download
 from tiny_mnist.data.transforms import normalize
@@ -52,8 +56,15 @@ from tiny_mnist.system.memory import tune_malloc
 
 TRAIN_IMAGES = slice(0, 50_000)
 MNIST_IMAGES = 48_000  # of these, taken as they are
-CHUNK = 60  # rows that one process renders at a time
+CHUNK = 60  # rows or pictures that one process renders at a time
 HELD_OUT = 20  # every so many chunks, one is held out
+FROM_PICTURE = 2, 4  # digits and other pieces taken from a picture
+SCENE_NAMES = [
+    name
+    for name in SCENES
+    if name.startswith(("photo", "scan")) and name not in ("photo, table", "photo, cut out")
+]
+"""Those that can be rendered without a digit."""
 
 Sample = tuple[NDArray[np.bool_], int]
 """Ink and class."""
@@ -74,6 +85,17 @@ def row_samples(shape: Shape, rng: np.random.Generator) -> Iterator[Sample]:
         yield one.mask, one.label
     for digit in rng.integers(10, size=3):
         yield lone_digit(shape, int(digit), rng), int(digit)
+
+
+def scene_samples(shape: Shape, rng: np.random.Generator) -> Iterator[Sample]:
+    """Some of what is found in a picture of one digit."""
+    scene = SCENES[SCENE_NAMES[rng.integers(len(SCENE_NAMES))]]
+    digit = int(rng.integers(10))
+    pieces = [one for one in find_scene_pieces(scene, shape, digit, rng) if one[0].sum() >= MIN_INK]
+    for label, most in zip((digit, OTHER), FROM_PICTURE, strict=True):
+        alike = [one for one in pieces if one[1] == label]
+        for index in rng.permutation(len(alike))[:most]:
+            yield alike[index]
 
 
 def other_samples(fonts: list[Path], rng: np.random.Generator) -> Iterator[Sample]:
@@ -116,15 +138,18 @@ def blur(mask: Mask, rng: np.random.Generator) -> Mask:
     return crop_to_ink(np.asarray((soft > rng.uniform(0.3, 0.65) * soft.max()) * 255, np.uint8))
 
 
-def render_chunk(fonts: Path | None, seed: tuple[int, int]) -> tuple[NDArray[np.uint8], list[int]]:
-    """Images in MNIST's format and their classes, from `CHUNK` rows."""
+def render_chunk(
+    fonts: Path | None, of_rows: bool, seed: tuple[int, ...]
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """Images in MNIST's format and their classes, from `CHUNK` rows, or as many pictures."""
     rng = np.random.default_rng(seed)
     shapes = load_shapes(fonts, TRAIN_IMAGES)
     files = font_files(fonts) if fonts else []
     images, labels = [], []
     for _ in range(CHUNK):
         shape = shapes[list(shapes)[rng.integers(len(shapes))]]
-        for mask, label in [*row_samples(shape, rng), *other_samples(files, rng)]:
+        samples = row_samples(shape, rng) if of_rows else scene_samples(shape, rng)
+        for mask, label in [*samples, *(other_samples(files, rng) if of_rows else ())]:
             if mask.sum() >= MIN_INK:
                 images.append(draw_mask(mask))
                 labels.append(label)
@@ -137,14 +162,16 @@ class Samples(NamedTuple):
     images: torch.Tensor
     labels: torch.Tensor
     held_out: torch.Tensor
-    """Which of them the network is not trained on: all pieces of some rows."""
+    """Which of them the network is not trained on: all pieces of some rows and pictures."""
 
 
-def render_samples(fonts: Path | None, rows: int, seed: int, jobs: int) -> Samples:
+def render_samples(fonts: Path | None, rows: int, pictures: int, seed: int, jobs: int) -> Samples:
     """Rendered images, and MNIST's own."""
-    seeds = [(seed, number) for number in range(rows // CHUNK)]
+    row_seeds = [(seed, number) for number in range(rows // CHUNK)]
+    picture_seeds = [(seed, number, 1) for number in range(pictures // CHUNK)]
     with ProcessPoolExecutor(jobs) as pool:
-        chunks = list(pool.map(partial(render_chunk, fonts), seeds))
+        chunks = list(pool.map(partial(render_chunk, fonts, True), row_seeds))
+        chunks += pool.map(partial(render_chunk, fonts, False), picture_seeds)
     mnist = download.load_dataset(download.default_root())
     chunks += zip(
         mnist.train_images[:MNIST_IMAGES].numpy().reshape(-1, CHUNK, 28, 28),
@@ -215,6 +242,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fonts", type=Path, help="folder of handwriting fonts")
     parser.add_argument("--rows", type=int, default=13_200, help="rendered rows of digits")
+    parser.add_argument("--pictures", type=int, default=6_000, help="rendered pictures of a digit")
     parser.add_argument("--jobs", type=int, default=2, help="processes that render")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--width", type=int, default=16, help="channels of the first convolution")
@@ -223,7 +251,7 @@ def main() -> None:
     options = parser.parse_args()
     tune_malloc()
     torch.manual_seed(options.seed)
-    data = render_samples(options.fonts, options.rows, options.seed, options.jobs)
+    data = render_samples(options.fonts, options.rows, options.pictures, options.seed, options.jobs)
     others = int((data.labels == OTHER).sum())
     print(f"{len(data.labels)} images, {others} of them not digits", flush=True)
     model = Verifier(options.width)
@@ -242,6 +270,7 @@ def main() -> None:
     card = {
         "seed": options.seed,
         "rows": options.rows,
+        "pictures": options.pictures,
         "images": len(data.labels),
         "images_of_no_digit": others,
         "mnist_training_images": MNIST_IMAGES,

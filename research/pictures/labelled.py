@@ -1,4 +1,4 @@
-"""Rendered rows, cut into pieces as `tiny_mnist.inference` cuts them, and what each piece shows."""
+"""Rendered ink, cut into pieces as `tiny_mnist.inference` cuts it, and what each piece shows."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -9,11 +9,23 @@ from numpy.typing import NDArray
 
 from research.pictures.digits import Shape
 from research.pictures.numbers import Row, draw_layers, make_draw, resize_to, shear
+from research.pictures.scenes import Scene
 from research.pictures.strokes import Draw, Mask, crop_to_ink
+from tiny_mnist.inference.detect import resize
+from tiny_mnist.inference.hypotheses import Group, find_groups
+from tiny_mnist.inference.image_io import to_rgb
 from tiny_mnist.inference.mnist_format import Box, stroke_width
-from tiny_mnist.inference.segmentation.components import find_components, find_rows, union_box
+from tiny_mnist.inference.paper import SEARCH_SIDE
+from tiny_mnist.inference.segmentation.components import (
+    Component,
+    Labels,
+    find_components,
+    find_rows,
+    union_box,
+)
 from tiny_mnist.inference.segmentation.pieces import (
     Boundary,
+    Candidate,
     find_boundaries,
     find_candidates,
     item_masks,
@@ -21,11 +33,15 @@ from tiny_mnist.inference.segmentation.pieces import (
 from tiny_mnist.inference.segmentation.slant import deslant
 
 Ink = NDArray[np.bool_]
+Pixels = NDArray[np.int64]
 
 OTHER = 10  # the class of everything that is not one digit
 MIN_INK = 12  # pixels of a sample
 WHOLE, PURE = 0.85, 0.87  # of a digit's ink in a sample, and of a sample's ink that is the digit's
 PART, MIXED = 0.75, 0.78  # what has less of either is not the digit; between them it is left out
+
+INK, EDGE = 0.6, 0.2  # of the change that a digit makes in a picture: on its ink, and at its edge
+HYPOTHESES = 3  # of a picture, whose ink is cut
 
 VARIED = 160  # pixels: height at which digits are stretched and bent
 
@@ -120,6 +136,19 @@ def render_rows(
     ink = np.pad(damage(drawn.ink, rng), 2)
     layers = [np.pad(layer > 60, 2) & ink for layer in drawn.digits]
     labels, parts = find_components(ink, np.zeros_like(ink), touches_border=False)
+    for stroke_area, boundaries, found in cut_rows(labels, parts, may_split):
+        candidates = []
+        for candidate, y, x in found:
+            label, whole = find_label(y, x, layers, layers, digits)
+            first, last, mask, _ = candidate
+            candidates.append(LabelledCandidate(first, last, mask, label, whole))
+        yield LabelledRow(stroke_area, boundaries, candidates)
+
+
+def cut_rows(
+    labels: Labels, parts: list[Component], may_split: Callable[[Ink, Box, float], bool]
+) -> Iterator[tuple[float, list[Boundary], list[tuple[Candidate, Pixels, Pixels]]]]:
+    """The rows of some components: stroke area, boundaries, candidates with rows and columns."""
     for row in find_rows(parts) if parts else []:
         moved, straight, shift = deslant(labels, row)
         masks = item_masks(moved, straight)
@@ -128,18 +157,55 @@ def render_rows(
             for mask, item in zip(masks, straight.parts, strict=True)
         ]
         boundaries = find_boundaries(masks, splittable)
-        candidates = []
-        for found in find_candidates(boundaries, masks, straight):
-            y, x = np.nonzero(found.mask)
-            y, x = y + found.box.top, x + found.box.left
-            x = x - shift[y]
-            label, whole = find_label(y, x, layers, digits)
-            candidates.append(LabelledCandidate(found.first, found.last, found.mask, label, whole))
-        yield LabelledRow(row.height * stroke_width(moved > 0), boundaries, candidates)
+        found = []
+        for candidate in find_candidates(boundaries, masks, straight):
+            y, x = np.nonzero(candidate.mask)
+            y, x = y + candidate.box.top, x + candidate.box.left
+            found.append((candidate, y, (x - shift[y]).clip(0, labels.shape[1] - 1)))
+        yield row.height * stroke_width(moved > 0), boundaries, found
+
+
+def find_scene_pieces(
+    scene: Scene, shape: Shape, digit: int, rng: np.random.Generator
+) -> Iterator[tuple[Ink, int]]:
+    """What is found in a picture of one digit, under some hypotheses, and its label.
+
+    The picture is rendered once more without the digit, and otherwise with the same random numbers:
+    where it differs is the digit.
+
+    Args:
+        scene: one that can be rendered without ink.
+        shape: the source of the digit.
+        digit: which one is written.
+        rng: what is drawn at random.
+    """
+    shape_seed, scene_seed = rng.integers(2**31, size=2)
+
+    def draw(width: float) -> Mask:
+        own = np.random.default_rng(shape_seed)
+        return vary(make_draw(shape, digit, own), own)(width)
+
+    def erase(width: float) -> Mask:
+        return np.zeros_like(draw(width))
+
+    written, empty = (
+        resize(to_rgb(scene(way, np.random.default_rng(scene_seed))), SEARCH_SIDE)[0]
+        for way in (draw, erase)
+    )
+    change = cv2.absdiff(written, empty).max(axis=2)
+    full = np.quantile(change[change > 10], 0.9) if (change > 10).any() else 255
+    layer, edge = change > INK * full, change > EDGE * full
+    groups: list[Group] = list(find_groups(written, small=False))
+    for place in rng.permutation(len(groups))[:HYPOTHESES]:
+        hypothesis, segmentation, ink, *_ = groups[place]
+        found = find_components(ink, segmentation.rim, hypothesis.touches_border)
+        for *_, candidates in cut_rows(*found, is_wide):
+            for candidate, y, x in candidates:
+                yield candidate.mask, find_label(y, x, [layer], [edge], np.array([digit]))[0]
 
 
 def find_label(
-    y: NDArray[np.int64], x: NDArray[np.int64], layers: list[Ink], digits: NDArray[np.int64]
+    y: Pixels, x: Pixels, layers: list[Ink], edges: list[Ink], digits: Pixels
 ) -> tuple[int, float]:
     """The digit that these pixels are, `OTHER`, or -1 where it is hard to say; and `whole`.
 
@@ -147,11 +213,13 @@ def find_label(
         y: rows of the pixels.
         x: their columns.
         layers: ink of each digit.
+        edges: all that may be found as ink of each digit.
         digits: which these are.
     """
     inside = [int(layer[y, x].sum()) for layer in layers]
     best = int(np.argmax(inside))
-    whole, pure = inside[best] / max(1, int(layers[best].sum())), inside[best] / len(y)
+    whole = inside[best] / max(1, int(layers[best].sum()))
+    pure = int(edges[best][y, x].sum()) / len(y)
     if whole > WHOLE and pure > PURE:
         return int(digits[best]), whole
     return OTHER if whole < PART or pure < MIXED else -1, whole
