@@ -24,6 +24,7 @@ Compose = Callable[..., DictConfig]
         ["optim=sgd"],
         ["experiment=best"],
         ["experiment=best_long"],
+        ["experiment=longest"],
         ["data=fashion_mnist"],
         ["experiment=fashion"],
         ["data=idx", "data.root=folder", "data.val_size=100000"],
