@@ -320,12 +320,13 @@ def test_answers_while_the_pen_is_down(browser: Any) -> None:
 
 
 @pytest.mark.slow
-def test_says_when_there_are_several_digits(browser: Any) -> None:
+def test_shows_the_number_of_several_digits(browser: Any) -> None:
     draw(browser, STROKES[7], width=0.5)
     draw(browser, STROKES[0], width=0.5, left=0.5)
     settle(browser)
     expect_digits(browser, 7, 0)
-    assert "2 digits, from left to right" in browser.locator(".message").inner_text()
+    assert browser.locator(".message").inner_text().startswith("2 digits, ")
+    assert browser.locator(".number").inner_text() == "70"
 
 
 @pytest.mark.slow

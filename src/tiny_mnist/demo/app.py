@@ -157,7 +157,9 @@ def build_page(network: nn.Module, origin: str) -> "gradio.Blocks":
             with gradio.Column(scale=3, min_width=300):
                 result = gradio.HTML(
                     render_result("", network),
-                    css_template=theme + read_asset("result.css"),
+                    css_template=theme
+                    + read_asset("result.css")
+                    + (FOLDER / "number.css").read_text(),
                     apply_default_css=False,
                 )
         pad.change(
