@@ -32,6 +32,22 @@ def test_a_small_zero_beside_tall_digits_is_a_digit() -> None:
     assert read(draw_number("2073", heights=(1, 0.45, 1, 1))).text == "2073"
 
 
+@pytest.mark.parametrize("digit", "12370")
+def test_a_digit_that_a_pen_left_in_pieces_is_one_digit(digit: str) -> None:
+    ink = draw_number(digit)
+    rows = np.flatnonzero(ink.any(axis=1))
+    for third in (1, 2):
+        ink[rows[0] + third * len(rows) // 3 :][:2] = 0
+    assert read(ink).text == digit
+
+
+def test_digits_that_stand_close_above_each_other_stay_apart() -> None:
+    rows = [draw_number("7", size=60), draw_number("2", size=60)]
+    drawn = [ink[ink.any(axis=1)] for ink in rows]
+    ink = np.concatenate([drawn[0], np.zeros_like(drawn[0][:6]), drawn[1]])
+    assert read(np.pad(ink, 20)).text == "7\n2"
+
+
 @pytest.mark.parametrize("text", ["00", "23", "702"])
 def test_touching_digits_are_cut_apart(text: str) -> None:
     ink = draw_number(text, gap=0.09)
