@@ -146,6 +146,16 @@ def test_a_frame_and_a_cut_neighbour_are_no_digits() -> None:
 
 
 @pytest.mark.parametrize("inverted", [False, True])
+def test_reads_a_one_that_fills_the_picture(inverted: bool) -> None:
+    ink = np.zeros((260, 62), np.uint8)
+    bends = np.array([[26, -10], [34, 60], [28, 130], [35, 200], [27, 270]])
+    cv2.polylines(ink, [bends], False, 255, 40, cv2.LINE_AA)
+    light = np.linspace(225, 200, 260)[:, None]
+    grey = (light - 0.7 * ink).astype(np.uint8)
+    assert read_one(Image.fromarray(255 - grey if inverted else grey)) == 1
+
+
+@pytest.mark.parametrize("inverted", [False, True])
 def test_a_digit_in_the_form_of_mnist_stays_as_it_is(inverted: bool) -> None:
     image = np.zeros((28, 28), np.uint8)
     image[4:7, 8:21] = image[7:24, 17:20] = 255

@@ -62,10 +62,14 @@ def find_groups(picture: RGBImage, small: bool) -> Iterator[Group]:
         if on_sheet and sheet is None:
             continue
         off_sheet = sheet is not None and not on_sheet
-        for reach in (None,) if small else STROKE_REACHES:
+        may_be_cut_out = not small and not on_sheet and picture.shape[0] > picture.shape[1]
+        reaches = (None,) if small else STROKE_REACHES
+        for reach in (*reaches, None) if may_be_cut_out else reaches:
             hypothesis = Hypothesis(inverted, on_sheet, reach, False)
             segmentation = apply_hypothesis(picture, hypothesis)
             ink = find_ink(segmentation.contrast)
+            if reach is None and not small and not (ink[0].any() and ink[-1].any()):
+                continue  # the background is estimated wherever it can be seen around the digit
             inner = largest_group(ink, segmentation.rim, touches_border=False)
             if inner is not None:
                 yield Group(hypothesis, segmentation, ink, inner, off_sheet)
