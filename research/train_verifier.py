@@ -59,6 +59,7 @@ MNIST_IMAGES = 48_000  # of these, taken as they are
 CHUNK = 60  # rows or pictures that one process renders at a time
 HELD_OUT = 20  # every so many chunks, one is held out
 FROM_PICTURE = 2, 4  # digits and other pieces taken from a picture
+MAX_BAR_ASPECT = 0.5  # width / height up to which other pieces of a picture are left out
 SCENE_NAMES = [
     name
     for name in SCENES
@@ -150,10 +151,17 @@ def render_chunk(
         shape = shapes[list(shapes)[rng.integers(len(shapes))]]
         samples = row_samples(shape, rng) if of_rows else scene_samples(shape, rng)
         for mask, label in [*samples, *(other_samples(files, rng) if of_rows else ())]:
-            if mask.sum() >= MIN_INK:
-                images.append(draw_mask(mask))
+            image = draw_mask(mask) if mask.sum() >= MIN_INK else None
+            if image is not None and (of_rows or label < OTHER or not is_narrow(image)):
+                images.append(image)
                 labels.append(label)
     return np.stack(images), labels
+
+
+def is_narrow(image: NDArray[np.uint8]) -> bool:
+    """Whether an image as in MNIST shows a bar, which a 1 may be and a piece of a grid."""
+    rows, columns = (int((image.max(axis) > 0).sum()) for axis in (1, 0))
+    return columns <= MAX_BAR_ASPECT * rows
 
 
 class Samples(NamedTuple):
