@@ -1,5 +1,7 @@
 """The page of tiny-mnist demo, drawn on in a real browser."""
 
+import base64
+import io
 import os
 import re
 import shutil
@@ -18,6 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from support.number_pictures import draw_number
 from support.pictures import draw_ink
 from support.strokes import STROKES, draw, paste_zero
 from tiny_mnist.cli import app
@@ -70,6 +73,18 @@ def test_address_that_is_no_picture_is_answered_with_one_line(address: Any, says
     result = render_result(address, load_shipped_network())
     assert says in result
     assert "<section>" not in result
+
+
+def test_shows_the_rows_of_a_number_and_details_of_the_first_digits() -> None:
+    rows = [draw_number("327042") for _ in range(2)]
+    file = io.BytesIO()
+    Image.fromarray(np.concatenate(rows)).save(file, "PNG")
+    address = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    result = render_result(address, load_shipped_network())
+    assert '<p class="number">327042\n327042</p>' in result
+    assert "12 digits; probability that all are right: " in result
+    assert "the first 10 below" in result
+    assert result.count("<section>") == 10
 
 
 @pytest.mark.parametrize(
@@ -325,7 +340,7 @@ def test_shows_the_number_of_several_digits(browser: Any) -> None:
     draw(browser, STROKES[0], width=0.5, left=0.5)
     settle(browser)
     expect_digits(browser, 7, 0)
-    assert browser.locator(".message").inner_text().startswith("2 digits, ")
+    assert browser.locator(".message").inner_text().startswith("2 digits; ")
     assert browser.locator(".number").inner_text() == "70"
 
 

@@ -11,6 +11,7 @@ from tiny_mnist.inference.ink import find_ink, ink_contrast
 from tiny_mnist.inference.paper import Contrast, Mask, find_sheet, remove_printed_lines
 from tiny_mnist.inference.segmentation.components import frame_mask, largest_group
 
+MIN_CUT_OUT_ASPECT = 1.5  # height / width of a picture that a digit may fill from top to bottom
 STROKE_REACHES = (0.08, 0.16, 0.33, 0.66)  # widths of strokes, in longer sides of the picture
 
 
@@ -62,14 +63,10 @@ def find_groups(picture: RGBImage, small: bool) -> Iterator[Group]:
         if on_sheet and sheet is None:
             continue
         off_sheet = sheet is not None and not on_sheet
-        may_be_cut_out = not small and not on_sheet and picture.shape[0] > picture.shape[1]
-        reaches = (None,) if small else STROKE_REACHES
-        for reach in (*reaches, None) if may_be_cut_out else reaches:
+        for reach in (None,) if small else STROKE_REACHES:
             hypothesis = Hypothesis(inverted, on_sheet, reach, False)
             segmentation = apply_hypothesis(picture, hypothesis)
             ink = find_ink(segmentation.contrast)
-            if reach is None and not small and not (ink[0].any() and ink[-1].any()):
-                continue  # the background is estimated wherever it can be seen around the digit
             inner = largest_group(ink, segmentation.rim, touches_border=False)
             if inner is not None:
                 yield Group(hypothesis, segmentation, ink, inner, off_sheet)
@@ -78,6 +75,29 @@ def find_groups(picture: RGBImage, small: bool) -> Iterator[Group]:
                 if touching is not None:
                     hypothesis = hypothesis._replace(touches_border=True)
                     yield Group(hypothesis, segmentation, ink, touching, off_sheet)
+        if not small and not on_sheet and is_high(picture):
+            group = find_filling_group(picture, inverted, off_sheet)
+            if group is not None:
+                yield group
+
+
+def is_high(picture: RGBImage) -> bool:
+    """Whether a picture has the proportions of a narrow digit."""
+    return picture.shape[0] > MIN_CUT_OUT_ASPECT * picture.shape[1]
+
+
+def find_filling_group(picture: RGBImage, inverted: bool, off_sheet: bool) -> Group | None:
+    """Strokes from the upper to the lower border; None if there are none.
+
+    They may hide so much of the background that its light cannot be estimated: it counts as even.
+    """
+    hypothesis = Hypothesis(inverted, False, None, True)
+    segmentation = apply_hypothesis(picture, hypothesis)
+    ink = find_ink(segmentation.contrast)
+    group = largest_group(ink, segmentation.rim, touches_border=True)
+    if group is None or not (group[0].any() and group[-1].any()):
+        return None
+    return Group(hypothesis, segmentation, ink, group, off_sheet)
 
 
 def apply_hypothesis(picture: RGBImage, hypothesis: Hypothesis) -> InkSegmentation:
