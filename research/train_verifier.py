@@ -65,7 +65,7 @@ SCENE_NAMES = [
     for name in SCENES
     if name.startswith(("photo", "scan")) and name not in ("photo, table", "photo, cut out")
 ]
-"""Those that can be rendered without a digit."""
+"""Of those that show more than the digit, the ones that can be rendered without it."""
 
 Sample = tuple[NDArray[np.bool_], int]
 """Ink and class."""
@@ -92,7 +92,7 @@ def scene_samples(shape: Shape, rng: np.random.Generator) -> Iterator[Sample]:
     """Some of what is found in a picture of one digit."""
     scene = SCENES[SCENE_NAMES[rng.integers(len(SCENE_NAMES))]]
     digit = int(rng.integers(10))
-    pieces = [one for one in find_scene_pieces(scene, shape, digit, rng) if one[0].sum() >= MIN_INK]
+    pieces = list(find_scene_pieces(scene, shape, digit, rng))
     for label, most in zip((digit, OTHER), FROM_PICTURE, strict=True):
         alike = [one for one in pieces if one[1] == label]
         for index in rng.permutation(len(alike))[:most]:

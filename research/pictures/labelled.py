@@ -41,6 +41,7 @@ WHOLE, PURE = 0.85, 0.87  # of a digit's ink in a sample, and of a sample's ink 
 PART, MIXED = 0.75, 0.78  # what has less of either is not the digit; between them it is left out
 
 INK, EDGE = 0.6, 0.2  # of the change that a digit makes in a picture: on its ink, and at its edge
+MIN_CHANGE = 10  # of 255: JPEG changes a pixel by less where there is no digit
 HYPOTHESES = 3  # of a picture, whose ink is cut
 
 VARIED = 160  # pixels: height at which digits are stretched and bent
@@ -161,7 +162,7 @@ def cut_rows(
         for candidate in find_candidates(boundaries, masks, straight):
             y, x = np.nonzero(candidate.mask)
             y, x = y + candidate.box.top, x + candidate.box.left
-            found.append((candidate, y, (x - shift[y]).clip(0, labels.shape[1] - 1)))
+            found.append((candidate, y, x - shift[y]))
         yield row.height * stroke_width(moved > 0), boundaries, found
 
 
@@ -171,7 +172,8 @@ def find_scene_pieces(
     """What is found in a picture of one digit, under some hypotheses, and its label.
 
     The picture is rendered once more without the digit, and otherwise with the same random numbers:
-    where it differs is the digit.
+    where it differs is the digit. The ink is that of the search for hypotheses, in half the
+    resolution of a reading; nothing is found in a picture where the digit can hardly be seen.
 
     Args:
         scene: one that can be rendered without ink.
@@ -193,7 +195,9 @@ def find_scene_pieces(
         for way in (draw, erase)
     )
     change = cv2.absdiff(written, empty).max(axis=2)
-    full = np.quantile(change[change > 10], 0.9) if (change > 10).any() else 255
+    if change.max() < MIN_CHANGE:
+        return
+    full = np.quantile(change[change >= MIN_CHANGE], 0.9)
     layer, edge = change > INK * full, change > EDGE * full
     groups: list[Group] = list(find_groups(written, small=False))
     for place in rng.permutation(len(groups))[:HYPOTHESES]:

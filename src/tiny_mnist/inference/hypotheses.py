@@ -83,7 +83,7 @@ def find_groups(picture: RGBImage, small: bool) -> Iterator[Group]:
 
 def is_high(picture: RGBImage) -> bool:
     """Whether a picture has the proportions of a narrow digit."""
-    return picture.shape[0] > MIN_CUT_OUT_ASPECT * picture.shape[1]
+    return bool(picture.shape[0] > MIN_CUT_OUT_ASPECT * picture.shape[1])
 
 
 def find_filling_group(picture: RGBImage, inverted: bool, off_sheet: bool) -> Group | None:
