@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 import pytest
 from research.pictures.labelled import OTHER, find_label, find_scene_pieces
+from research.pictures.samples import SCENE_NAMES, is_narrow
 from research.pictures.scenes import SCENES, Scene, photo, scan
 from research.pictures.strokes import strokes
-from research.train_verifier import SCENE_NAMES, is_narrow
 
 from tiny_mnist.inference.segmentation.reading import score_masks
 
