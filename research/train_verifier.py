@@ -13,7 +13,7 @@ and pictures that were held out.
 The network in the package is older than these defaults. One that was trained with them read more
 numbers (986 instead of 974 of 1,092, rendered with fonts that it had not seen), took fewer
 non-digits for digits (36 instead of 49 of 240), and read fewer single digits (2,389 instead of
-2,394 of 2,436; 1,018 instead of 1,025 in the half with the fonts of README's table): it was not put
+2,394 of 2,436; with the fonts of README's table 1,018 instead of 1,025 of 1,044): it was not put
 into the package. The mean of two such networks reads no more pictures than one.
 """
 
