@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from research.pictures.digits import Shape, font_files, glyphs, load_shapes, real_8x8
-from research.pictures.non_digits import blank, blurred, grid_corner, letter, scribble
+from research.pictures.non_digits import blank, blurred, grid_corner, ignore_width, letter, scribble
 from research.pictures.numbers import NUMBER_SCENES, make_draw, number_picture
 from research.pictures.scenes import SCENES, photo, scan
 from research.pictures.strokes import Mask
@@ -103,11 +103,6 @@ def render_items(
             else:
                 carrier = photo if number % 2 else scan
                 yield Item(kind, "", carrier(partial(ignore_width, marks[kind](rng)), rng))
-
-
-def ignore_width(mask: Mask, width: float) -> Mask:
-    """The shape, whatever the pen's width."""
-    return mask
 
 
 def summary_table(results: list[Result]) -> Table:

@@ -11,10 +11,11 @@ handwriting fonts. A card beside the network records what it was trained on and 
 and pictures that were held out.
 
 The network in the package is older than these defaults. One that was trained with them read more
-numbers (986 instead of 974 of 1,092, rendered with fonts that it had not seen), took fewer
-non-digits for digits (36 instead of 49 of 240), and read fewer single digits (2,389 instead of
-2,394 of 2,436; with the fonts of README's table 1,018 instead of 1,025 of 1,044): it was not put
-into the package. The mean of two such networks reads no more pictures than one.
+numbers of `research.handwriting` (986 instead of 974 of 1,092; seeds 3001 to 3004 with fonts for
+tuning, 1001 to 1003 with those of README's table), took fewer non-digits for digits (36 instead of
+49 of 240, fonts for tuning), and read fewer single digits (2,389 instead of 2,394 of 2,436, with
+the table's fonts 1,018 instead of 1,025 of 1,044): it was not put into the package. The mean of two
+such networks reads no more pictures than one.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from torch import nn
 
 from research.pictures.digits import font_files
 from research.pictures.labelled import OTHER
-from research.pictures.samples import CHUNK, render_chunk
+from research.pictures.samples import CHUNK, render_chunk, sample_picture, sample_row
 from tiny_mnist.data import MNIST, download
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.inference import pretrained
@@ -59,8 +60,8 @@ def render_samples(fonts: Path | None, rows: int, pictures: int, seed: int, jobs
     row_seeds = [(seed, number) for number in range(rows // CHUNK)]
     picture_seeds = [(seed, number, 1) for number in range(pictures // CHUNK)]
     with ProcessPoolExecutor(jobs) as pool:
-        chunks = list(pool.map(partial(render_chunk, fonts, True), row_seeds))
-        chunks += pool.map(partial(render_chunk, fonts, False), picture_seeds)
+        chunks = list(pool.map(partial(render_chunk, fonts, sample_row), row_seeds))
+        chunks += pool.map(partial(render_chunk, fonts, sample_picture), picture_seeds)
     mnist = download.load_dataset(download.default_root())
     chunks += zip(
         mnist.train_images[:MNIST_IMAGES].numpy().reshape(-1, CHUNK, 28, 28),

@@ -51,6 +51,11 @@ def line(rng: np.random.Generator) -> Mask:
     return crop_to_ink(mask)
 
 
+def ignore_width(mask: Mask, width: float) -> Mask:
+    """The shape, whatever the pen's width."""
+    return mask
+
+
 def letter(shapes: Callable[[str, np.random.Generator], Mask], rng: np.random.Generator) -> Mask:
     """A letter that does not look like a digit."""
     return shapes(str(rng.choice(list("ABCDEFHKMNPRTUVWXYacdefhkmnprtuvwxy&@#%?"))), rng)

@@ -18,7 +18,7 @@ from research.pictures.labelled import (
     render_rows,
     vary,
 )
-from research.pictures.non_digits import grid_corner, letter, line, scribble
+from research.pictures.non_digits import grid_corner, ignore_width, letter, line, scribble
 from research.pictures.numbers import resize_to, separator
 from research.pictures.scenes import SCENES
 from research.pictures.strokes import Mask, crop_to_ink, strokes
@@ -39,8 +39,12 @@ Sample = tuple[NDArray[np.bool_], int]
 """Ink and class."""
 
 
-def row_samples(shape: Shape, rng: np.random.Generator) -> Iterator[Sample]:
-    """The digits of a row, about as many other runs of its pieces, and three digits alone."""
+Sampler = Callable[[Shape, list[Path], np.random.Generator], Iterator[Sample]]
+"""From a source of digits and fonts of letters, what one row or picture contributes."""
+
+
+def sample_row(shape: Shape, fonts: list[Path], rng: np.random.Generator) -> Iterator[Sample]:
+    """The digits of a row, about as many other runs of its pieces, digits alone, non-digits."""
     found = [
         one
         for row in render_rows(shape, rng)
@@ -54,20 +58,28 @@ def row_samples(shape: Shape, rng: np.random.Generator) -> Iterator[Sample]:
         yield one.mask, one.label
     for digit in rng.integers(10, size=3):
         yield lone_digit(shape, int(digit), rng), int(digit)
+    yield from sample_non_digits(fonts, rng)
 
 
-def scene_samples(shape: Shape, rng: np.random.Generator) -> Iterator[Sample]:
-    """Some of what is found in a picture of one digit."""
+def sample_picture(shape: Shape, _: list[Path], rng: np.random.Generator) -> Iterator[Sample]:
+    """Some of what is found in a picture of one digit, without bars: a 1 has their shape."""
     scene = SCENES[SCENE_NAMES[rng.integers(len(SCENE_NAMES))]]
     digit = int(rng.integers(10))
     pieces = list(find_scene_pieces(scene, shape, digit, rng))
-    for label, most in zip((digit, OTHER), FROM_PICTURE, strict=True):
-        alike = [one for one in pieces if one[1] == label]
-        for index in rng.permutation(len(alike))[:most]:
-            yield alike[index]
+    digits = [one for one in pieces if one[1] == digit]
+    others = [one for one in pieces if one[1] == OTHER and not is_bar(one[0])]
+    for group, most in zip((digits, others), FROM_PICTURE, strict=True):
+        for index in rng.permutation(len(group))[:most]:
+            yield group[index]
 
 
-def other_samples(fonts: list[Path], rng: np.random.Generator) -> Iterator[Sample]:
+def is_bar(mask: NDArray[np.bool_]) -> bool:
+    """Whether ink, cropped to its box, is as narrow as a 1."""
+    rows, columns = mask.shape
+    return bool(columns <= MAX_BAR_ASPECT * rows)
+
+
+def sample_non_digits(fonts: list[Path], rng: np.random.Generator) -> Iterator[Sample]:
     """Some letters, scribbles, corners of grids, separators, blurs and blots."""
     kinds: list[Callable[[], Mask]] = [
         partial(scribble, rng),
@@ -82,11 +94,6 @@ def other_samples(fonts: list[Path], rng: np.random.Generator) -> Iterator[Sampl
     for _ in range(2 if fonts else 0):
         mask = letter(glyphs(fonts), rng)
         yield rescale(vary(partial(ignore_width, mask), rng)(0), rng), OTHER
-
-
-def ignore_width(mask: Mask, width: float) -> Mask:
-    """The shape, whatever the pen's width."""
-    return mask
 
 
 def rescale(mask: Mask, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -108,25 +115,17 @@ def blur(mask: Mask, rng: np.random.Generator) -> Mask:
 
 
 def render_chunk(
-    fonts: Path | None, of_rows: bool, seed: tuple[int, ...]
+    fonts: Path | None, sampler: Sampler, seed: tuple[int, ...]
 ) -> tuple[NDArray[np.uint8], list[int]]:
-    """Images in MNIST's format and their classes, from `CHUNK` rows, or as many pictures."""
+    """Images in MNIST's format and their classes, from `CHUNK` rows or pictures."""
     rng = np.random.default_rng(seed)
     shapes = load_shapes(fonts, TRAIN_IMAGES)
     files = font_files(fonts) if fonts else []
     images, labels = [], []
     for _ in range(CHUNK):
         shape = shapes[list(shapes)[rng.integers(len(shapes))]]
-        samples = row_samples(shape, rng) if of_rows else scene_samples(shape, rng)
-        for mask, label in [*samples, *(other_samples(files, rng) if of_rows else ())]:
-            image = draw_mask(mask) if mask.sum() >= MIN_INK else None
-            if image is not None and (of_rows or label < OTHER or not is_narrow(image)):
-                images.append(image)
+        for mask, label in sampler(shape, files, rng):
+            if mask.sum() >= MIN_INK:
+                images.append(draw_mask(mask))
                 labels.append(label)
     return np.stack(images), labels
-
-
-def is_narrow(image: NDArray[np.uint8]) -> bool:
-    """Whether an image as in MNIST shows a bar, which a 1 may be and a piece of a grid."""
-    rows, columns = (int((image.max(axis) > 0).sum()) for axis in (1, 0))
-    return columns <= MAX_BAR_ASPECT * rows

@@ -75,16 +75,28 @@ def test_address_that_is_no_picture_is_answered_with_one_line(address: Any, says
     assert "<section>" not in result
 
 
+def data_url(ink: np.ndarray) -> str:
+    """A grey picture as the page sends it."""
+    file = io.BytesIO()
+    Image.fromarray(ink).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
 def test_shows_the_rows_of_a_number_and_details_of_the_first_digits() -> None:
     rows = [draw_number("327042") for _ in range(2)]
-    file = io.BytesIO()
-    Image.fromarray(np.concatenate(rows)).save(file, "PNG")
-    address = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-    result = render_result(address, load_shipped_network())
+    result = render_result(data_url(np.concatenate(rows)), load_shipped_network())
     assert '<p class="number">327042\n327042</p>' in result
     assert "12 digits; probability that all are right: " in result
     assert "the first 10 below" in result
     assert result.count("<section>") == 10
+
+
+def test_says_one_digit_to_a_screen_reader() -> None:
+    result = render_result(data_url(draw_number("3")), load_shipped_network())
+    live, _, rest = result.partition("</div>")
+    assert 'aria-live="polite"' in live
+    assert '<p class="spoken">3</p>' in live
+    assert rest.count("<section>") == 1
 
 
 @pytest.mark.parametrize(

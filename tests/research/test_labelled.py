@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 from research.pictures.labelled import OTHER, find_label, find_scene_pieces
-from research.pictures.samples import SCENE_NAMES, is_narrow
+from research.pictures.samples import SCENE_NAMES, sample_picture
 from research.pictures.scenes import SCENES, Scene, photo, scan
 from research.pictures.strokes import strokes
 
@@ -38,8 +38,8 @@ def test_a_scene_without_ink_has_the_size_of_one_with_ink(name: str) -> None:
 
 
 def test_a_part_of_a_digit_and_a_mixture_are_other() -> None:
-    digit, rest = np.zeros((2, 10, 10), bool)
-    digit[:, :4], rest[:, 4:] = True, True
+    digit = np.zeros((10, 10), bool)
+    digit[:, :4] = True
     digits = np.array([7])
 
     def label(rows: int, columns: int) -> int:
@@ -52,9 +52,11 @@ def test_a_part_of_a_digit_and_a_mixture_are_other() -> None:
     assert label(10, 8) == OTHER  # half of what is there
 
 
-def test_a_bar_is_narrow_and_a_zero_is_not() -> None:
-    image = np.zeros((28, 28), np.uint8)
-    image[4:24, 12:16] = 255
-    assert is_narrow(image)
-    image[4:24, 7:20] = 255
-    assert not is_narrow(image)
+def test_a_straight_one_is_a_digit_and_no_bar_is_anything_else() -> None:
+    rng = np.random.default_rng(6)
+    shape = partial(lambda digit, width, rng: np.full((100, 12), 255, np.uint8))
+    samples = [one for _ in range(6) for one in sample_picture(shape, [], rng)]
+    assert any(label < OTHER and mask.shape[0] > 3 * mask.shape[1] for mask, label in samples)
+    others = [mask.shape for mask, label in samples if label == OTHER]
+    assert others
+    assert all(columns > 0.5 * rows for rows, columns in others)

@@ -159,7 +159,7 @@ def build_page(network: nn.Module, origin: str) -> "gradio.Blocks":
                     render_result("", network),
                     css_template=theme
                     + read_asset("result.css")
-                    + (FOLDER / "number.css").read_text(),
+                    + (FOLDER / "answer.css").read_text(),
                     apply_default_css=False,
                 )
         pad.change(
