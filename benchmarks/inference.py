@@ -24,6 +24,7 @@ from rich.table import Table
 
 from benchmarks.training import describe_machine, package_versions
 from tiny_mnist.errors import UserError
+from tiny_mnist.extras import require
 from tiny_mnist.system.telemetry import disable_onnxruntime_telemetry
 
 Images = np.ndarray[Any, np.dtype[np.uint8]]
@@ -35,6 +36,7 @@ console = Console(highlight=False)
 
 def load_programs(run: Path, folder: Path) -> dict[str, Predict]:
     """PyTorch and the exported files, each as images → log-probabilities on one thread."""
+    require("export", "benchmarks.inference")
     disable_onnxruntime_telemetry()
     import onnxruntime
     import torch

@@ -65,7 +65,7 @@ class Accuracies:
 def collect(recipe: str, folder: Path) -> Accuracies:
     """The summaries of all finished runs below a folder."""
     summaries: list[dict[str, Any]] = sorted(
-        (json.loads(RunFolder(run).summary.read_text()) for run in find_runs([folder])),
+        (RunFolder(run).read_summary() for run in find_runs([folder])),
         key=lambda summary: int(summary["seed"]),
     )
     first = summaries[0]

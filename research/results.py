@@ -59,7 +59,7 @@ class Recipe:
 def load_recipe(name: str, folder: Path) -> Recipe:
     """The runs below a folder, evaluating those that are not yet."""
     mnist = download.load_dataset(download.default_root())
-    runs = sorted(find_runs([folder]), key=lambda run: int(read_summary(run)["seed"]))
+    runs = sorted(find_runs([folder]), key=lambda run: int(RunFolder(run).read_summary()["seed"]))
     total = torch.zeros(len(mnist.test_labels), 10)
     for run in track(runs, f"Evaluating {name}", console=Console(stderr=True)):
         files = EvaluationFiles(run / "evaluation")
@@ -73,13 +73,7 @@ def load_recipe(name: str, folder: Path) -> Recipe:
         json.loads(EvaluationFiles(run / "evaluation").numbers.read_text()) for run in runs
     ]
     _, ensemble = loss_and_accuracy(total, mnist.test_labels)
-    return Recipe(name, [read_summary(run) for run in runs], evaluations, ensemble)
-
-
-def read_summary(run: Path) -> dict[str, Any]:
-    """The whole summary.json of a run."""
-    summary: dict[str, Any] = json.loads(RunFolder(run).summary.read_text())
-    return summary
+    return Recipe(name, [RunFolder(run).read_summary() for run in runs], evaluations, ensemble)
 
 
 def format_spread(values: list[float], digits: int = 2) -> str:

@@ -104,7 +104,7 @@ def train(overrides: list[str], seed: int, held_out: int, folder: Path) -> RunFo
 
 def make_trial(run: RunFolder, name: str, overrides: list[str], seed: int, held_out: int) -> Trial:
     """The line of a finished run."""
-    summary = json.loads(run.summary.read_text())
+    summary = run.read_summary()
     arguments = [name, *overrides, "--seeds", str(seed), "--held-out", str(held_out)]
     return {
         "name": name,

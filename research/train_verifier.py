@@ -10,12 +10,12 @@ are. The digits are strokes, MNIST's first 50,000 training images and, where the
 handwriting fonts. A card beside the network records what it was trained on and its error on rows
 and pictures that were held out.
 
-The network in the package is older than these defaults. One that was trained with them read more
-numbers of `research.handwriting` (986 instead of 974 of 1,092; seeds 3001 to 3004 with fonts for
-tuning, 1001 to 1003 with those of README's table), took fewer non-digits for digits (36 instead of
-49 of 240, fonts for tuning), and read fewer single digits (2,389 instead of 2,394 of 2,436, with
-the table's fonts 1,018 instead of 1,025 of 1,044): it was not put into the package. The mean of two
-such networks reads no more pictures than one.
+The network in the package is older than these defaults and than the record of its fonts. One that
+was trained with them read more numbers of `research.handwriting` (986 instead of 974 of 1,092;
+seeds 3001 to 3004 with fonts for tuning, 1001 to 1003 with those of README's table), took fewer
+non-digits for digits (36 instead of 49 of 240, fonts for tuning), and read fewer single digits
+(2,389 instead of 2,394 of 2,436, with the table's fonts 1,018 instead of 1,025 of 1,044): it was
+not put into the package. The mean of two such networks reads no more pictures than one.
 """
 
 import argparse

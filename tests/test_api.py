@@ -14,6 +14,7 @@ from PIL import Image
 import tiny_mnist
 from support.pictures import draw_ink
 from support.program import PROJECT
+from tiny_mnist.api import to_bytes
 from tiny_mnist.data.datasets import MNIST
 from tiny_mnist.data.transforms import normalize
 from tiny_mnist.inference.predictor import BATCH_SIZE
@@ -82,14 +83,13 @@ def test_reads_arrays_of_every_kind(
     assert (prediction.status, prediction.text) == ("digit", "7")
 
 
-@pytest.mark.parametrize("overshoot", [0.02, 0.08, 0.3])
-def test_reads_floats_that_a_resize_has_left_above_one(
-    reader: tiny_mnist.DigitReader, seven: np.ndarray, overshoot: float
-) -> None:
-    array = seven / 255
-    array[seven == 0] = -overshoot / 2
-    array[0] = 1 + overshoot
-    assert reader.predict(array).text == "7"
+def test_floats_that_a_resize_has_left_beyond_one_are_not_stretched() -> None:
+    levels = to_bytes(np.array([-0.05, 0.0, 0.5, 1.0, 1.08]))
+    assert levels.tolist() == [0, 0, 128, 255, 255]
+
+
+def test_floats_far_beyond_one_are_stretched() -> None:
+    assert to_bytes(np.array([-1.0, 0.0, 3.0])).tolist() == [0, 64, 255]
 
 
 @pytest.mark.parametrize("value", [-3, 0, 7, 255, 300])

@@ -67,9 +67,15 @@ class DigitReader:
         require("predict", "tiny_mnist.load()")
         from tiny_mnist.inference.predictor import pretrained_network, run_network
 
-        self.run = run
+        self.run: Path | None = None
         self.trust = trust
-        self._network = pretrained_network() if run is None else run_network(run, trust)
+        if run is None:
+            self._network = pretrained_network()
+        else:
+            from tiny_mnist.runs.folder import resolve_trained_run
+
+            self.run = resolve_trained_run(run).path  # "latest" may be another one later
+            self._network = run_network(self.run, trust)
 
     @overload  # a string is one picture, although it is iterable too
     def predict(self, pictures: Picture) -> "ImagePrediction": ...  # type: ignore[overload-overlap]

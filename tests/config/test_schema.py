@@ -95,6 +95,15 @@ def test_a_bad_value_is_named_as_on_the_command_line(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("option", ["model=mlp", "debug=batch"])
+def test_a_last_batch_of_one_image_passes_where_it_does_no_harm(
+    compose: Compose, option: str
+) -> None:
+    with pytest.raises(UserError, match="leaves 1 image"):
+        validate(resolve_config(compose("data.train_size=129")))
+    validate(resolve_config(compose(option, "data.train_size=129")))
+
+
 @pytest.mark.parametrize(
     "override",
     [

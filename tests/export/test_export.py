@@ -181,6 +181,26 @@ def test_onnx_takes_networks_that_are_no_sequence(mnist: LabelledImages, tmp_pat
     assert check.agreement == 100
 
 
+def test_a_layer_that_pytorch_cannot_trace_is_an_error_of_one_line(
+    mnist: LabelledImages, tmp_path: Path
+) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 1, 3), nn.AdaptiveAvgPool2d(7), nn.Flatten())
+    with pytest.raises(UserError, match="PyTorch cannot export this network to ONNX") as error:
+        export(network.eval(), tmp_path / "file", few(mnist, 10), {}, FORMATS["onnx"])
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "file").exists()
+
+
+def test_safetensors_hold_weights_that_two_layers_share(
+    mnist: LabelledImages, tmp_path: Path
+) -> None:
+    first, second = nn.Linear(784, 784), nn.Linear(784, 784)
+    second.weight = first.weight
+    network = nn.Sequential(nn.Flatten(), first, second, nn.Linear(784, 10), nn.LogSoftmax(1))
+    check = checked(network.eval(), tmp_path / "file", few(mnist, 200), "safetensors")
+    assert check.agreement == 100
+
+
 @pytest.mark.parametrize("name", ["html", "c"])
 @pytest.mark.parametrize(
     ("network", "named"),

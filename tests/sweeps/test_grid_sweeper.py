@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from support.outcomes import weights
 from support.program import PROJECT, SMALL, WAIT, Command
 from support.waiting import wait_until
+from tiny_mnist.config.loading import run_settings
 from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.launch import resolvers  # noqa: F401 (registers what train.yaml names)
 from tiny_mnist.runs.folder import RunFolder
@@ -254,6 +255,36 @@ def test_the_resuming_command_names_the_folder_of_the_users_own_configurations(
     (tmp_path / "conf").mkdir()
     done = command("--config-dir", "conf", "-m", "seed=0,1", "hydra.sweep.dir=mine")
     assert "go on with python train.py --config-dir=conf resume=mine" in done.stderr
+
+
+def test_the_resuming_command_trusts_classes_of_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "from tiny_mnist.models.tiny_cnn import TinyCNN\nclass Network(TinyCNN): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for overrides, trusts in (((), False), (("model._target_=mine.Network",), True)):
+        hydra = (f"hydra.sweep.dir={len(overrides)}",)
+        sweeper, plan = make_plan("seed=0,1", *overrides, hydra=hydra)
+        for settings in sweeper.make_batches(plan)[0]:
+            plan.compose(settings)
+        assert ("trust=true" in plan.resuming_command) == trusts
+
+
+def test_a_begun_job_goes_on_with_classes_of_the_users_own_unless_they_were_changed(
+    tmp_path: Path, compose: Callable[..., DictConfig]
+) -> None:
+    config = run_settings(compose("model._target_=mine.Network"))
+    saved = tmp_path / "job" / ".hydra" / "config.yaml"
+    saved.parent.mkdir(parents=True)
+    OmegaConf.save(config, saved)
+    own = job.load_job_config(saved, config, trust=False)
+    assert own.model._target_ == "mine.Network"
+    OmegaConf.save({**config, "model": {"_target_": "other.Network"}}, saved)
+    with pytest.raises(UserError, match=r"other\.Network"):
+        job.load_job_config(saved, config, trust=False)
 
 
 def test_a_job_that_another_process_works_on_is_left_alone_and_has_not_failed(

@@ -200,7 +200,7 @@ class Ranking:
         if not tests and len({each.images for each in self.configurations}) > 1:
             return ["Runs on different images are not compared."]
         if not tests:
-            return ["One run each: nothing tells a difference from noise. Take more seeds."]
+            return ["Too few runs to compare with the first: take more seeds."]
         surest = min(filter(None, self.compared), key=lambda found: found.smallest)
         unit = surest.unit
         tested = [

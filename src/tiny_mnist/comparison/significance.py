@@ -46,12 +46,12 @@ def permutation_test(one: Sequence[float], other: Sequence[float]) -> float:
     """
     values = np.concatenate([one, other])
     values -= values.mean()
-    sums = all_shares(len(one), len(other)) @ values
+    sums = group_assignments(len(one), len(other)) @ values
     return two_sided_p(sums, values[: len(one)].sum())
 
 
 @functools.lru_cache(maxsize=16)  # a table compares many pairs of groups of the same sizes
-def all_shares(first: int, second: int) -> np.ndarray:
+def group_assignments(first: int, second: int) -> np.ndarray:
     """Ways to choose the first group out of all values: 1 where a value belongs to it, one a row.
 
     The first row is the share that was observed.

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from tiny_mnist.config.sections import Fraction, Section
 
 ANY_IMAGES = "tiny_mnist.data.IdxDataModule"
-"""The data module whose `root` identifies the images; that of others is a place only."""
+"""The data module whose `root` identifies the images; for others, it is only a location."""
 TRAINING_IMAGES = 60_000
 
 

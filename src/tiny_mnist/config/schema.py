@@ -32,7 +32,7 @@ from tiny_mnist.config.sections import (
 from tiny_mnist.errors import UserError
 
 RESUMABLE_KEYS = ("trainer.max_epochs", "trainer.accelerator", "data.root", "checkpoint_every")
-"""What may change when a run is resumed: how long and where it goes on, not what it is."""
+"""Settings that a resumed run may override."""
 
 
 class TinyCNN(Section):
@@ -172,7 +172,10 @@ class Config(Section):
     @model_validator(mode="after")
     def check_last_batch_size(self) -> "Config":
         """Check that every process gets two images of each batch, for batch normalisation."""
-        if not isinstance(self.data, IdxData):
+        if not (isinstance(self.data, IdxData) and isinstance(self.model, TinyCNN)):
+            return self
+        limit = self.trainer.limit_train_batches
+        if isinstance(limit, int) or limit < 1:  # the last batch may not be used
             return self
         smallest, processes = self.data.smallest_batch, self.trainer.processes
         if smallest is not None and smallest // processes < 2:

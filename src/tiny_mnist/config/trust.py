@@ -67,6 +67,15 @@ def read_trust_flag(config: DictConfig) -> bool:
     return trust
 
 
+def needs_trust(config: DictConfig) -> bool:
+    """Whether `check_trusted` refuses a configuration, so that resuming it takes `trust=true`."""
+    try:
+        check_trusted(config, Path())
+    except UserError:
+        return True
+    return False
+
+
 def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
     """Check that a configuration read from a folder names well-known classes only.
 

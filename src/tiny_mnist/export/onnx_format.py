@@ -19,6 +19,7 @@ from tiny_mnist.data.datasets import DatasetInfo
 from tiny_mnist.data.idx import LabelledImages
 from tiny_mnist.data.loaders import EVALUATION_BATCH
 from tiny_mnist.data.transforms import SIDE, normalize
+from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.export.folding import FoldedNetwork, UnsupportedLayerError, fold
 from tiny_mnist.export.format import ExportedFile, Tolerance, describe_input
 from tiny_mnist.export.quantization import quantize
@@ -139,21 +140,29 @@ class RawImageNetwork(nn.Module):
 
 
 def trace_model(network: nn.Module, info: DatasetInfo) -> "onnx.ModelProto":
-    """Any network as the ONNX graph that PyTorch's tracing exporter makes of it."""
+    """A network as the ONNX graph that PyTorch's tracing exporter makes of it.
+
+    Raises:
+        UserError: the exporter does not know one of its layers.
+    """
     import onnx
 
     device = next(network.parameters()).device
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # the other exporter would need the package onnxscript
         path = Path(folder) / "traced.onnx"
-        torch.onnx.export(
-            RawImageNetwork(network, info).eval(),
-            (torch.zeros(1, SIDE, SIDE, dtype=torch.uint8, device=device),),
-            path,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
-            opset_version=OPSET,
-            dynamo=False,
-        )
+        try:
+            torch.onnx.export(
+                RawImageNetwork(network, info).eval(),
+                (torch.zeros(1, SIDE, SIDE, dtype=torch.uint8, device=device),),
+                path,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+                opset_version=OPSET,
+                dynamo=False,
+            )
+        except RuntimeError as error:
+            reason = one_line(error)[:200]
+            raise UserError(f"PyTorch cannot export this network to ONNX: {reason}") from error
         return onnx.load(path)

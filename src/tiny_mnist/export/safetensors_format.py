@@ -30,7 +30,10 @@ def encode(network: nn.Module, data: LabelledImages, metadata: dict[str, str]) -
     require("export", "export to safetensors")
     from safetensors.torch import save
 
-    state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    # Cloned, as safetensors refuses tensors that share their memory, such as tied weights.
+    state = {
+        name: tensor.cpu().contiguous().clone() for name, tensor in network.state_dict().items()
+    }
     described = {
         **metadata,
         "description": describe_weights(data.info),

@@ -16,6 +16,8 @@ from typing import NoReturn
 
 from omegaconf.errors import OmegaConfBaseException
 
+from tiny_mnist.config.loading import load_config
+from tiny_mnist.config.trust import needs_trust
 from tiny_mnist.errors import UserError, display_path, format_error, program_name
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.job import resume_override
@@ -53,9 +55,15 @@ def explaining_interrupts(folder: Path | None = None) -> Iterator[None]:
 
 def resuming_hint(folder: Path) -> str:
     """The end of a message about a run that ended early."""
-    if not RunFolder(folder).configuration.exists():
+    saved = RunFolder(folder).configuration
+    if not saved.exists():
         return ""
-    return f"; go on with: {program_name()} {shlex.quote(resume_override(display_path(folder)))}"
+    try:
+        trust = ["trust=true"] if needs_trust(load_config(saved)) else []
+    except (OSError, UserError):  # the file is damaged
+        return ""
+    command = [*program_name().split(), resume_override(display_path(folder)), *trust]
+    return f"; go on with: {shlex.join(command)}"
 
 
 def stop(error: Exception, folder: Path | None = None, message: str | None = None) -> NoReturn:

@@ -18,7 +18,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
-from tiny_mnist.config.loading import differences, load_config, resolve_config, run_settings
+from tiny_mnist.config.loading import (
+    differences,
+    load_config,
+    plain_config,
+    resolve_config,
+    run_settings,
+)
 from tiny_mnist.config.trust import check_trusted, read_trust_flag
 from tiny_mnist.errors import DataError, UserError, format_error
 from tiny_mnist.runs.folder import FAILURE, PRUNED, RunFolder
@@ -114,7 +120,7 @@ def run_sweep_job(train: Callable[..., float], config: DictConfig, folder: Path)
                     save_config(run, settings)
                 if not needs_processes(settings):
                     return train(settings, folder, resume=begun)
-            return run_in_subprocess(folder, trust)
+            return run_in_subprocess(folder)
         except TrialPruned as pruned:
             write_text(folder / PRUNED, f"pruned at {pruned}\n")
         except Interrupted as interrupted:
@@ -179,15 +185,15 @@ def load_job_config(saved: Path, config: DictConfig, trust: bool) -> DictConfig:
     Args:
         saved: the file of that configuration.
         config: the configuration of the same job as composed today.
-        trust: whether the saved configuration may name classes other than this package's listed
-            ones, `torch.optim`'s, and Lightning's Trainer, callbacks and loggers; their code is
-            run.
+        trust: whether the saved configuration, where it is another one, may name classes other
+            than this package's listed ones, `torch.optim`'s, and Lightning's Trainer, callbacks
+            and loggers; their code is run.
 
     Raises:
         UserError: it cannot be read, or is not trusted.
     """
     own = run_settings(load_config(saved))
-    if not trust:
+    if not trust and plain_config(own) != plain_config(config):
         check_trusted(own, saved)
     if changed := sorted(differences(resolve_config(own), resolve_config(config))):
         log.warning(
@@ -198,7 +204,7 @@ def load_job_config(saved: Path, config: DictConfig, trust: bool) -> DictConfig:
     return own
 
 
-def run_in_subprocess(folder: Path, trust: bool) -> float:
+def run_in_subprocess(folder: Path) -> float:
     """Run a job of several processes as a program of its own, which starts the others.
 
     Lightning starts them with the arguments of its own program, which would be the whole sweep.
@@ -207,9 +213,9 @@ def run_in_subprocess(folder: Path, trust: bool) -> float:
         UserError: it failed.
         Interrupted: it was told to stop, and has saved its state.
     """
-    command = [sys.executable, str(Path(sys.argv[0]).resolve()), resume_override(folder)]
-    if trust:
-        command.append("trust=true")
+    program = str(Path(sys.argv[0]).resolve())
+    # This process has composed the saved configuration, or checked it.
+    command = [sys.executable, program, resume_override(folder), "trust=true"]
     with ChildProcesses() as children:
         process = children.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         _, errors = process.communicate()

@@ -69,7 +69,8 @@ def report_study(
             if not text.startswith(("data.val_size=", "data.fold", "seed="))
         ]
         chosen = [f"{key}={value}" for key, value in done[0].params.items()]
-        again = shlex.join([*program_name().split(), "-m", *fixed, *chosen, "seed=1,2,3,4,5"])
+        program = [*program_name().split(), *plan.config_dir]
+        again = shlex.join([*program, "-m", *fixed, *chosen, "seed=1,2,3,4,5"])
         console.print(f"  {again}")
         plot_study(plan, study, space, len(done))
     console.print(f"Sweep folder: {display_path(plan.folder)}")

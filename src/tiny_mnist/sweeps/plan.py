@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from tiny_mnist.config.loading import LAUNCH_KEYS, load_config, resolve_config, run_settings
 from tiny_mnist.config.schema import validate
-from tiny_mnist.config.trust import check_trusted, read_trust_flag
+from tiny_mnist.config.trust import check_trusted, needs_trust, read_trust_flag
 from tiny_mnist.errors import UserError, display_path, program_name
 from tiny_mnist.sweeps.job import needs_processes, quote_override_value, resume_override
 from tiny_mnist.system.atomic_files import write_text
@@ -47,7 +47,7 @@ class SweepPlan:
         self.config, self.loader = config, loader
         self.folder = Path(config.hydra.sweep.dir)
         self.resumed = config.resume is not None
-        self.trust = read_trust_flag(config)
+        self.trust = self.needs_trust = read_trust_flag(config)
         own = []
         for text, override in zip(given, self.parse(given), strict=True):
             if override.key_or_group not in LAUNCH_KEYS:
@@ -101,6 +101,7 @@ class SweepPlan:
         config = run_settings(self.loader.load_sweep_config(self.config, job))
         if self.resumed and not self.trust:
             check_trusted(config, self.folder / MULTIRUN)
+        self.needs_trust = self.needs_trust or needs_trust(config)
         varied = {key for key, several in self.swept().items() if several}
         try:
             validate(resolve_config(config))
@@ -120,11 +121,7 @@ class SweepPlan:
         return [*job, "trust=true"] if self.trust else job
 
     def begin(self) -> None:
-        """Create the sweep folder and `multirun.yaml`, from which the sweep can be resumed.
-
-        Raises:
-            UserError: the folder holds another sweep.
-        """
+        """Create the sweep folder and `multirun.yaml`, from which the sweep can be resumed."""
         path = self.folder / MULTIRUN
         if self.resumed:
             return
@@ -141,7 +138,7 @@ class SweepPlan:
             text for text in self.config.hydra.overrides.hydra
             if not text.lstrip("+").startswith(left_out)
         ]  # fmt: skip
-        trust = ["trust=true"] if self.trust else []
+        trust = ["trust=true"] if self.needs_trust else []
         resume = resume_override(display_path(self.folder))
         return shlex.join([*program_name().split(), *self.config_dir, resume, *kept, *trust])
 

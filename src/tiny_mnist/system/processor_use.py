@@ -1,4 +1,4 @@
-"""How many processors there are, how much this process uses of them, and how much nobody does."""
+"""Number of processors, their use by this process, and their idle time."""
 
 import os
 from contextlib import suppress

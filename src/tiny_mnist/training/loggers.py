@@ -42,9 +42,11 @@ def open_loggers(
     """
     saved = read_json_object(run.logger_ids) if resume and run.logger_ids.exists() else {}
     nodes = {name: node for name, node in (config.get("logger") or {}).items() if node}
-    loggers = {name: build_logger(name, node, run, saved) for name, node in nodes.items()}
-    trainer.loggers = [*loggers.values()]
+    loggers: dict[str, Logger] = {}
     try:
+        for name, node in nodes.items():
+            loggers[name] = build_logger(name, node, run, saved)
+            trainer.loggers = [*loggers.values()]  # to be closed if the next one fails
         if trainer.is_global_zero:
             for name, logger in loggers.items():
                 if name not in saved and not isinstance(logger, TensorBoardLogger):  # at the end
