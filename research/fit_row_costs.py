@@ -90,12 +90,14 @@ def build_lattice(row: LabelledRow) -> Lattice:
         start, end = row.boundaries[first], row.boundaries[last]
         cut = [float(start.right is not None), start.crossing if start.right is not None else 0.0]
         offcut = float(start.right is not None or end.right is not None)
-        length = float(mask.sum()) / row.stroke_area
+        length = float(mask.sum()) / (row.height * row.stroke)
         other = max(float(score[OTHER]), -reading.MAX_COST)
         is_right = 0 <= label < OTHER
         as_digit = [other, *cut, 0.0, 0.0, 0.0]
         left_out = [0.0, *cut, 1.0, length, offcut]
-        steps.append((last, first, score[:OTHER], True, as_digit, max(label, 0) % OTHER, is_right))
+        if mask.shape[0] >= reading.MIN_HEIGHT * row.height:
+            number = max(label, 0) % OTHER
+            steps.append((last, first, score[:OTHER], True, as_digit, number, is_right))
         steps.append((last, first, 0 * score[:OTHER], False, left_out, 0, whole < MAX_LOST))
     reached = {step[0] for step in steps}
     for last in set(range(1, len(row.boundaries))) - reached:

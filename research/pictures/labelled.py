@@ -74,8 +74,10 @@ class LabelledCandidate(NamedTuple):
 class LabelledRow(NamedTuple):
     """A rendered row, cut into pieces."""
 
-    stroke_area: float
-    """Ink of a stroke as long as the row is high, in pixels."""
+    height: float
+    """Typical height of its digits, in pixels."""
+    stroke: float
+    """Mean width of its strokes, in pixels."""
     boundaries: list[Boundary]
     candidates: list[LabelledCandidate]
     """Every run of pieces that may be a digit."""
@@ -137,19 +139,19 @@ def render_rows(
     ink = np.pad(damage(drawn.ink, rng), 2)
     layers = [np.pad(layer > 60, 2) & ink for layer in drawn.digits]
     labels, parts = find_components(ink, np.zeros_like(ink), touches_border=False)
-    for stroke_area, boundaries, found in cut_rows(labels, parts, may_split):
+    for found_height, stroke, boundaries, found in cut_rows(labels, parts, may_split):
         candidates = []
         for candidate, y, x in found:
             label, whole = find_label(y, x, layers, layers, digits)
             first, last, mask, _ = candidate
             candidates.append(LabelledCandidate(first, last, mask, label, whole))
-        yield LabelledRow(stroke_area, boundaries, candidates)
+        yield LabelledRow(found_height, stroke, boundaries, candidates)
 
 
 def cut_rows(
     labels: Labels, parts: list[Component], may_split: Callable[[Ink, Box, float], bool]
-) -> Iterator[tuple[float, list[Boundary], list[tuple[Candidate, Pixels, Pixels]]]]:
-    """The rows of some components: stroke area, boundaries, candidates with rows and columns."""
+) -> Iterator[tuple[float, float, list[Boundary], list[tuple[Candidate, Pixels, Pixels]]]]:
+    """The rows of some components: height, stroke, boundaries, candidates and their pixels."""
     for row in find_rows(parts) if parts else []:
         moved, straight, shift = deslant(labels, row)
         masks = item_masks(moved, straight)
@@ -163,7 +165,7 @@ def cut_rows(
             y, x = np.nonzero(candidate.mask)
             y, x = y + candidate.box.top, x + candidate.box.left
             found.append((candidate, y, x - shift[y]))
-        yield row.height * stroke_width(moved > 0), boundaries, found
+        yield row.height, stroke_width(moved > 0), boundaries, found
 
 
 def find_scene_pieces(

@@ -155,6 +155,31 @@ def test_reads_a_one_that_fills_the_picture(inverted: bool) -> None:
     assert read_one(Image.fromarray(255 - grey if inverted else grey)) == 1
 
 
+def test_reads_above_ruled_lines_of_a_tilted_page() -> None:
+    paper = np.full((600, 600, 3), 225.0)
+    for top in range(-100, 600, 90):
+        cv2.line(paper, (0, top), (600, top + 130), (120, 150, 190), 2, cv2.LINE_AA)
+    noise = np.random.default_rng(0).normal(0, 3, paper.shape)
+    assert read_one(Image.fromarray(written((paper + noise).clip(0, 255).astype(np.uint8)))) == 7
+
+
+def test_reads_chalk_whose_upper_half_is_faint() -> None:
+    light = np.linspace(0.25, 1, 300) ** 2
+    ink = np.zeros((300, 240), np.uint8)
+    for top, radius in ((85, 38), (190, 48)):
+        cv2.ellipse(ink, (120, top), (radius - 8, radius + 12), 0, 0, 360, 255, 18, cv2.LINE_AA)
+    noise = np.random.default_rng(0).normal(0, 1.5, ink.shape)
+    picture = (25 + 0.7 * ink * light[:, None] + noise).clip(0, 255).astype(np.uint8)
+    assert read_one(Image.fromarray(picture)) == 8
+
+
+def test_the_margin_line_of_an_empty_page_is_no_digit() -> None:
+    page = np.full((320, 280), 225.0)
+    page[:, :7] = 120
+    noise = np.random.default_rng(0).normal(0, 2, page.shape)
+    assert read_one(Image.fromarray((page + noise).astype(np.uint8))) == "no digit"
+
+
 @pytest.mark.parametrize("inverted", [False, True])
 def test_a_digit_in_the_form_of_mnist_stays_as_it_is(inverted: bool) -> None:
     image = np.zeros((28, 28), np.uint8)

@@ -39,6 +39,8 @@ MIN_SIDE = 160  # pixels: longer side to which smaller pictures are enlarged
 MAX_SCREEN_SIDE = 64  # pixels: longer side up to which a picture has even light
 MAX_GREY_SIZE = 24  # pixels: size up to which a digit is drawn with its own greys
 MIN_SCORE = 0.25  # digit_score: nearly all rendered digits have more, most bare paper less
+MIN_CLEAR_SCORE = -0.5  # digit_score: of digits that the verifier is sure of
+MAX_CLEAR_OTHER = -5.0  # log-probability of anything else up to which it is; bare paper may have 1s
 MAX_SCORE = 2.0  # digit_score: a larger one counts as this
 MAX_READINGS = 4  # number of hypotheses that are read, unless none of them has a digit
 MAX_SCORE_GAP = 2.5  # difference from the best digit_score up to which a hypothesis is read
@@ -47,6 +49,9 @@ MIN_ZOOM = 1.5  # smallest gain in resolution for which the digits' region is re
 MAX_COST_INCREASE = 0.3
 """Largest accepted increase of the mean cost per digit when the region is re-read at higher
 resolution."""
+ROW_PENALTY = 0.3  # subtracted for each further row: a broken digit or a margin looks like rows
+FAINT_EXTENT = 0.25  # as `extent` of `find_ink`: chalk in bad light may fade to this
+MIN_GROWTH = 1.1  # ratio of width or height from which a digit with its faint ink is read anew
 SAME_INK = 0.02  # part of the ink up to which two hypotheses may differ and be read only once
 MAX_ROW_COST = 5.0  # mean cost per digit above which several digits are not accepted
 
@@ -126,10 +131,13 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
     best: Reading | None = None
     read: list[Ink] = []
     for place, (score, row_score, hypothesis) in enumerate(scored):
-        done = place >= MAX_READINGS or max(score, row_score) < max(scored[0][:2]) - MAX_SCORE_GAP
-        if best is not None and (best.cost < GOOD_COST or done):
-            break
-        if max(score, row_score) < MIN_SCORE:
+        if best is not None:
+            several = count_rows(best.digits) > 1  # perhaps a digit in pieces: read on
+            limit = 2 * MAX_READINGS if several else MAX_READINGS
+            unlikely = max(score, row_score) < max(scored[0][:2]) - MAX_SCORE_GAP
+            if place >= limit or unlikely or (best.cost < GOOD_COST and not several):
+                break
+        if max(score, row_score) < MIN_CLEAR_SCORE:
             continue
         ink = find_hypothesis_ink(picture, hypothesis)
         if any(are_alike(ink, other) for other in read):
@@ -138,7 +146,26 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
         reading = read_ink(ink, score, row_score)
         if reading is not None and (best is None or reading.value > best.value):
             best = reading
-    return best
+    return best if best is None or small else include_faint_ink(best)
+
+
+def include_faint_ink(reading: Reading) -> Reading:
+    """The reading with fainter ink that continues its only digit, if that makes it plausible."""
+    if len(reading.digits) > 1:
+        return reading
+    box = reading.digits[0].box
+    ink = find_ink(reading.segmentation.contrast, FAINT_EXTENT)
+    _, labels = cv2.connectedComponents(ink.astype(np.uint8))
+    inside = labels[box.top : box.bottom, box.left : box.right]
+    connected = np.isin(labels, np.unique(inside[inside > 0]))
+    grown = bounding_box(connected)
+    if grown.width < MIN_GROWTH * box.width and grown.height < MIN_GROWTH * box.height:
+        return reading
+    whole = Ink(reading.hypothesis, reading.segmentation, connected)
+    again = read_ink(whole, MAX_SCORE, MAX_SCORE)
+    if again is None or len(again.digits) > 1 or again.cost > reading.cost:
+        return reading
+    return again
 
 
 def crop_region(reading: Reading, scale: float, shape: tuple[int, ...]) -> Box:
@@ -218,9 +245,17 @@ def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
     hypothesis, segmentation, mask = ink
     digits, cost = find_row_digits(mask, segmentation.rim, hypothesis.touches_border)
     score = row_score if len(digits) > 1 else score
-    if not digits or score < MIN_SCORE or (len(digits) > 1 and cost > MAX_ROW_COST):
+    if not digits or score < MIN_CLEAR_SCORE or (len(digits) > 1 and cost > MAX_ROW_COST):
         return None
-    return Reading(hypothesis, segmentation, digits, cost, min(score, MAX_SCORE) - cost)
+    if score < MIN_SCORE and any(d.verifier_log_probs[10] > MAX_CLEAR_OTHER for d in digits):
+        return None
+    value = min(score, MAX_SCORE) - cost - ROW_PENALTY * (count_rows(digits) - 1)
+    return Reading(hypothesis, segmentation, digits, cost, value)
+
+
+def count_rows(digits: list[FoundDigit]) -> int:
+    """Number of rows that these digits are in."""
+    return len({digit.row for digit in digits})
 
 
 def find_mnist_image(picture: RGBImage) -> Digit | None:

@@ -37,11 +37,11 @@ def ink_contrast(picture: RGBImage, stroke_reach: float | None) -> Contrast:
     return np.asarray(loss @ direction / np.sqrt(3), np.float32)
 
 
-def find_ink(contrast: Contrast) -> Mask:
+def find_ink(contrast: Contrast, extent: float = 0.65) -> Mask:
     """The pixels of ink, by two thresholds.
 
     A connected region is ink if some of it is above Otsu's threshold; it extends to the pixels
-    above 0.65 of it. Both thresholds are well above the background's noise.
+    above `extent` of it. Both thresholds are well above the background's noise.
     """
     noise = min(MAX_NOISE, robust_deviation(contrast))
     candidates = contrast[contrast > max(MIN_CONTRAST, 5 * noise)]
@@ -50,7 +50,7 @@ def find_ink(contrast: Contrast) -> Mask:
     levels = (candidates.clip(0, 1) * 255).astype(np.uint8)
     otsu, _ = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     threshold = max(otsu / 255, MIN_CONTRAST)
-    weak = contrast > max(0.65 * threshold, 3 * noise)
+    weak = contrast > max(extent * threshold, 3 * noise)
     _, labels = cv2.connectedComponents(weak.astype(np.uint8))
     strong = np.zeros(labels.max() + 1, bool)
     strong[labels[contrast > threshold]] = True

@@ -12,7 +12,7 @@ from tiny_mnist.inference.image_io import RGBImage
 SEARCH_SIDE = 400  # pixels: longer side of the picture in which lines are searched
 SMALL_SIDE = 160  # pixels: longer side of the picture in which sheet and background are estimated
 MAX_LINE_THICKNESS = 0.015  # thickness of a printed line, in longer sides of the picture
-MAX_LINE_TILT = np.radians(8)  # angle of a printed line to the horizontal or vertical
+MAX_LINE_TILTS = np.radians(15), np.radians(8)  # of a printed line to horizontal and to vertical
 MIN_LINES = 3  # number of printed lines; fewer may be strokes of a pen
 MIN_ROW_ASPECT = 1.3  # width / height above which a picture may show a row of digits
 MIN_CONTRAST = 0.06  # contrast of the palest ink; black on white is 1
@@ -82,11 +82,12 @@ def remove_printed_lines(contrast: Contrast) -> Contrast:
     a picture of one digit may be crossed by its strokes. In a picture that is wider than high, one
     horizontal line from border to border is enough. Ink that crosses a line is kept.
     """
-    flat = find_full_lines(contrast)
-    upright = find_full_lines(np.ascontiguousarray(contrast.T))
+    flat_tilt, upright_tilt = MAX_LINE_TILTS
+    flat = find_full_lines(contrast, flat_tilt)
+    upright = find_full_lines(np.ascontiguousarray(contrast.T), upright_tilt)
     if len(flat) + len(upright) < MIN_LINES:
         wide = contrast.shape[1] > MIN_ROW_ASPECT * contrast.shape[0]
-        flat, upright = find_full_lines(contrast, 0.85) if wide else [], []
+        flat, upright = find_full_lines(contrast, upright_tilt, 0.85) if wide else [], []
     if flat:
         contrast = erase_lines(contrast, flat)
     if upright:
@@ -113,7 +114,7 @@ def erase_lines(contrast: Contrast, lines: list[Line]) -> Contrast:
     return np.asarray(np.where(on_line, np.minimum(contrast, bridged), contrast), np.float32)
 
 
-def find_full_lines(contrast: Contrast, part: float = 0.5) -> list[Line]:
+def find_full_lines(contrast: Contrast, max_tilt: float, part: float = 0.5) -> list[Line]:
     """Thin straight lines, nearly horizontal, seen over at least this part of the width."""
     small = shrink(contrast, SEARCH_SIDE)
     scale = max(contrast.shape) / max(small.shape)
@@ -129,8 +130,8 @@ def find_full_lines(contrast: Contrast, part: float = 0.5) -> list[Line]:
         1.5,
         np.pi / 360,
         int(part * width),
-        min_theta=np.pi / 2 - MAX_LINE_TILT,
-        max_theta=np.pi / 2 + MAX_LINE_TILT,
+        min_theta=np.pi / 2 - max_tilt,
+        max_theta=np.pi / 2 + max_tilt,
     )
     lines: list[Line] = []
     for rho, theta in [] if found is None else found.reshape(-1, found.shape[-1])[:600, :2]:

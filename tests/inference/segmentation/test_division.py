@@ -14,6 +14,7 @@ from tiny_mnist.inference.mnist_format import Box
 from tiny_mnist.inference.segmentation import reading
 from tiny_mnist.inference.segmentation.components import find_components, find_rows
 from tiny_mnist.inference.segmentation.cuts import MAX_CUTS, find_cuts
+from tiny_mnist.inference.segmentation.pieces import find_boundaries
 from tiny_mnist.inference.segmentation.reading import (
     Step,
     cheapest_steps,
@@ -30,6 +31,25 @@ def test_a_long_bar_has_few_cuts() -> None:
     bar[3:9] = True
     bar[:3] = rng.random((3, 3000)) < 0.5
     assert len(find_cuts(bar)) <= MAX_CUTS
+
+
+def test_a_slash_is_not_cut_into_halves_and_touching_neighbours_are_cut() -> None:
+    slash = np.zeros((220, 110), np.uint8)
+    cv2.line(slash, (95, 10), (15, 210), 1, 18)
+    pair = np.zeros((220, 110), np.uint8)
+    for column in (20, 90):
+        cv2.line(pair, (column, 10), (column, 210), 1, 18)
+    cv2.line(pair, (20, 110), (90, 110), 1, 10)
+    assert find_cuts(slash > 0)
+    assert all(edge.right is None for edge in find_boundaries([slash > 0], [True]))
+    assert any(edge.right is not None for edge in find_boundaries([pair > 0], [True]))
+
+
+def test_a_speck_beside_a_digit_is_no_digit() -> None:
+    ink = draw_number("1", size=120)
+    right = ink.shape[1] - 50
+    ink[40:58, right : right + 4] = 255
+    assert read(ink).text == "1"
 
 
 def test_a_piece_that_is_surely_a_digit_costs_less_than_one_that_may_be_something_else() -> None:

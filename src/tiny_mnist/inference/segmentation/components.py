@@ -12,6 +12,7 @@ from tiny_mnist.inference.paper import Mask
 
 MAX_COMPONENTS = 80  # number of the largest components that are used; others are noise
 NUM_NEIGHBOURS = 3  # number of nearest row items whose union is compared with a new item
+MIN_MARGIN_ASPECT = 10.0  # length / width from which a strip at the border is no digit
 MAX_STROKE_WIDTH = 1.4  # width of a stroke of a digit, in row heights; wider ones are lines
 
 Labels = Int32[ndarray, "height width"]
@@ -40,6 +41,8 @@ def find_components(mask: Mask, rim: Mask, touches_border: bool) -> tuple[Labels
     parts = [
         p for p in parts if (touches_border or not p.on_rim) and not is_frame(p, parts, labels)
     ]
+    while parts and is_margin(parts[0].box, labels.shape):
+        parts = parts[1:]
     if not parts:
         return labels, []
     best = parts[0]
@@ -61,6 +64,18 @@ def label_components(mask: Mask, rim: Mask) -> tuple[Labels, list[Component]]:
         for label, (x, y, w, h, area) in enumerate(stats[1:].tolist(), start=1)
     ]
     return labels, sorted(parts, key=lambda p: -p.area)[:MAX_COMPONENTS]
+
+
+def is_margin(box: Box, shape: tuple[int, ...]) -> bool:
+    """Whether this is a narrow strip along a border or from border to border, and no stroke."""
+    height, width = shape
+    touches_side = box.left == 0 or box.right == width
+    touches_end = box.top == 0 or box.bottom == height
+    if box.height > MIN_MARGIN_ASPECT * box.width:
+        return 2 * box.width < width and (touches_side or box.height == height)
+    if box.width > MIN_MARGIN_ASPECT * box.height:
+        return 2 * box.height < height and (touches_end or box.width == width)
+    return False
 
 
 def is_frame(part: Component, parts: list[Component], labels: Labels) -> bool:

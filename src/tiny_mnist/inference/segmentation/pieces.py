@@ -12,6 +12,7 @@ from tiny_mnist.inference.segmentation.cuts import find_cuts
 
 MAX_DIGIT_WIDTH = 1.45  # width of a digit, in row heights
 MAX_GAP = 0.25  # horizontal distance between components of one digit, in row heights
+MIN_SHARED_ROWS = 0.5  # of the lower of two parts of an item that are neighbouring digits
 MIN_INK = 12  # pixels of ink of a digit
 
 Ink = Bool[ndarray, "_ _"]
@@ -63,8 +64,18 @@ def find_boundaries(masks: list[Ink], splittable: list[bool]) -> list[Boundary]:
         columns = np.arange(mask.shape[1])
         for cut in find_cuts(mask) if may_split else ():
             right = columns[None] >= cut.columns[:, None]
-            boundaries.append(Boundary(number, right, cut.crossing))
+            if are_side_by_side(mask & ~right, mask & right):
+                boundaries.append(Boundary(number, right, cut.crossing))
     return [*boundaries, Boundary(len(masks), None, 0.0)]
+
+
+def are_side_by_side(left: Ink, right: Ink) -> bool:
+    """Whether two parts of an item share enough rows for two digits; halves of a slash do not."""
+    if not (left.any() and right.any()):
+        return False
+    one, other = bounding_box(left), bounding_box(right)
+    shared = min(one.bottom, other.bottom) - max(one.top, other.top)
+    return shared >= MIN_SHARED_ROWS * min(one.height, other.height)
 
 
 def find_candidates(boundaries: list[Boundary], masks: list[Ink], row: Row) -> list[Candidate]:

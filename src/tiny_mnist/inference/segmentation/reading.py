@@ -143,8 +143,8 @@ def read_row(labels: Labels, row: Row, number: int) -> tuple[list[FoundDigit], f
     boundaries = find_boundaries(masks, splittable)
     candidates = find_candidates(boundaries, masks, row)
     scores = score_masks([candidate.mask for candidate in candidates])
-    stroke_area = row.height * stroke_width(labels > 0)
-    steps = possible_steps(boundaries, candidates, scores, stroke_area)
+    stroke = stroke_width(labels > 0)
+    steps = possible_steps(boundaries, candidates, scores, row.height, stroke)
     chosen, cost, count_probability = cheapest_steps(steps, len(boundaries))
     cost -= sum(compare_with_other(scores[index]) for index in chosen)
     is_cut = any(is_offcut(boundaries, candidates[index]) for index in chosen)
@@ -161,7 +161,8 @@ def possible_steps(
     boundaries: list[Boundary],
     candidates: list[Candidate],
     scores: Float32[ndarray, "n 11"],
-    stroke_area: float,
+    height: float,
+    stroke: float,
 ) -> list[Step]:
     """Every candidate as a digit and as something left out, ordered by its last boundary.
 
@@ -169,15 +170,17 @@ def possible_steps(
         boundaries: of the row.
         candidates: of the row.
         scores: log-probabilities of each candidate.
-        stroke_area: ink of a stroke as long as the row is high, in pixels.
+        height: of the row's digits, in pixels.
+        stroke: the width of their strokes, in pixels.
     """
     steps = []
     for index, (candidate, score) in enumerate(zip(candidates, scores, strict=True)):
-        first, last, mask, _ = candidate
-        length = np.count_nonzero(mask) / stroke_area
+        first, last, mask, box = candidate
+        length = np.count_nonzero(mask) / (height * stroke)
         cut = cut_cost(boundaries[first])
         skip = SKIP_COST[0] + SKIP_COST[1] * length + OFFCUT_COST * is_offcut(boundaries, candidate)
-        steps.append(Step(first, last, cut + digit_cost(score), index))
+        if box.height >= MIN_HEIGHT * height:
+            steps.append(Step(first, last, cut + digit_cost(score), index))
         steps.append(Step(first, last, cut + skip, None))
     reached = {step.last for step in steps}
     empty = [last for last in range(1, len(boundaries)) if last not in reached]
