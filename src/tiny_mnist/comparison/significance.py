@@ -54,7 +54,7 @@ def permutation_test(one: Sequence[float], other: Sequence[float]) -> float:
 def group_assignments(first: int, second: int) -> np.ndarray:
     """Ways to choose the first group out of all values: 1 where a value belongs to it, one a row.
 
-    The first row is the share that was observed.
+    The first row is the assignment that was observed.
     """
     total = first + second
     observed = np.zeros((1, total))

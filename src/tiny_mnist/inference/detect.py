@@ -42,9 +42,9 @@ MIN_SCORE = 0.25  # digit_score: nearly all rendered digits have more, most bare
 MIN_CLEAR_SCORE = -0.5  # digit_score: of digits that the verifier is sure of
 MAX_CLEAR_OTHER = -5.0  # log-probability of anything else up to which it is; bare paper may have 1s
 MAX_SCORE = 2.0  # digit_score: a larger one counts as this
-MAX_READINGS = 4  # number of hypotheses that are read, unless none of them has a digit
+MAX_READINGS = 4  # hypotheses that are read until one has digits; twice as many for several rows
 MAX_SCORE_GAP = 2.5  # difference from the best digit_score up to which a hypothesis is read
-GOOD_COST = 0.5  # mean cost per digit below which no further hypothesis is read
+GOOD_COST = 0.5  # mean cost per digit of one row below which no further hypothesis is read
 MIN_ZOOM = 1.5  # smallest gain in resolution for which the digits' region is re-read
 MAX_COST_INCREASE = 0.3
 """Largest accepted increase of the mean cost per digit when the region is re-read at higher

@@ -12,7 +12,7 @@ from tiny_mnist.inference.image_io import RGBImage
 SEARCH_SIDE = 400  # pixels: longer side of the picture in which lines are searched
 SMALL_SIDE = 160  # pixels: longer side of the picture in which sheet and background are estimated
 MAX_LINE_THICKNESS = 0.015  # thickness of a printed line, in longer sides of the picture
-MAX_LINE_TILTS = np.radians(15), np.radians(8)  # of a printed line to horizontal and to vertical
+MAX_LINE_TILTS = np.radians(15), np.radians(8)  # of printed lines to horizontal and to vertical
 MIN_LINES = 3  # number of printed lines; fewer may be strokes of a pen
 MIN_ROW_ASPECT = 1.3  # width / height above which a picture may show a row of digits
 MIN_CONTRAST = 0.06  # contrast of the palest ink; black on white is 1
@@ -86,6 +86,7 @@ def remove_printed_lines(contrast: Contrast) -> Contrast:
     flat = find_full_lines(contrast, flat_tilt)
     upright = find_full_lines(np.ascontiguousarray(contrast.T), upright_tilt)
     if len(flat) + len(upright) < MIN_LINES:
+        # One line alone may be a stroke: it must be straighter.
         wide = contrast.shape[1] > MIN_ROW_ASPECT * contrast.shape[0]
         flat, upright = find_full_lines(contrast, upright_tilt, 0.85) if wide else [], []
     if flat:

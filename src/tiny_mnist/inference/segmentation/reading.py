@@ -164,7 +164,7 @@ def possible_steps(
     height: float,
     stroke: float,
 ) -> list[Step]:
-    """Every candidate as a digit and as something left out, ordered by its last boundary.
+    """Every candidate as something left out, and as a digit if it is high enough, in order.
 
     Args:
         boundaries: of the row.
