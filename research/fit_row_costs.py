@@ -25,9 +25,10 @@ from rich.progress import track
 from torch import Tensor
 
 from research.pictures.digits import load_shapes
-from research.pictures.labelled import OTHER, Ink, LabelledRow, render_rows
+from research.pictures.labelled import Ink, LabelledRow, render_rows
 from tiny_mnist.inference.mnist_format import Box
 from tiny_mnist.inference.segmentation import reading
+from tiny_mnist.inference.segmentation.reading import OTHER
 
 SEED = 30_000
 MAX_LOST = 0.25  # of a digit's ink: a piece with more of it is not left out on a right path

@@ -69,7 +69,7 @@ def format_row(name: str, pairs: list[Pair]) -> list[str]:
 
 
 def main() -> None:
-    """Print the tables as Markdown, one table for each number of held-out images."""
+    """Print a table as Markdown for each number of held-out images."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--against", default="base", help="the recipe to compare with")
     options = parser.parse_args()

@@ -1,6 +1,7 @@
 """The public names of the package, and reading from Python."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -209,6 +210,20 @@ def test_reads_with_the_network_of_a_run(small_run: RunFolder, seven: np.ndarray
     assert reader.module.hparams["optim"]["max_lr"] == 0.75
     assert reader.module.optimizer is not None
     assert log_probs.exp().sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_newest_run_stays_the_same_when_another_begins(
+    small_run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        run = RunFolder(shutil.copytree(small_run.path, tmp_path / "runs" / name))
+        run.configuration.parent.mkdir(exist_ok=True)
+        run.configuration.touch()
+        if name == "first":
+            reader = tiny_mnist.load("latest")
+    assert tiny_mnist.load("latest").run == Path("runs/second")
+    assert reader.run == Path("runs/first")
 
 
 def test_a_missing_run_is_a_user_error(tmp_path: Path) -> None:

@@ -30,12 +30,12 @@ from tiny_mnist.inference.segmentation.pieces import (
     find_candidates,
     item_masks,
 )
+from tiny_mnist.inference.segmentation.reading import OTHER
 from tiny_mnist.inference.segmentation.slant import deslant
 
 Ink = NDArray[np.bool_]
 Pixels = NDArray[np.int64]
 
-OTHER = 10  # the class of everything that is not one digit
 MIN_INK = 12  # pixels of a sample
 WHOLE, PURE = 0.85, 0.87  # of a digit's ink in a sample, and of a sample's ink that is the digit's
 PART, MIXED = 0.75, 0.78  # what has less of either is not the digit; between them it is left out

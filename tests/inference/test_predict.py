@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support.number_pictures import draw_number
 from support.pictures import draw_ink, run_predict
 from tiny_mnist.errors import UserError
-from tiny_mnist.inference import output
+from tiny_mnist.inference import detect, output
 from tiny_mnist.inference.detect import find_digits
+from tiny_mnist.inference.hypotheses import Hypothesis
 from tiny_mnist.inference.image_io import LoadedImage, decode, find_pictures, to_rgb
-from tiny_mnist.inference.mnist_format import CENTRE
+from tiny_mnist.inference.mnist_format import CENTRE, Box
 from tiny_mnist.inference.predictor import ImagePrediction, predict_images, pretrained_network
+from tiny_mnist.inference.segmentation.reading import FoundDigit
 
 
 def read_one(picture: Image.Image) -> object:
@@ -171,6 +174,33 @@ def test_reads_chalk_whose_upper_half_is_faint() -> None:
     noise = np.random.default_rng(0).normal(0, 1.5, ink.shape)
     picture = (25 + 0.7 * ink * light[:, None] + noise).clip(0, 255).astype(np.uint8)
     assert read_one(Image.fromarray(picture)) == 8
+
+
+def test_a_digit_seen_whole_beats_its_pieces_in_two_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.repeat(255 - draw_ink()[..., None], 3, axis=2)
+    scores = np.full(11, -9.0, np.float32)
+    whole, upper, lower = (
+        FoundDigit(Box(50, 40, 145, 165), np.ones((125, 95), bool), row, scores, 1.0, 0.0)
+        for row in (0, 0, 1)
+    )
+    answers = iter([([upper, lower], 0.01), ([whole], 0.02)])
+    monkeypatch.setattr(detect, "find_row_digits", lambda *_: next(answers))
+    monkeypatch.setattr(detect, "are_alike", lambda *_: False)
+    best = detect.find_best_reading(picture, small=False)
+    assert best is not None
+    assert best.digits == [whole]
+
+
+@pytest.mark.parametrize(
+    ("text", "score", "is_read"),
+    [("3", 1.0, True), ("3", 0.0, True), ("3", -1.0, False), ("1", 1.0, True), ("1", 0.0, False)],
+)
+def test_pale_ink_is_read_only_where_the_verifier_is_sure(
+    text: str, score: float, is_read: bool
+) -> None:
+    picture = np.repeat(255 - draw_number(text)[..., None], 3, axis=2)
+    ink = detect.find_hypothesis_ink(picture, Hypothesis(False, False, 0.16, False))
+    assert (detect.read_ink(ink, score, score) is not None) == is_read
 
 
 def test_the_margin_line_of_an_empty_page_is_no_digit() -> None:

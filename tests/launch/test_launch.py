@@ -20,6 +20,7 @@ from tiny_mnist.launch.resume import (
     load_resume_config,
     with_overrides,
 )
+from tiny_mnist.launch.stop import resuming_hint
 from tiny_mnist.launch.suggestions import suggest
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.job import resume_override
@@ -119,6 +120,27 @@ def test_a_run_on_images_of_ones_own_is_not_resumed_on_others(
 def test_the_printed_override_resumes_a_folder_of_any_name(name: str) -> None:
     text = resume_override(Path(name))
     assert str(OverridesParser.create().parse_override(text).value()) == name
+
+
+@pytest.mark.parametrize(
+    ("network", "end"),
+    [
+        ("tiny_mnist.models.tiny_cnn.TinyCNN", "resume=mine"),
+        ("my.Network", "resume=mine trust=true"),
+    ],
+)
+def test_the_hint_how_to_go_on_trusts_classes_of_the_users_own(
+    compose: Callable[..., DictConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    network: str,
+    end: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved = RunFolder(Path("mine")).configuration
+    saved.parent.mkdir(parents=True)
+    OmegaConf.save(run_settings(compose(f"model._target_={network}")), saved)
+    assert resuming_hint(Path("mine")).endswith(f" {end}")
 
 
 @pytest.mark.slow

@@ -4,12 +4,12 @@ from functools import partial
 
 import numpy as np
 import pytest
-from research.pictures.labelled import OTHER, find_label, find_scene_pieces
+from research.pictures.labelled import find_label, find_scene_pieces
 from research.pictures.samples import SCENE_NAMES, sample_picture
 from research.pictures.scenes import SCENES, Scene, photo, scan
 from research.pictures.strokes import strokes
 
-from tiny_mnist.inference.segmentation.reading import score_masks
+from tiny_mnist.inference.segmentation.reading import OTHER, score_masks
 
 
 @pytest.mark.parametrize("scene", [scan, partial(photo, lines="squared")])

@@ -8,7 +8,9 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,6 +19,7 @@ from support.program import SMALL, WAIT, Command
 from tiny_mnist.errors import UserError
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.sweeps.job import resume_override
+from tiny_mnist.training import loggers
 from tiny_mnist.training.train import train
 
 Compose = Callable[..., DictConfig]
@@ -111,6 +114,30 @@ def test_csv(compose: Compose, tmp_path: Path) -> None:
     check(read_csv(tmp_path / "csv" / "metrics.csv"), RunFolder(tmp_path))
     assert "max_lr: 0.75" in (tmp_path / "csv" / "hparams.yaml").read_text()
     assert not (tmp_path / "loggers.json").exists()
+
+
+def test_loggers_that_were_opened_are_closed_when_a_later_one_is_refused(
+    compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, closed = object(), []
+
+    def build(name: str, *_: Any) -> object:
+        if name == "mlflow":
+            raise UserError("refused")
+        return opened
+
+    monkeypatch.setattr(loggers, "build_logger", build)
+    monkeypatch.setattr(
+        loggers, "finish", lambda trainer, exit_code: closed.append((trainer.loggers, exit_code))
+    )
+    config = {"logger": {"wandb": {"_target_": "a"}, "mlflow": {"_target_": "b"}}}
+    trainer = pl.Trainer(logger=False, enable_checkpointing=False)
+    with (
+        pytest.raises(UserError, match="refused"),
+        loggers.open_loggers(config, RunFolder(tmp_path), trainer, resume=False),
+    ):
+        pass
+    assert closed == [([opened], 1)]
 
 
 def test_no_logger_leaves_metrics_csv_alone(

@@ -32,7 +32,12 @@ from tiny_mnist.inference.mnist_format import (
     draw_mask,
 )
 from tiny_mnist.inference.paper import SEARCH_SIDE, Mask
-from tiny_mnist.inference.segmentation.reading import FoundDigit, find_row_digits, score_images
+from tiny_mnist.inference.segmentation.reading import (
+    OTHER,
+    FoundDigit,
+    find_row_digits,
+    score_images,
+)
 
 LARGE_SIDE = 800  # pixels: longer side of the picture from which digits are drawn
 MIN_SIDE = 160  # pixels: longer side to which smaller pictures are enlarged
@@ -247,7 +252,8 @@ def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
     score = row_score if len(digits) > 1 else score
     if not digits or score < MIN_CLEAR_SCORE or (len(digits) > 1 and cost > MAX_ROW_COST):
         return None
-    if score < MIN_SCORE and any(d.verifier_log_probs[10] > MAX_CLEAR_OTHER for d in digits):
+    others = [float(digit.verifier_log_probs[OTHER]) for digit in digits]
+    if score < MIN_SCORE and max(others) > MAX_CLEAR_OTHER:
         return None
     value = min(score, MAX_SCORE) - cost - ROW_PENALTY * (count_rows(digits) - 1)
     return Reading(hypothesis, segmentation, digits, cost, value)

@@ -12,7 +12,9 @@ from tiny_mnist.inference.image_io import RGBImage
 SEARCH_SIDE = 400  # pixels: longer side of the picture in which lines are searched
 SMALL_SIDE = 160  # pixels: longer side of the picture in which sheet and background are estimated
 MAX_LINE_THICKNESS = 0.015  # thickness of a printed line, in longer sides of the picture
-MAX_LINE_TILTS = np.radians(15), np.radians(8)  # of printed lines to horizontal and to vertical
+MAX_FLAT_TILT = np.radians(15)  # angle of a printed line to the horizontal
+MAX_UPRIGHT_TILT = np.radians(8)  # to the vertical; strokes of slanted digits have more
+MAX_SINGLE_TILT = np.radians(8)  # of one alone to the horizontal: it may be a stroke
 MIN_LINES = 3  # number of printed lines; fewer may be strokes of a pen
 MIN_ROW_ASPECT = 1.3  # width / height above which a picture may show a row of digits
 MIN_CONTRAST = 0.06  # contrast of the palest ink; black on white is 1
@@ -82,13 +84,11 @@ def remove_printed_lines(contrast: Contrast) -> Contrast:
     a picture of one digit may be crossed by its strokes. In a picture that is wider than high, one
     horizontal line from border to border is enough. Ink that crosses a line is kept.
     """
-    flat_tilt, upright_tilt = MAX_LINE_TILTS
-    flat = find_full_lines(contrast, flat_tilt)
-    upright = find_full_lines(np.ascontiguousarray(contrast.T), upright_tilt)
+    flat = find_full_lines(contrast, MAX_FLAT_TILT)
+    upright = find_full_lines(np.ascontiguousarray(contrast.T), MAX_UPRIGHT_TILT)
     if len(flat) + len(upright) < MIN_LINES:
-        # One line alone may be a stroke: it must be straighter.
         wide = contrast.shape[1] > MIN_ROW_ASPECT * contrast.shape[0]
-        flat, upright = find_full_lines(contrast, upright_tilt, 0.85) if wide else [], []
+        flat, upright = find_full_lines(contrast, MAX_SINGLE_TILT, 0.85) if wide else [], []
     if flat:
         contrast = erase_lines(contrast, flat)
     if upright:

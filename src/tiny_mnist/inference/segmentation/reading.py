@@ -38,6 +38,7 @@ from tiny_mnist.inference.segmentation.slant import deslant, slanted_box
 if TYPE_CHECKING:
     import onnxruntime
 
+OTHER = 10  # the verifier's class of everything that is not one digit
 MAX_WHOLE_COST = 0.7  # cost of an item as one digit up to which it is not split, unless wide
 MIN_SPLIT_ASPECT = 1.05  # width / height above which an item is always split
 MAX_ASPECT = 15.0  # width / height above which an item is a line
@@ -256,7 +257,7 @@ def lowest_cost(log_probs: Float32[ndarray, "11"]) -> float:
 
 def compare_with_other(log_probs: Float32[ndarray, "11"]) -> float:
     """The part of a digit's cost that is lower where the shape is unlikely to be anything else."""
-    return OTHER_WEIGHT * max(float(log_probs[10]), -MAX_COST)
+    return OTHER_WEIGHT * max(float(log_probs[OTHER]), -MAX_COST)
 
 
 def score_masks(masks: list[ndarray]) -> Float32[ndarray, "n 11"]:
