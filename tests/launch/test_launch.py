@@ -1,6 +1,9 @@
 """How the program starts, resumes and ends: in one line, leaving nothing where it was refused."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from support.program import PROJECT, SMALL, Command
+from support.program import PROJECT, SMALL, WAIT, Command
 from tiny_mnist.config.loading import run_settings
 from tiny_mnist.errors import UserError
 from tiny_mnist.launch.program import report_finished
@@ -141,6 +144,37 @@ def test_the_hint_how_to_go_on_trusts_classes_of_the_users_own(
     saved.parent.mkdir(parents=True)
     OmegaConf.save(run_settings(compose(f"model._target_={network}")), saved)
     assert resuming_hint(Path("mine")).endswith(f" {end}")
+
+
+WRITE_IN_A_THREAD = """
+import threading
+from rich.console import Console
+from tiny_mnist.launch.stop import explaining_interrupts, handle_broken_pipe
+
+def write():
+    input()
+    Console().print("nobody reads this")
+
+handle_broken_pipe()
+with explaining_interrupts():
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join()
+    print("not interrupted")
+"""
+
+
+def test_a_closed_pipe_that_a_thread_has_noticed_interrupts_the_program() -> None:
+    """Rich has redirected the output when the main thread hears of it, as in a sweep's display."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITE_IN_A_THREAD],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        _, errors = process.communicate("\n", timeout=WAIT)
+    assert (process.returncode, errors) == (128 + signal.SIGPIPE, "interrupted by SIGPIPE\n")
 
 
 @pytest.mark.slow

@@ -100,19 +100,24 @@ def handle_broken_pipe() -> None:
     """
     if not hasattr(signal, "SIGPIPE"):
         return
+    try:
+        # A duplicate: Rich, in the thread that has written, redirects descriptor 1 to /dev/null.
+        output = os.dup(1)
+    except OSError:  # the program was started without an output
+        return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if output_is_closed():  # and not a socket of some library
+        if is_closed_pipe(output):  # and not a socket of some library
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (nothing more can be printed)
             raise Interrupted(number)
 
     signal.signal(signal.SIGPIPE, interrupt)
 
 
-def output_is_closed() -> bool:
-    """Whether the standard output is a pipe that nobody reads any more."""
+def is_closed_pipe(descriptor: int) -> bool:
+    """Whether a file descriptor is a pipe that nobody reads any more."""
     poll = select.poll()
-    poll.register(1, select.POLLERR)
+    poll.register(descriptor, select.POLLERR)
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
