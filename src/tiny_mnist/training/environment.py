@@ -1,4 +1,4 @@
-"""Environment that affects bit-exact results: threads and package versions."""
+"""Environment that affects bit-exact results: threads, rounding to zero, package versions."""
 
 import os
 import platform
@@ -33,6 +33,22 @@ def restoring_threads() -> Iterator[None]:
     finally:
         if torch.get_num_threads() != before:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def flushing_denormals() -> Iterator[None]:
+    """Take numbers below 1.2e-38 for zero, in this thread and in those that it starts.
+
+    CPUs compute with them many times slower. Weight decay shrinks a channel whose output is always
+    zero to such numbers: 400 epochs of `experiment=best` became nine times slower so.
+    """
+    smallest = torch.tensor(torch.finfo(torch.float32).tiny)
+    is_flushed = not bool(smallest / 2)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(is_flushed)
 
 
 def match_environment(saved: Mapping[str, Any]) -> list[str]:

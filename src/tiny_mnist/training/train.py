@@ -41,7 +41,7 @@ from tiny_mnist.training.checks import (
     check_optim,
     fill_num_classes,
 )
-from tiny_mnist.training.environment import restoring_threads
+from tiny_mnist.training.environment import flushing_denormals, restoring_threads
 from tiny_mnist.training.lit_module import LitClassifier
 from tiny_mnist.training.loggers import open_loggers
 from tiny_mnist.training.resume import restore_run_folder, was_raised_by_restoring
@@ -99,7 +99,10 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     choose_layout(module.network, trainer)
     atexit.register(destroy_process_group)
 
-    with signals, restoring_threads(), run.open() if trainer.is_global_zero else nullcontext():
+    with (
+        signals, restoring_threads(), flushing_denormals(),
+        run.open() if trainer.is_global_zero else nullcontext(),
+    ):  # fmt: skip
         if isinstance(data, IdxDataModule):
             data.trainer = trainer
             data.setup("fit")  # before anything is changed: the files may be absent
