@@ -9,7 +9,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from support.program import SMALL
 from tiny_mnist.runs.folder import RunFolder
-from tiny_mnist.training.environment import describe_environment, match_environment
+from tiny_mnist.training.environment import (
+    describe_environment,
+    flushing_denormals,
+    match_environment,
+)
+from tiny_mnist.training.lit_module import LitClassifier
 from tiny_mnist.training.train import train
 
 
@@ -52,6 +57,28 @@ def test_a_resumed_run_leaves_the_next_one_its_threads(
     train(config, tmp_path, resume=True)
     assert run.read_summary()["threads"] == threads + 1
     assert torch.get_num_threads() == threads
+
+
+def halve_smallest() -> float:
+    """Half of the smallest normal number, which is 0 where denormal numbers are flushed."""
+    return float(torch.tensor(torch.finfo(torch.float32).tiny) / 2)
+
+
+def test_training_flushes_denormal_numbers_and_leaves_the_callers_mode(
+    compose: Callable[..., DictConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(
+        LitClassifier, "on_train_start", lambda module: seen.append(halve_smallest())
+    )
+    before = halve_smallest()
+    train(compose(*SMALL, "trainer.max_epochs=1", "trainer.limit_val_batches=1"), tmp_path)
+    assert (seen, halve_smallest()) == ([0.0], before)
+    with flushing_denormals():
+        with flushing_denormals():
+            pass
+        assert halve_smallest() == 0
+    assert halve_smallest() == before
 
 
 def test_threads_that_the_user_chose_stay_and_are_named(
