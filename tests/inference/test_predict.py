@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
+from PIL.ImageFilter import GaussianBlur
 
 from support.number_pictures import draw_number
 from support.pictures import draw_ink, run_predict
@@ -208,6 +209,18 @@ def test_the_margin_line_of_an_empty_page_is_no_digit() -> None:
     page[:, :7] = 120
     noise = np.random.default_rng(0).normal(0, 2, page.shape)
     assert read_one(Image.fromarray((page + noise).astype(np.uint8))) == "no digit"
+
+
+def test_a_bare_sheet_on_a_dark_table_is_no_digit() -> None:
+    """The outline of the sheet was taken for two 1s."""
+    rng = np.random.default_rng(0)
+    table = np.full((800, 600, 3), (35, 25, 25)) + rng.normal(0, 6, (800, 1, 1))
+    sheet = Image.new("L", (600, 800))
+    ImageDraw.Draw(sheet).polygon([(30, 0), (600, 90), (530, 690), (10, 680)], fill=255)
+    picture = np.where(np.asarray(sheet)[..., None] > 0, (215, 205, 150), table)
+    picture = picture + rng.normal(0, 3, picture.shape)
+    photo = Image.fromarray(picture.clip(0, 255).astype(np.uint8)).filter(GaussianBlur(1))
+    assert read_one(photo) == "no digit"
 
 
 @pytest.mark.parametrize("inverted", [False, True])

@@ -46,6 +46,8 @@ MAX_GREY_SIZE = 24  # pixels: size up to which a digit is drawn with its own gre
 MIN_SCORE = 0.25  # digit_score: nearly all rendered digits have more, most bare paper less
 MIN_CLEAR_SCORE = -0.5  # digit_score: of digits that the verifier is sure of
 MAX_CLEAR_OTHER = -5.0  # log-probability of anything else up to which it is; bare paper may have 1s
+MAX_BARE_SCORE = 1.0  # digit_score: below it, and with several rows, `MIN_VALUE` is asked for
+MIN_VALUE = -0.5  # value of a reading: digits rarely have less there, bare paper often
 MAX_SCORE = 2.0  # digit_score: a larger one counts as this
 MAX_READINGS = 4  # hypotheses that are read until one has digits; twice as many for several rows
 MAX_SCORE_GAP = 2.5  # difference from the best digit_score up to which a hypothesis is read
@@ -255,7 +257,10 @@ def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
     others = [float(digit.verifier_log_probs[OTHER]) for digit in digits]
     if score < MIN_SCORE and max(others) > MAX_CLEAR_OTHER:
         return None
-    value = min(score, MAX_SCORE) - cost - ROW_PENALTY * (count_rows(digits) - 1)
+    rows = count_rows(digits)
+    value = min(score, MAX_SCORE) - cost - ROW_PENALTY * (rows - 1)
+    if value < MIN_VALUE and (score < MAX_BARE_SCORE or rows > 1):
+        return None
     return Reading(hypothesis, segmentation, digits, cost, value)
 
 
