@@ -139,7 +139,7 @@ def draw_figure(recipes: list[Accuracies]) -> Figure:
         ylabel="test accuracy after the last epoch (%)",
     )  # fmt: skip
     epochs = sorted({recipe.epochs for recipe in recipes})
-    by_epochs.set(xscale="log", xlim=(0.7, 150), xlabel="epochs, all with 9,594 parameters")
+    by_epochs.set(xscale="log", xlim=(0.7, 600), xlabel="epochs, all with 9,594 parameters")
     by_epochs.set_xticks(epochs, [str(number) for number in epochs], minor=False)
     by_epochs.minorticks_off()
     by_epochs.legend(loc="lower right", title="a dot a run; ± over seeds", fontsize=9)
@@ -153,11 +153,12 @@ def draw_figure(recipes: list[Accuracies]) -> Figure:
 def draw_recipe(axes: Axes, recipe: Accuracies, x: float, colour: str) -> None:
     """Every run of a recipe as a dot, and their mean with its deviation."""
     values = recipe.accuracies
+    count = f"{len(values)} seeds" if len(values) > 1 else "one seed"
     axes.scatter([x] * len(values), values, s=14, color=colour, alpha=0.45, linewidths=0)
     axes.errorbar(
         x, mean(values), stdev(values) if len(values) > 1 else None, fmt="o", capsize=5,
         color=colour, ms=8, mfc="none",
-        label=f"{recipe.recipe}: {format_spread(values)} % over {len(values)} seeds",
+        label=f"{recipe.recipe}: {format_spread(values)} % over {count}",
     )  # fmt: skip
 
 
