@@ -46,7 +46,7 @@ MAX_GREY_SIZE = 24  # pixels: size up to which a digit is drawn with its own gre
 MIN_SCORE = 0.25  # digit_score: nearly all rendered digits have more, most bare paper less
 MIN_CLEAR_SCORE = -0.5  # digit_score: of digits that the verifier is sure of
 MAX_CLEAR_OTHER = -5.0  # log-probability of anything else up to which it is; bare paper may have 1s
-MAX_BARE_SCORE = 1.0  # digit_score: below it, and with several rows, `MIN_VALUE` is asked for
+MAX_BARE_SCORE = 0.95  # digit_score: below it, and with several rows, `MIN_VALUE` is asked for
 MIN_VALUE = -0.5  # value of a reading: digits rarely have less there, bare paper often
 MAX_SCORE = 2.0  # digit_score: a larger one counts as this
 MAX_READINGS = 4  # hypotheses that are read until one has digits; twice as many for several rows
@@ -254,12 +254,11 @@ def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
     score = row_score if len(digits) > 1 else score
     if not digits or score < MIN_CLEAR_SCORE or (len(digits) > 1 and cost > MAX_ROW_COST):
         return None
-    others = [float(digit.verifier_log_probs[OTHER]) for digit in digits]
-    if score < MIN_SCORE and max(others) > MAX_CLEAR_OTHER:
-        return None
     rows = count_rows(digits)
     value = min(score, MAX_SCORE) - cost - ROW_PENALTY * (rows - 1)
-    if value < MIN_VALUE and (score < MAX_BARE_SCORE or rows > 1):
+    is_low = value < MIN_VALUE and (score < MAX_BARE_SCORE or rows > 1)
+    others = [float(digit.verifier_log_probs[OTHER]) for digit in digits]
+    if (score < MIN_SCORE or is_low) and max(others) > MAX_CLEAR_OTHER:
         return None
     return Reading(hypothesis, segmentation, digits, cost, value)
 
