@@ -71,14 +71,15 @@ def test_training_flushes_denormal_numbers_and_leaves_the_callers_mode(
     monkeypatch.setattr(
         LitClassifier, "on_train_start", lambda module: seen.append(halve_smallest())
     )
-    before = halve_smallest()
+    assert halve_smallest() > 0
     train(compose(*SMALL, "trainer.max_epochs=1", "trainer.limit_val_batches=1"), tmp_path)
-    assert (seen, halve_smallest()) == ([0.0], before)
+    assert seen == [0]
+    assert halve_smallest() > 0
     with flushing_denormals():
         with flushing_denormals():
             pass
-        assert halve_smallest() == 0
-    assert halve_smallest() == before
+        assert halve_smallest() == 0, "the outer one has set it"
+    assert halve_smallest() > 0
 
 
 def test_threads_that_the_user_chose_stay_and_are_named(

@@ -40,7 +40,7 @@ def flushing_denormals() -> Iterator[None]:
     """Take numbers below 1.2e-38 for zero, in this thread and in those that it starts.
 
     CPUs compute with them many times slower. Weight decay shrinks a channel whose output is always
-    zero to such numbers: 400 epochs of `experiment=best` became nine times slower so.
+    zero to such numbers: epochs of `experiment=longest` became more than seven times slower so.
     """
     smallest = torch.tensor(torch.finfo(torch.float32).tiny)
     is_flushed = not bool(smallest / 2)
