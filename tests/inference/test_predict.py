@@ -159,6 +159,14 @@ def test_reads_a_one_that_fills_the_picture(inverted: bool) -> None:
     assert read_one(Image.fromarray(255 - grey if inverted else grey)) == 1
 
 
+@pytest.mark.parametrize(("width", "drop", "digit"), [(40, 10, 1), (40, 25, 1), (80, 25, 7)])
+def test_a_narrow_shape_with_a_hook_is_a_one(width: int, drop: int, digit: int) -> None:
+    canvas = np.full((240, 240), 255, np.uint8)
+    points = np.array([(125 - width, 40 + drop), (125, 40), (120, 190)], np.int32)
+    cv2.polylines(canvas, [points], isClosed=False, color=0, thickness=12, lineType=cv2.LINE_AA)
+    assert read_one(Image.fromarray(canvas)) == digit
+
+
 def test_reads_above_ruled_lines_of_a_tilted_page() -> None:
     paper = np.full((600, 600, 3), 225.0)
     for top in range(-100, 600, 90):
