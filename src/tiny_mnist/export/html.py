@@ -111,7 +111,7 @@ def run_in_browser(path: Path, images: UInt8[Tensor, "n 28 28"]) -> Float[Tensor
             browser, "--headless", "--disable-gpu", "--disable-extensions", "--no-first-run",
             f"--user-data-dir={name}/profile", "--dump-dom", page.as_uri(),
         ]  # fmt: skip
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
+        if os.geteuid() == 0:
             command.insert(1, "--no-sandbox")  # Chromium refuses its sandbox to root
         try:
             done = subprocess.run(command, capture_output=True, check=False, timeout=TIMEOUT)

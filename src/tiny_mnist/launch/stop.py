@@ -98,8 +98,6 @@ def handle_broken_pipe() -> None:
 
     Rich would end it with status 1 and no message.
     """
-    if not hasattr(signal, "SIGPIPE"):
-        return
     try:
         # A duplicate: Rich, in the thread that has written, redirects descriptor 1 to /dev/null.
         output = os.dup(1)

@@ -9,10 +9,8 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
-STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
-PREEMPT_SIGNAL: int | None = getattr(signal, "SIGUSR2", None)  # does not exist on Windows
+STOP_SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+PREEMPT_SIGNAL = signal.SIGUSR2
 
 
 class Interrupted(BaseException):
@@ -52,7 +50,7 @@ class DeferredInterrupt:
         self.received: int | None = None
         """The last signal."""
         self.numbers = handled_signals()
-        if PREEMPT_SIGNAL is not None and callable(signal.getsignal(PREEMPT_SIGNAL)):
+        if callable(signal.getsignal(PREEMPT_SIGNAL)):
             self.numbers += (PREEMPT_SIGNAL,)
 
     def __enter__(self) -> "DeferredInterrupt":
