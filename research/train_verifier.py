@@ -11,7 +11,9 @@ handwriting fonts. A card beside the network records what it was trained on and 
 and pictures that were held out.
 
 The network in the package was trained so, on pieces that an earlier version of the package had
-found, and from which bars were left out after some had been chosen, instead of before.
+found, and from which bars were left out after some had been chosen, instead of before. Another,
+trained by this code, reads 1,034 of 1,044 rendered digits and 425 of 468 numbers, with fonts that
+neither was trained on; the one in the package reads 1,036 and 428, and is kept.
 """
 
 import argparse

@@ -31,7 +31,7 @@ BATCH_SIZE = 16  # number of pictures in memory at the same time
 MIN_RELIABILITY = 0.06  # reliability of a picture below which its status is "unsure"
 CUT_ROW_WEIGHT = 0.6  # of the cost of a row that is cut, in the logarithm of the reliability
 VERIFIER_WEIGHT = 1.0  # factor of the verifier's log-probabilities; the network's have 1
-# Of MNIST's 7s, 1 % are narrower than this, of its 1s 61 %.
+# Of MNIST's 7s, 1 % are narrower than this, of its 1s 61 %: python -m research.one_or_seven.
 MAX_NARROW_ASPECT = 0.46  # width / height of a shape that is a 1 rather than a 7
 NARROW_ONE_BONUS = 1.5  # added to the logarithm of a narrow 1's probability
 
@@ -253,16 +253,10 @@ def predict_images(
 def combine_predictions(digit: Digit, probabilities: Float32[ndarray, "10"]) -> DigitPrediction:
     """A digit with the probabilities of both networks together, and its reliability.
 
-    Which of 1 and 7 it is, the verifier and the width decide: hardly any 1 of MNIST has a hook, and
-    the network takes such a 1 for a 7.
-
     It is reliable if both agree on it, if there is no other division of its row into digits, and if
     its row either did not have to be cut or costs little.
     """
-    scores = np.log(probabilities + 1e-9)
-    scores[[1, 7]] = np.log(probabilities[[1, 7]].sum() + 1e-9)
-    scores[1] += NARROW_ONE_BONUS * is_narrow(digit.image)
-    scores += VERIFIER_WEIGHT * digit.verifier_log_probs[:10]
+    scores = combine_scores(digit.image, probabilities, digit.verifier_log_probs[:10])
     combined = np.exp(scores - scores.max())
     combined = np.asarray(combined / combined.sum(), np.float32)
     reliability = digit.count_probability * float(np.exp(digit.verifier_log_probs[:10]) @ combined)
@@ -270,6 +264,29 @@ def combine_predictions(digit: Digit, probabilities: Float32[ndarray, "10"]) -> 
     return DigitPrediction(
         digit.box, digit.image, combined, digit.row, reliability, digit.count_probability
     )
+
+
+def combine_scores(
+    image: UInt8[ndarray, "28 28"],
+    probabilities: Float32[ndarray, "10"],
+    verifier_log_probs: Float32[ndarray, "10"],
+    bonus: float = NARROW_ONE_BONUS,
+) -> Float32[ndarray, "10"]:
+    """Logarithms of what both networks together say of each digit, up to a constant.
+
+    Which of 1 and 7 it is, the verifier and the width decide: hardly any 1 of MNIST has a hook, and
+    the network takes such a 1 for a 7.
+
+    Args:
+        image: what the networks saw.
+        probabilities: of the network.
+        verifier_log_probs: of the verifier.
+        bonus: what is added for a 1 if the shape is narrow.
+    """
+    scores = np.log(probabilities + 1e-9)
+    scores[[1, 7]] = np.log(probabilities[[1, 7]].sum() + 1e-9)
+    scores[1] += bonus * is_narrow(image)
+    return np.asarray(scores + VERIFIER_WEIGHT * verifier_log_probs, np.float32)
 
 
 def is_narrow(image: UInt8[ndarray, "28 28"]) -> bool:
