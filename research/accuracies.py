@@ -15,7 +15,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.contestant import PROJECT
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from research.results import IMAGES, format_markdown, format_spread
@@ -130,8 +132,9 @@ def draw_figure(recipes: list[Accuracies]) -> Figure:
             color="0.35", fontsize=9, ha="right" if last else "left",
         )  # fmt: skip
     for place, recipe in enumerate(recipes):
-        draw_recipe(by_parameters, recipe, recipe.parameters, f"C{place}")
-        draw_recipe(by_epochs, recipe, recipe.epochs, f"C{place}")
+        colour = to_hex(colormaps["tab20"](place))  # ten colours, each in two shades
+        draw_recipe(by_parameters, recipe, recipe.parameters, colour)
+        draw_recipe(by_epochs, recipe, recipe.epochs, colour)
     original = PUBLISHED[0]
     by_epochs.plot(10, original.accuracy, "D", color="0.35")
     by_parameters.set(
@@ -142,7 +145,7 @@ def draw_figure(recipes: list[Accuracies]) -> Figure:
     by_epochs.set(xscale="log", xlim=(0.7, 600), xlabel="epochs, all with 9,594 parameters")
     by_epochs.set_xticks(epochs, [str(number) for number in epochs], minor=False)
     by_epochs.minorticks_off()
-    by_epochs.legend(loc="lower right", title="a dot a run; ± over seeds", fontsize=9)
+    by_epochs.legend(loc="lower right", title="a dot a run; ± over seeds", fontsize=8)
     for axes in (by_parameters, by_epochs):
         axes.margins(y=0.08)
         axes.grid(alpha=0.3)
