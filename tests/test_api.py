@@ -186,6 +186,7 @@ def test_what_is_no_picture_is_refused(
         reader.predict(picture)  # type: ignore[call-overload]
 
 
+@pytest.mark.slow
 def test_the_example_runs_cell_by_cell(small_run: RunFolder) -> None:
     for run in ("", str(small_run.path)):
         done = subprocess.run(

@@ -13,6 +13,7 @@ from research import run_trials
 SMALL = ["trainer=cpu", "data.train_size=300", "data.batch_size=100", "trainer.max_epochs=2"]
 
 
+@pytest.mark.slow
 def test_a_trial_is_appended_skipped_and_resumed(tmp_path: Path, mnist_root: Path) -> None:
     file, folder = tmp_path / "trials.jsonl", tmp_path / "runs"
     (trial,) = run_trials.run_trials("small", SMALL, [3], 2000, file, folder)

@@ -22,6 +22,7 @@ app()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["predict", "export", "export --int8"])
 def test_onnx_runtime_sends_nothing(
     command: str, tmp_path: Path, small_run: RunFolder, mnist_root: Path

@@ -221,6 +221,7 @@ def test_the_number_of_classes_is_added_only_where_it_changes_the_network() -> N
     assert fill_num_classes({"model": other}, 26) == {"model": other}
 
 
+@pytest.mark.slow
 def test_an_epoch_on_fashion_mnist_leaves_names_instead_of_digits(fashion_run: RunFolder) -> None:
     assert fashion_run.read_summary()["test_images"] == 10_000
     status, output = invoke("evaluate", fashion_run.path)

@@ -14,6 +14,7 @@ from support.mirrors import Mirror
 from tiny_mnist.data import MNIST, load_dataset
 
 
+@pytest.mark.slow
 def test_files_of_a_system_package_are_used_before_mirrors(
     tmp_path: Path, packed: dict[str, bytes]
 ) -> None:
