@@ -4,6 +4,7 @@ import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def report_study(
         program = [*program_name().split(), *plan.config_dir]
         again = shlex.join([*program, "-m", *fixed, *chosen, "seed=1,2,3,4,5"])
         console.print(f"  {again}")
-        plot_study(plan, study, space, len(done))
+        plot_study(plan.folder, study, space, done)
     console.print(f"Sweep folder: {display_path(plan.folder)}")
     if len(trials) < total or counts["running"]:
         console.print(f"Go on with: {plan.resuming_command}")
@@ -106,9 +107,15 @@ def write_trials(
 
 
 def plot_study(
-    plan: SweepPlan, study: "optuna.Study", space: "dict[str, BaseDistribution]", done: int
+    folder: Path,
+    study: "optuna.Study",
+    space: "dict[str, BaseDistribution]",
+    done: "list[FrozenTrial]",
 ) -> None:
-    """Save Optuna's own plots: history, epochs, slices and, from two trials on, importances."""
+    """Save Optuna's own plots: history, epochs, slices and importances.
+
+    Importances need completed trials that differ in accuracy.
+    """
     from optuna import visualization
     from optuna.importance import PedAnovaImportanceEvaluator
 
@@ -119,7 +126,7 @@ def plot_study(
             "epochs": plots.plot_intermediate_values(study),
             "slices": plots.plot_slice(study, target_name=SCORE),
         }
-        if done > 1:
+        if len({trial.value for trial in done}) > 1:
             # Optuna's default of before release 5 needs scikit-learn.
             axes_by_name["importances"] = plots.plot_param_importances(
                 study, evaluator=PedAnovaImportanceEvaluator(), target_name=SCORE
@@ -134,7 +141,7 @@ def plot_study(
                 axes.xaxis.get_major_locator().set_params(integer=True)
                 if legend := axes.get_legend():
                     legend.remove()  # a line for each trial would cover the curves
-            with atomic_write(plan.folder / f"{name}.png") as file:
+            with atomic_write(folder / f"{name}.png") as file:
                 figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
 
 
