@@ -75,7 +75,7 @@ def format_error(error: BaseException) -> str | None:  # noqa: PLR0911, PLR0912 
     if (package := type(error).__module__.partition(".")[0]) in ("wandb", "mlflow"):
         return f"{package}: {one_line(error)[:300]}"
     if type(error).__name__ == "StorageInternalError":  # Optuna's
-        return f"the database of the search: {str(error.__cause__ or error).splitlines()[0]}"
+        return f"the database of the search: {one_line(error.__cause__ or error)[:200]}"
     if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):
         return f"out of memory; choose a smaller data.batch_size: {one_line(error)[:200]}"
     if isinstance(error, OSError) and error.strerror:

@@ -83,6 +83,9 @@ def test_onednns_layout_changes_no_name_and_no_evaluation() -> None:
         nn.Sequential(nn.Flatten(), nn.Linear(784, 10)),
         nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()),  # no part that needs another layout
         nn.Bilinear(2, 2, 2),
+        nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, padding_mode="reflect"), nn.Flatten()),
+        nn.Sequential(nn.BatchNorm2d(1, affine=False), nn.Flatten()),
+        nn.Sequential(nn.MaxPool2d(2, dilation=2), nn.Flatten()),
     ],
 )
 def test_onednns_layout_leaves_other_networks_alone(network: nn.Module) -> None:

@@ -44,6 +44,10 @@ def rows(folder: Path) -> list[dict[str, str]]:
         (["data.fold=0,1", "data.folds=2"], "data.fold is no setting to search"),
         (["optim.max_lr=interval(0.1,1.0)", "trainer=ddp"], "without trainer=ddp"),
         (["optim.max_lr=interval(-1,1.0)"], "optim.max_lr=-1"),
+        (
+            ["optim.max_lr=interval(0.1,1.0)", "hydra.sweeper.storage=unknown://host/study"],
+            "hydra.sweeper.storage cannot be used as a study",
+        ),
         (["optim.max_lr=interval(0.1,1.0)", "hydra.sweeper.n_trials=0"], "n_trials should be"),
     ],
 )

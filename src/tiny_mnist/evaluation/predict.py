@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from tiny_mnist.data.datasets import DatasetInfo
 from tiny_mnist.data.loaders import EVALUATION_BATCH
 from tiny_mnist.data.transforms import normalize
+from tiny_mnist.models.evaluation_mode import evaluation_mode
 
 
 @torch.inference_mode()
@@ -16,7 +17,8 @@ def predict(
     """Log-probabilities for raw images, computed in evaluation mode on the network's device.
 
     Args:
-        network: maps normalised images to log-probabilities; its mode is restored afterwards.
+        network: maps normalised images to log-probabilities; afterwards, its layers have the modes
+            that they had before.
         images: grey levels 0-255, white on black.
         info: the dataset that the network was trained on, which says how images are normalised.
 
@@ -24,10 +26,10 @@ def predict(
         Log-probabilities on the CPU.
     """
     device = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
-    parts = [
-        network(normalize(part.to(device), info)).cpu() for part in images.split(EVALUATION_BATCH)
-    ]
-    network.train(was_training)
-    return torch.cat(parts)
+    with evaluation_mode(network):
+        return torch.cat(
+            [
+                network(normalize(part.to(device), info)).cpu()
+                for part in images.split(EVALUATION_BATCH)
+            ]
+        )

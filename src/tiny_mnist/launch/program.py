@@ -141,7 +141,8 @@ def report_finished(run: RunFolder) -> bool:
     try:
         result = describe_result(run)
     except UserError as error:
-        print(f"{error}; it is written again")
+        if is_rank_zero():
+            print(f"{error}; it is written again")
         return False
     if is_rank_zero():
         print(f"{display_path(run.path)} is finished{result}")

@@ -35,10 +35,22 @@ def use_onednn_layout(network: nn.Module) -> bool:
 
 
 def is_supported(module: nn.Module) -> bool:
-    """Whether a module consists of `SUPPORTED` layers, in sequence, alone."""
-    if isinstance(module, nn.Sequential):
-        return all(map(is_supported, module))
-    return type(module) in SUPPORTED
+    """Whether a module consists of `SUPPORTED` layers, in sequence, alone.
+
+    Some of their options are not implemented for a blocked tensor.
+    """
+    match module:
+        case nn.Sequential():
+            return all(map(is_supported, module))
+        case nn.Conv2d():
+            has_option = module.padding_mode != "zeros"
+        case nn.BatchNorm2d():
+            has_option = not module.affine
+        case nn.MaxPool2d():
+            has_option = module.dilation not in (1, (1, 1)) or module.return_indices
+        case _:
+            has_option = False
+    return type(module) in SUPPORTED and not has_option
 
 
 def to_blocked(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -16,9 +16,12 @@ from tiny_mnist.runs.folder import RunFolder
 def weights_sha256(network: nn.Module) -> str:
     """SHA-256 over the names and bytes of all weights and buffers, for bit-exact comparison."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for name, value in sorted(network.state_dict().items()):
+        if isinstance(value, torch.Tensor):  # not so the extra state that a module may have
+            digest.update(name.encode())
+            # As bytes: NumPy does not know each of PyTorch's types.
+            flat = value.detach().cpu().contiguous().flatten()
+            digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -42,7 +42,9 @@ log = logging.getLogger(__name__)
 IMAGE_KEYS = ("data", "data.root", "data._target_", "experiment")
 """Keys that choose the images of a run; a whole recipe may do so, too."""
 
-MAX_NAME_LENGTH = 120  # characters of a job directory; file systems allow 255 bytes
+MAX_NAME_LENGTH = (
+    120  # characters of a job directory, all but one ASCII; file systems allow 255 bytes
+)
 
 
 class TrialPruned(Exception):  # noqa: N818 (Optuna's word: nothing went wrong)
@@ -51,7 +53,7 @@ class TrialPruned(Exception):  # noqa: N818 (Optuna's word: nothing went wrong)
 
 def job_folder(number: int, overrides: str) -> str:
     """Job directory name: job number plus swept overrides."""
-    name = re.sub(r"[^\w.,=+-]+", "_", f"{number}_{overrides}").strip("_")
+    name = re.sub(r"[^\w.,=+-]+", "_", f"{number}_{overrides}", flags=re.ASCII).strip("_")
     return name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
 
 

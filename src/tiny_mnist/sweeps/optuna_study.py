@@ -57,8 +57,8 @@ def load_study(sweeper: DictConfig, folder: Path) -> "optuna.Study":
             raise ValueError(f"it is to {study.direction.name.lower()}, not {sweeper.direction}")
         check_trials(study.get_trials(deepcopy=False))
     except (
-        SQLAlchemyError, RuntimeError, ValueError, TypeError, LookupError, AssertionError,
-        AttributeError, optuna.exceptions.OptunaError,
+        SQLAlchemyError, ImportError, RuntimeError, ValueError, TypeError, LookupError,
+        AssertionError, AttributeError, optuna.exceptions.OptunaError,
     ) as error:  # fmt: skip
         cause = getattr(error, "orig", None) or error.__cause__ or error
         place = "hydra.sweeper.storage" if sweeper.storage else folder / STUDY

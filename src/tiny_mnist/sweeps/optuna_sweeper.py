@@ -76,11 +76,12 @@ class OptunaSweeper(Sweeper):
             raise UserError("hydra.sweeper.direction: an accuracy can only be maximized")
         plan = SweepPlan(self.settings, self.context.config_loader, arguments, self.params)
         self.prepare(plan)
+        sweeper = self.settings.hydra.sweeper
+        if sweeper.storage:  # before the folder is made: the storage may be out of reach
+            load_study(sweeper, plan.folder)
         plan.begin()
-        study = load_study(self.settings.hydra.sweeper, plan.folder)
-        trials = TrialQueue(
-            study, self.space, plan.folder, self.settings.hydra.sweeper.sampler, self.n_trials
-        )
+        study = load_study(sweeper, plan.folder)
+        trials = TrialQueue(study, self.space, plan.folder, sweeper.sampler, self.n_trials)
         launcher = make_launcher(self.settings, self.context, self.task_function, self.n_jobs)
         try:
             with running(self.settings, plan.folder, self.n_trials):

@@ -26,6 +26,10 @@ class PruningCallback(pl.Callback):
     def __init__(self, prune: bool = True) -> None:
         self.prune = prune
         self.trial: Any = None
+        self.reported: set[int] = set()
+        """Epochs whose accuracy the study has."""
+        self.accuracy: float | None = None
+        """Of the last evaluation in the current epoch."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Find the trial."""
@@ -41,18 +45,31 @@ class PruningCallback(pl.Callback):
         self.trial = reopen_trial(study, found)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report the accuracy of the epoch.
+        """Keep the accuracy until the epoch ends, or report it where the epochs are over."""
+        value = trainer.callback_metrics.get("val_accuracy")
+        if self.trial is None or value is None or trainer.sanity_checking:
+            return
+        if trainer.state.fn is TrainerFn.FITTING:
+            self.accuracy = float(value)
+        else:  # all epochs are counted already
+            self.report(trainer.current_epoch, float(value))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Report the accuracy of the last evaluation in this epoch, if there was one.
 
         Raises:
             TrialPruned: the accuracy is too far behind that of other trials.
         """
-        value = trainer.callback_metrics.get("val_accuracy")
-        if self.trial is None or value is None or trainer.sanity_checking:
+        if self.accuracy is None:
             return
-        is_fitting = trainer.state.fn is TrainerFn.FITTING  # else all epochs are counted already
-        epoch, accuracy = trainer.current_epoch + is_fitting, float(value)
+        epoch, accuracy = trainer.current_epoch + 1, self.accuracy
+        self.accuracy = None
+        self.report(epoch, accuracy)
+        if self.prune and epoch < (trainer.max_epochs or 0) and self.trial.should_prune():
+            raise TrialPruned(f"{accuracy:.2f} % after epoch {epoch}")
+
+    def report(self, epoch: int, accuracy: float) -> None:
+        """Report the accuracy of an epoch once; epochs count from 1."""
         if epoch not in self.reported:
             self.trial.report(accuracy, epoch)
-        is_last = not is_fitting or epoch >= (trainer.max_epochs or 0)
-        if self.prune and not is_last and self.trial.should_prune():
-            raise TrialPruned(f"{accuracy:.2f} % after epoch {epoch}")
+            self.reported.add(epoch)

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.extras import require
+from tiny_mnist.models.evaluation_mode import evaluation_mode
 from tiny_mnist.system.memory import memory_limit
 from tiny_mnist.training.lit_module import build_components, make_scheduler
 
@@ -225,12 +226,9 @@ def run_on_zeros(network: nn.Module, image_shape: tuple[int, ...] = IMAGE_SHAPE)
     """
     parameter = next(network.parameters(), torch.zeros(()))
     image = torch.zeros(1, *image_shape, device=parameter.device, dtype=parameter.dtype)
-    was_training = network.training
     try:
-        with torch.no_grad():
-            output: Tensor = network.eval()(image)
-    except (IndexError, RuntimeError, TypeError, ValueError):
+        with torch.no_grad(), evaluation_mode(network):
+            output: Tensor = network(image)
+    except Exception:  # whatever a user's network raises
         return None
-    finally:
-        network.train(was_training)
     return output

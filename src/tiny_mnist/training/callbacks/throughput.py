@@ -4,6 +4,7 @@ from time import perf_counter
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.trainer.states import TrainerFn
 
 from tiny_mnist.training.callbacks.epoch_end import EpochEndCallback
 from tiny_mnist.training.lit_module import LitClassifier
@@ -51,7 +52,7 @@ class Throughput(EpochEndCallback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on after an evaluation within training."""
-        if trainer.training:
+        if trainer.state.fn is TrainerFn.FITTING and not trainer.sanity_checking:
             self.start()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
