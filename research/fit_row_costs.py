@@ -5,7 +5,7 @@ python -m research.fit_row_costs --fonts FOLDER
 A division of a row into digits and left-out pieces is a path through its pieces. The fit is that of
 a semi-Markov conditional random field (S. Sarawagi and W. W. Cohen, *Semi-Markov conditional random
 fields for information extraction*, 2004): of all paths through rendered rows, those that have every
-digit get the highest probability. A cost of `tiny_mnist.inference.segmentation.reading` is a
+digit get the highest probability. A cost of `tiny_mnist.inference.segmentation.division` is a
 negative weight of it, in units of the weight of a digit's log-probability.
 
 The costs in use are from an earlier fit to other rows. Those of this one read some more numbers and
@@ -27,8 +27,8 @@ from torch import Tensor
 from research.pictures.digits import load_shapes
 from research.pictures.labelled import Ink, LabelledRow, render_rows
 from tiny_mnist.inference.mnist_format import Box
-from tiny_mnist.inference.segmentation import reading
-from tiny_mnist.inference.segmentation.reading import OTHER
+from tiny_mnist.inference.segmentation import division, reading
+from tiny_mnist.inference.segmentation.division import OTHER
 
 SEED = 30_000
 MAX_LOST = 0.25  # of a digit's ink: a piece with more of it is not left out on a right path
@@ -42,7 +42,7 @@ NAMES = (
     "SKIP_COST, a stroke as long as the row is high",
     "OFFCUT_COST",
 )
-IN_USE = reading.OTHER_WEIGHT, *reading.CUT_COST, *reading.SKIP_COST, reading.OFFCUT_COST
+IN_USE = division.OTHER_WEIGHT, *division.CUT_COST, *division.SKIP_COST, division.OFFCUT_COST
 
 
 class Lattice(NamedTuple):
@@ -92,11 +92,11 @@ def build_lattice(row: LabelledRow) -> Lattice:
         cut = [float(start.right is not None), start.crossing if start.right is not None else 0.0]
         offcut = float(start.right is not None or end.right is not None)
         length = float(mask.sum()) / (row.height * row.stroke)
-        other = max(float(score[OTHER]), -reading.MAX_COST)
+        other = max(float(score[OTHER]), -division.MAX_COST)
         is_right = 0 <= label < OTHER
         as_digit = [other, *cut, 0.0, 0.0, 0.0]
         left_out = [0.0, *cut, 1.0, length, offcut]
-        if mask.shape[0] >= reading.MIN_HEIGHT * row.height:
+        if mask.shape[0] >= division.MIN_HEIGHT * row.height:
             number = max(label, 0) % OTHER
             steps.append((last, first, score[:OTHER], True, as_digit, number, is_right))
         steps.append((last, first, 0 * score[:OTHER], False, left_out, 0, whole < MAX_LOST))

@@ -34,7 +34,7 @@ from research.pictures.samples import CHUNK, render_chunk, sample_picture, sampl
 from tiny_mnist.data import MNIST, download
 from tiny_mnist.data.transforms import Augmentation, normalize, sample_warp, warp
 from tiny_mnist.inference import pretrained
-from tiny_mnist.inference.segmentation.reading import OTHER
+from tiny_mnist.inference.segmentation.division import OTHER
 from tiny_mnist.models.cpu_layout import use_onednn_layout
 from tiny_mnist.models.tiny_cnn import TinyCNN
 from tiny_mnist.runs.metadata import git_commit

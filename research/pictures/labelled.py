@@ -23,6 +23,7 @@ from tiny_mnist.inference.segmentation.components import (
     find_rows,
     union_box,
 )
+from tiny_mnist.inference.segmentation.division import OTHER
 from tiny_mnist.inference.segmentation.pieces import (
     Boundary,
     Candidate,
@@ -30,7 +31,6 @@ from tiny_mnist.inference.segmentation.pieces import (
     find_candidates,
     item_masks,
 )
-from tiny_mnist.inference.segmentation.reading import OTHER
 from tiny_mnist.inference.segmentation.slant import deslant
 
 Ink = NDArray[np.bool_]

@@ -22,7 +22,7 @@ from research.pictures.numbers import resize_to, separator
 from research.pictures.scenes import SCENES
 from research.pictures.strokes import Mask, crop_to_ink, strokes
 from tiny_mnist.inference.mnist_format import draw_mask
-from tiny_mnist.inference.segmentation.reading import OTHER
+from tiny_mnist.inference.segmentation.division import OTHER
 
 TRAIN_IMAGES = slice(0, 50_000)
 CHUNK = 60  # rows or pictures that one process renders at a time

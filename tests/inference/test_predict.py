@@ -189,7 +189,15 @@ def test_a_digit_seen_whole_beats_its_pieces_in_two_rows(monkeypatch: pytest.Mon
     picture = np.repeat(255 - draw_ink()[..., None], 3, axis=2)
     scores = np.full(11, -9.0, np.float32)
     whole, upper, lower = (
-        FoundDigit(Box(50, 40, 145, 165), np.ones((125, 95), bool), row, scores, 1.0, 0.0)
+        FoundDigit(
+            Box(50, 40, 145, 165),
+            np.ones((125, 95), bool),
+            row,
+            scores,
+            1.0,
+            0.0,
+            np.zeros(10, np.float32),
+        )
         for row in (0, 0, 1)
     )
     answers = iter([([upper, lower], 0.01), ([whole], 0.02)])

@@ -9,7 +9,8 @@ from research.pictures.samples import SCENE_NAMES, sample_picture
 from research.pictures.scenes import SCENES, Scene, photo, scan
 from research.pictures.strokes import strokes
 
-from tiny_mnist.inference.segmentation.reading import OTHER, score_masks
+from tiny_mnist.inference.segmentation.division import OTHER
+from tiny_mnist.inference.segmentation.reading import score_masks
 
 
 @pytest.mark.parametrize("scene", [scan, partial(photo, lines="squared")])

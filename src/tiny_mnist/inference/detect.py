@@ -32,8 +32,8 @@ from tiny_mnist.inference.mnist_format import (
     draw_mask,
 )
 from tiny_mnist.inference.paper import SEARCH_SIDE, Mask
+from tiny_mnist.inference.segmentation.division import OTHER
 from tiny_mnist.inference.segmentation.reading import (
-    OTHER,
     FoundDigit,
     find_row_digits,
     score_images,
@@ -78,6 +78,9 @@ class Digit(NamedTuple):
     """Probability that its row has as many digits as were found, from 0 to 1."""
     cut_row_cost: float = 0.0
     """Mean cost per digit of its row if ink was cut there; otherwise 0."""
+    row_log_probs: Float32[ndarray, "10"] = np.zeros(10, np.float32)
+    """Log-probability, from the row reader, of the row's text with each of the ten digits in the
+    place of this one; 0 where the row reader was not asked."""
 
 
 class Ink(NamedTuple):
@@ -210,20 +213,29 @@ def draw_digits(picture: RGBImage, reading: Reading, scale: float) -> list[Digit
         reading: the reading of the picture at another scale.
         scale: the factor from the original resolution to that of the reading.
     """
-    hypothesis, segmentation = reading.hypothesis, reading.segmentation
+    segmentation = reading.segmentation
+    original = apply_hypothesis(picture, reading.hypothesis) if scale > 1 else segmentation
     digits = []
     for one in reading.digits:
         box = rescale_box(one.box, 1 / scale, picture.shape[:2])
         if box.size > MAX_GREY_SIZE:
             image = draw_mask(one.mask)
         else:
-            original = apply_hypothesis(picture, hypothesis) if scale > 1 else segmentation
             whole = np.zeros(segmentation.contrast.shape, bool)
             area = whole[one.box.top : one.box.bottom, one.box.left : one.box.right]
             area[:] = one.mask if one.mask.shape == area.shape else True
             image = draw_greys(whole, original.contrast)
-        scores = one.verifier_log_probs
-        digits.append(Digit(box, image, one.row, scores, one.count_probability, one.cut_row_cost))
+        digits.append(
+            Digit(
+                box,
+                image,
+                one.row,
+                one.verifier_log_probs,
+                one.count_probability,
+                one.cut_row_cost,
+                one.row_log_probs,
+            )
+        )
     return digits
 
 

@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from torch import nn
 
 BATCH_SIZE = 16  # number of pictures in memory at the same time
-# Chosen on pictures of `python -m research.handwriting --each 12` with twelve fonts that are not
-# among the eleven of the README's table: the first with the seeds 3001 to 3008, so that 1 % of the
-# right answers are unsure; the others with 3001 and 3002 and an earlier verifier.
-MIN_RELIABILITY = 0.06  # reliability of a picture below which its status is "unsure"
+# Chosen on pictures of `python -m research.handwriting --each 12` with fonts that are not among the
+# eleven of the README's table: VERIFIER_WEIGHT and CUT_ROW_WEIGHT with twelve of them, the seeds
+# 3001 and 3002, and earlier networks; the others with 16 of them and the seeds 5001 to 5003, the
+# first so that 1 % of the right answers are unsure.
+MIN_RELIABILITY = 0.045  # reliability of a picture below which its status is "unsure"
 CUT_ROW_WEIGHT = 0.6  # of the cost of a row that is cut, in the logarithm of the reliability
+TEXT_WEIGHT = 0.25  # of the row reader's log-probability of the row's text, in the same logarithm
 VERIFIER_WEIGHT = 1.0  # factor of the verifier's log-probabilities; the network's have 1
+ROW_READER_WEIGHT = 0.3  # the same of the row reader's
 # Of MNIST's 7s, 1 % are narrower than this, of its 1s 61 %: python -m research.one_or_seven.
 MAX_NARROW_ASPECT = 0.46  # width / height of a shape that is a 1 rather than a 7
 NARROW_ONE_BONUS = 1.5  # added to the logarithm of a narrow 1's probability
@@ -251,16 +254,20 @@ def predict_images(
 
 
 def combine_predictions(digit: Digit, probabilities: Float32[ndarray, "10"]) -> DigitPrediction:
-    """A digit with the probabilities of both networks together, and its reliability.
+    """A digit with the probabilities of all networks together, and its reliability.
 
-    It is reliable if both agree on it, if there is no other division of its row into digits, and if
-    its row either did not have to be cut or costs little.
+    It is reliable if network and verifier agree on it, if there is no other division of its row
+    into digits, if its row either did not have to be cut or costs little, and if the row reader
+    finds the row's text likely.
     """
-    scores = combine_scores(digit.image, probabilities, digit.verifier_log_probs[:10])
+    text = digit.row_log_probs.max()  # of the likeliest text
+    row_reader = np.exp(ROW_READER_WEIGHT * (digit.row_log_probs - text))
+    scores = combine_scores(digit.image, probabilities * row_reader, digit.verifier_log_probs[:10])
     combined = np.exp(scores - scores.max())
     combined = np.asarray(combined / combined.sum(), np.float32)
     reliability = digit.count_probability * float(np.exp(digit.verifier_log_probs[:10]) @ combined)
     reliability *= float(np.exp(-CUT_ROW_WEIGHT * digit.cut_row_cost))
+    reliability *= float(np.exp(TEXT_WEIGHT * text))
     return DigitPrediction(
         digit.box, digit.image, combined, digit.row, reliability, digit.count_probability
     )
@@ -272,14 +279,14 @@ def combine_scores(
     verifier_log_probs: Float32[ndarray, "10"],
     bonus: float = NARROW_ONE_BONUS,
 ) -> Float32[ndarray, "10"]:
-    """Logarithms of what both networks together say of each digit, up to a constant.
+    """Logarithms of what the networks together say of each digit, up to a constant.
 
     Which of 1 and 7 it is, the verifier and the width decide: hardly any 1 of MNIST has a hook, and
     the network takes such a 1 for a 7.
 
     Args:
         image: what the networks saw.
-        probabilities: of the network.
+        probabilities: of the network, perhaps times what the row reader says.
         verifier_log_probs: of the verifier.
         bonus: what is added for a 1 if the shape is narrow.
     """

@@ -14,13 +14,15 @@ from tiny_mnist.inference.mnist_format import Box
 from tiny_mnist.inference.segmentation import reading
 from tiny_mnist.inference.segmentation.components import find_components, find_rows
 from tiny_mnist.inference.segmentation.cuts import MAX_CUTS, find_cuts
-from tiny_mnist.inference.segmentation.pieces import find_boundaries
-from tiny_mnist.inference.segmentation.reading import (
+from tiny_mnist.inference.segmentation.division import (
     Step,
-    cheapest_steps,
-    digit_cost,
-    is_splittable,
+    cheapest_divisions,
+    compare_with_other,
+    lowest_cost,
 )
+from tiny_mnist.inference.segmentation.pieces import find_boundaries
+from tiny_mnist.inference.segmentation.reading import is_splittable, propose_texts
+from tiny_mnist.inference.segmentation.row_reader import BLANK
 
 NO_DIGIT = np.array([-9.0] * 10 + [0.0], np.float32)
 
@@ -55,7 +57,8 @@ def test_a_speck_beside_a_digit_is_no_digit() -> None:
 def test_a_piece_that_is_surely_a_digit_costs_less_than_one_that_may_be_something_else() -> None:
     sure, doubtful = np.full(11, -9.0, np.float32), np.full(11, -9.0, np.float32)
     sure[3], doubtful[3], doubtful[10] = -0.5, -0.5, -0.95
-    assert digit_cost(sure) < digit_cost(doubtful) - 3
+    assert lowest_cost(sure) == lowest_cost(doubtful)
+    assert compare_with_other(sure) < compare_with_other(doubtful) - 3
 
 
 def test_lines_and_flat_strokes_are_not_cut() -> None:
@@ -81,21 +84,34 @@ def test_a_thin_underline_is_left_out_without_many_candidates(
     assert sum(asked) < 1000
 
 
-def test_the_cheapest_division_wins_and_its_alternatives_lower_its_probability() -> None:
-    one, two = Step(0, 2, 1.0, 0), [Step(0, 1, 0.5, 1), Step(1, 2, 3.5, 2)]
-    chosen, cost, count_probability = cheapest_steps([two[0], one, two[1]], 3)
-    assert (chosen, cost) == ([0], 1.0)
-    assert count_probability == pytest.approx(1 / (1 + np.exp(-3.0)))
-    chosen, _, count_probability = cheapest_steps([two[0], one, two[1]._replace(cost=0.5)], 3)
-    assert chosen in ([0], [1, 2])
-    assert count_probability == pytest.approx(0.5)
+ONE_OR_TWO = [Step(0, 1, 0.2, 1), Step(0, 2, 0.7, 0), Step(1, 2, 3.2, 2)]
+"""A row that is one digit or two."""
+
+
+def test_each_number_of_digits_has_its_cheapest_division() -> None:
+    one, two = cheapest_divisions(ONE_OR_TWO, 3, np.full((3, 2), 0.3))
+    assert (one.candidates, one.cost) == ([0], pytest.approx(1.0))
+    assert (two.candidates, two.cost) == ([1, 2], pytest.approx(4.0))
 
 
 def test_a_piece_may_be_left_out() -> None:
     steps = [Step(0, 1, 5.0, 0), Step(0, 1, 1.0, None), Step(1, 2, 0.1, 1)]
-    chosen, cost, count_probability = cheapest_steps(steps, 3)
-    assert (chosen, cost) == ([1], 1.1)
-    assert count_probability > 0.95
+    divisions = cheapest_divisions(steps, 3, np.zeros((2, 2)))
+    best = min(divisions, key=lambda division: division.cost)
+    assert (best.candidates, best.cost) == ([1], pytest.approx(1.1))
+
+
+@pytest.mark.parametrize("text", [(8,), (3, 1)])
+def test_the_row_reader_decides_between_two_divisions(text: tuple[int, ...]) -> None:
+    costs = np.full((3, 10), 9.0, np.float32)  # of each candidate as each digit
+    costs[0, 8], costs[1, 3], costs[2, 1] = 0.3, 0.3, 0.3
+    columns = np.full((5, 11), -9.0)
+    columns[:, BLANK] = -0.1
+    for column, digit in zip((1, 3), text, strict=False):
+        columns[column, BLANK], columns[column, digit] = -9.0, -0.1
+    proposals = propose_texts(ONE_OR_TWO, 3, costs, columns)
+    assert {proposal.text for proposal in proposals} == {(8,), (3, 1)}
+    assert max(proposals, key=lambda proposal: proposal.score).text == text
 
 
 def test_a_box_around_a_digit_is_a_frame_and_joined_digits_are_none() -> None:
@@ -135,3 +151,9 @@ def test_the_card_belongs_to_the_verifier() -> None:
     card = json.loads(pretrained.VERIFIER_CARD.read_text())
     assert card["sha256"] == hashlib.sha256(pretrained.VERIFIER.read_bytes()).hexdigest()
     assert {"seed", "fonts", "commit", "held_out_error"} <= set(card)
+
+
+def test_the_card_belongs_to_the_row_reader() -> None:
+    card = json.loads(pretrained.ROW_READER_CARD.read_text())
+    assert card["sha256"] == hashlib.sha256(pretrained.ROW_READER.read_bytes()).hexdigest()
+    assert {"strips", "fonts", "held_out_misread_percent"} <= set(card)

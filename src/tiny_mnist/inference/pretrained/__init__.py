@@ -1,7 +1,7 @@
 """The networks that come with the package.
 
 `research/ship_pretrained.py` writes the digit classifier, `research/train_verifier.py` the network
-that tells digits from everything else.
+that tells digits from everything else, `research/train_row_reader.py` the one that reads rows.
 """
 
 from pathlib import Path
@@ -18,6 +18,8 @@ GRAPH = FOLDER / "tiny_mnist.onnx"
 CARD = FOLDER / "card.json"
 VERIFIER = FOLDER / "verifier.onnx"
 VERIFIER_CARD = FOLDER / "verifier.json"
+ROW_READER = FOLDER / "row_reader.onnx"
+ROW_READER_CARD = FOLDER / "row_reader.json"
 
 
 def open_session(graph: Path) -> "onnxruntime.InferenceSession":

@@ -1,10 +1,11 @@
 """Which pieces of ink are one digit: over-segmentation, and the best way through the pieces.
 
-A row is cut wherever two digits may touch. A network that knows ten digits and everything else
-(`pretrained/verifier.onnx`) judges each run of neighbouring pieces, and dynamic programming finds
-the division of the row into digits and left-out pieces whose costs are lowest. A cost is a negative
-log-probability; a digit's is relative to that of anything else, because divisions into few and into
-many pieces are compared.
+A row is cut wherever two digits may touch. A network that knows ten digits and everything else,
+the verifier, judges each run of neighbouring pieces; its cost as a digit is relative to that of
+anything else, because divisions into few and into many pieces are compared. Another network, the
+row reader, sees the row as a whole and need not divide it. The texts of the cheapest divisions and
+the text of the row reader are proposals; the one that both networks together find likeliest is
+taken, and the row is divided into its digits.
 """
 
 from functools import cache
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 from numpy import ndarray
 
 from tiny_mnist.inference import pretrained
@@ -26,49 +27,46 @@ from tiny_mnist.inference.segmentation.components import (
     find_rows,
     union_box,
 )
+from tiny_mnist.inference.segmentation.division import (
+    MIN_HEIGHT,
+    Division,
+    Step,
+    cheapest_divisions,
+    compare_with_other,
+    is_offcut,
+    lowest_cost,
+    possible_steps,
+    reading_costs,
+)
 from tiny_mnist.inference.segmentation.pieces import (
-    Boundary,
-    Candidate,
     find_boundaries,
     find_candidates,
     item_masks,
+)
+from tiny_mnist.inference.segmentation.row_reader import (
+    decode_text,
+    draw_strip,
+    read_strip,
+    text_log_probs,
 )
 from tiny_mnist.inference.segmentation.slant import deslant, slanted_box
 
 if TYPE_CHECKING:
     import onnxruntime
 
-OTHER = 10  # the verifier's class of everything that is not one digit
 MAX_WHOLE_COST = 0.7  # cost of an item as one digit up to which it is not split, unless wide
 MIN_SPLIT_ASPECT = 1.05  # width / height above which an item is always split
 MAX_ASPECT = 15.0  # width / height above which an item is a line
-MIN_HEIGHT = 0.3  # height of an item, in row heights, below which it is a line or a dash
-MAX_COST = 9.0  # negative log-probability that counts as the largest
-# The three below were fitted once to 660 rendered rows (60 fonts, MNIST's training images,
-# strokes): a semi-Markov random field, which tells the right division of each row from all others.
-OTHER_WEIGHT = 0.57  # factor of the log-probability of anything else in the cost of a digit
-CUT_COST = 1.47, 1.33  # of a cut, and for each width of the stroke that is cut through
-SKIP_COST = 0.6, 2.28  # of leaving a piece out: of any, and of a stroke as long as the row is high
-# The fit of the first has 0.65. From 0.65 to 3.5, larger values divide more of these rows rightly
-# (482 to 488), and keep a part of a letter from being a digit; the second was chosen by hand.
-OFFCUT_COST = 2.5  # of leaving out a piece that was cut off
-EMPTY_COST = 2.8  # of a row without digits; with it, leaving out a 1 alone costs 5.7 in all
 # A pen that fades or skips leaves a digit in pieces; if some stand above each other, they look like
 # rows of digits. Of 1,392 rendered digits these two put 5 together, all rightly. Rows of digits as
 # close to each other are taken for one digit, too, if they look like one: two zeros may be an 8.
 MAX_BREAK = 0.04  # widest gap within a broken digit, in longer sides of all ink; at least 2 pixels
 MIN_JOINED_PROBABILITY = 0.9  # of a digit in the joined strokes
-
-
-class Step(NamedTuple):
-    """One step in the division of a row: from one boundary to another."""
-
-    first: int
-    last: int
-    """Numbers of the boundaries."""
-    cost: float
-    candidate: int | None
-    """Number of the candidate that is a digit; None if what lies between is left out."""
+# Chosen among 0, 0.3, 0.5, 0.7, 1, 2 and 4 on `python -m research.handwriting --each 12` with the
+# 16 fonts for tuning and the seeds 5001 and 5002.
+ROW_READER_WEIGHT = 1.0  # of the row reader's log-probability of a text; a cost has 1
+MAX_TEXT_COST = 50.0  # negative log-probability of a text that counts as the largest
+MAX_COST_GAP = 12.0  # from the lowest cost, up to which the text of a division is a proposal
 
 
 class FoundDigit(NamedTuple):
@@ -85,6 +83,19 @@ class FoundDigit(NamedTuple):
     """Probability that its row has as many digits as were found, from 0 to 1."""
     cut_row_cost: float
     """Mean cost per digit of its row if ink was cut there; otherwise 0."""
+    row_log_probs: Float32[ndarray, "10"]
+    """Log-probability, from the row reader, of the row's text with each of the ten digits in the
+    place of this one; 0 where the row reader was not asked."""
+
+
+class Proposal(NamedTuple):
+    """A text that a row may show."""
+
+    text: tuple[int, ...]
+    division: Division
+    """The cheapest one into this text."""
+    score: float
+    """What both networks say of it; larger is likelier."""
 
 
 def find_row_digits(mask: Mask, rim: Mask, touches_border: bool) -> tuple[list[FoundDigit], float]:
@@ -127,7 +138,7 @@ def join_strokes(labels: Labels, parts: list[Component]) -> FoundDigit | None:
     (scores,) = score_masks([mask])
     if np.exp(scores[:10].max()) < MIN_JOINED_PROBABILITY:
         return None
-    return FoundDigit(box, mask, 0, scores, 1.0, 0.0)
+    return FoundDigit(box, mask, 0, scores, 1.0, 0.0, np.zeros(10, np.float32))
 
 
 def read_row(labels: Labels, row: Row, number: int) -> tuple[list[FoundDigit], float]:
@@ -146,84 +157,75 @@ def read_row(labels: Labels, row: Row, number: int) -> tuple[list[FoundDigit], f
     scores = score_masks([candidate.mask for candidate in candidates])
     stroke = stroke_width(labels > 0)
     steps = possible_steps(boundaries, candidates, scores, row.height, stroke)
-    chosen, cost, count_probability = cheapest_steps(steps, len(boundaries))
-    cost -= sum(compare_with_other(scores[index]) for index in chosen)
+    columns = read_strip(draw_strip(labels, row))
+    proposals = propose_texts(steps, len(boundaries), reading_costs(scores), columns)
+    best = max(proposals, key=lambda proposal: proposal.score)
+    chosen, count = best.division.candidates, len(best.text)
+    likelihoods = np.exp([proposal.score - best.score for proposal in proposals])
+    same = [len(proposal.text) == count for proposal in proposals]
+    count_probability = float(likelihoods[same].sum() / likelihoods.sum())
+    cost = best.division.cost - sum(compare_with_other(scores[index]) for index in chosen)
     is_cut = any(is_offcut(boundaries, candidates[index]) for index in chosen)
-    mean_cost = cost / len(chosen) if is_cut else 0.0
+    mean_cost = cost / count if is_cut else 0.0
     digits = []
-    for index in chosen:
+    for index, row_log_probs in zip(chosen, vary_text(columns, best.text), strict=True):
         _, _, mask, box = candidates[index]
         box = slanted_box(mask, box, shift)
-        digits.append(FoundDigit(box, mask, number, scores[index], count_probability, mean_cost))
+        digits.append(
+            FoundDigit(
+                box, mask, number, scores[index], count_probability, mean_cost, row_log_probs
+            )
+        )
     return digits, cost
 
 
-def possible_steps(
-    boundaries: list[Boundary],
-    candidates: list[Candidate],
-    scores: Float32[ndarray, "n 11"],
-    height: float,
-    stroke: float,
-) -> list[Step]:
-    """Every candidate as something left out, and as a digit if it is high enough, in order.
+def propose_texts(
+    steps: list[Step],
+    boundaries: int,
+    costs: Float32[ndarray, "candidates 10"],
+    columns: Float[ndarray, "columns 11"],
+) -> list[Proposal]:
+    """The texts of the cheapest divisions of a row, and the one that the row reader reads.
 
     Args:
-        boundaries: of the row.
-        candidates: of the row.
-        scores: log-probabilities of each candidate.
-        height: of the row's digits, in pixels.
-        stroke: the width of their strokes, in pixels.
-    """
-    steps = []
-    for index, (candidate, score) in enumerate(zip(candidates, scores, strict=True)):
-        first, last, mask, box = candidate
-        length = np.count_nonzero(mask) / (height * stroke)
-        cut = cut_cost(boundaries[first])
-        skip = SKIP_COST[0] + SKIP_COST[1] * length + OFFCUT_COST * is_offcut(boundaries, candidate)
-        if box.height >= MIN_HEIGHT * height:
-            steps.append(Step(first, last, cut + digit_cost(score), index))
-        steps.append(Step(first, last, cut + skip, None))
-    reached = {step.last for step in steps}
-    empty = [last for last in range(1, len(boundaries)) if last not in reached]
-    steps += [Step(last - 1, last, 0.0, None) for last in empty]  # there is no ink between
-    return sorted(steps, key=lambda step: step.last)
-
-
-def cheapest_steps(steps: list[Step], boundaries: int) -> tuple[list[int], float, float]:
-    """The cheapest division of a row, by dynamic programming for each number of digits.
-
-    Args:
-        steps: ordered by their last boundary.
+        steps: of the row.
         boundaries: how many there are.
-
-    Returns:
-        The candidates that are digits, from left to right; the cost of the whole row; and the
-        probability that the number of digits is right. Costs are taken for negative
-        log-probabilities: the cheapest divisions into other numbers of digits are the alternatives.
+        costs: of each candidate as each of the ten digits.
+        columns: what the row reader says of the row.
     """
-    costs = np.full((boundaries, boundaries), np.inf)  # by boundary and number of digits before it
-    costs[0, 0] = 0.0
-    origin = np.full((boundaries, boundaries), -1)
-    for place, step in enumerate(steps):
-        cost = costs[step.first] + step.cost
-        if step.candidate is not None:
-            cost = np.concatenate([[np.inf], cost[:-1]])
-        better = cost < costs[step.last]
-        costs[step.last, better] = cost[better]
-        origin[step.last, better] = place
-    costs[-1, 0] += EMPTY_COST
-    count = int(costs[-1].argmin())
-    lowest = float(costs[-1, count])
-    count_probability = 1 / float(np.exp(lowest - costs[-1]).sum())
-    chosen = []
-    last = boundaries - 1
-    while last:
-        step = steps[origin[last, count]]
-        if step.candidate is not None:
-            chosen.append(step.candidate)
-            count -= 1
-        last = step.first
-    return chosen[::-1], lowest, count_probability
+    any_digit = np.repeat(costs.min(axis=1, keepdims=True), boundaries - 1, axis=1)
+    divisions = cheapest_divisions(steps, boundaries, any_digit)
+    limit = min(division.cost for division in divisions) + MAX_COST_GAP
+    texts = {
+        tuple(costs[division.candidates].argmin(axis=1).tolist()): division
+        for division in divisions
+        if division.cost <= limit
+    }
+    read = tuple(decode_text(columns))
+    if read not in texts:
+        *_, last = [None, *cheapest_divisions(steps, boundaries, costs[:, list(read)])]
+        if last is not None and len(last.candidates) == len(read):
+            texts[read] = last
+    return [
+        Proposal(text, division, ROW_READER_WEIGHT * text_log_prob(columns, text) - division.cost)
+        for text, division in texts.items()
+    ]
+
+
+def text_log_prob(columns: Float[ndarray, "columns 11"], text: tuple[int, ...]) -> float:
+    """Log-probability of a text, from the row reader."""
+    return float(text_log_probs(columns, np.array([text], int))[0])
+
+
+def vary_text(
+    columns: Float[ndarray, "columns 11"], text: tuple[int, ...]
+) -> Float32[ndarray, "digits 10"]:
+    """Log-probability of a text with each digit in each place, from the row reader."""
+    count = len(text)
+    texts = np.repeat(np.array([text], int), 10 * count, axis=0)
+    texts[np.arange(10 * count), np.repeat(np.arange(count), 10)] = np.tile(np.arange(10), count)
+    found = text_log_probs(columns, texts) if count else np.zeros(0)
+    return np.asarray(found.reshape(count, 10), np.float32).clip(-MAX_TEXT_COST)
 
 
 def is_splittable(log_probs: Float32[ndarray, "11"], box: Box, height: float) -> bool:
@@ -233,31 +235,6 @@ def is_splittable(log_probs: Float32[ndarray, "11"], box: Box, height: float) ->
     if box.width > MIN_SPLIT_ASPECT * max(box.height, 0.7 * height):
         return True
     return box.width > 0.4 * height and lowest_cost(log_probs) > MAX_WHOLE_COST
-
-
-def cut_cost(boundary: Boundary) -> float:
-    """Cost of dividing a row."""
-    return 0.0 if boundary.right is None else CUT_COST[0] + CUT_COST[1] * boundary.crossing
-
-
-def is_offcut(boundaries: list[Boundary], candidate: Candidate) -> bool:
-    """Whether a piece was cut off at either end."""
-    return any(boundaries[end].right is not None for end in (candidate.first, candidate.last))
-
-
-def digit_cost(log_probs: Float32[ndarray, "11"]) -> float:
-    """Cost of taking a run of pieces for a digit and for nothing else."""
-    return lowest_cost(log_probs) + compare_with_other(log_probs)
-
-
-def lowest_cost(log_probs: Float32[ndarray, "11"]) -> float:
-    """Negative log-probability of the likeliest digit."""
-    return min(-float(log_probs[:10].max()), MAX_COST)
-
-
-def compare_with_other(log_probs: Float32[ndarray, "11"]) -> float:
-    """The part of a digit's cost that is lower where the shape is unlikely to be anything else."""
-    return OTHER_WEIGHT * max(float(log_probs[OTHER]), -MAX_COST)
 
 
 def score_masks(masks: list[ndarray]) -> Float32[ndarray, "n 11"]:
