@@ -16,8 +16,8 @@ Shape = Callable[[int, float, np.random.Generator], Mask]
 """From a digit and a pen's width, as a part of the digit's height, to one way to write it."""
 
 TEST_IMAGES = slice(50_000, 60_000)
-"""Of MNIST's training images. The shipped network was trained on all 60,000, these included; what
-`research/` fits to pictures uses the others."""
+"""Of MNIST's training images. The shipped network was trained on all 60,000, these included. The
+verifier and the row reader were trained on others; scores and costs were fitted to these."""
 
 
 def grey_images(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Shape:

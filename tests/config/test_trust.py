@@ -86,10 +86,11 @@ def test_a_server_or_folder_of_a_logger_is_refused(logger: str, argument: dict[s
         {"filename": "~x/y"},
         {"parts": ["a", "/b"]},
         {"parts": {"dirpath": "src"}},
+        {1: "/word"},
     ],
 )
 @pytest.mark.parametrize("package", ["lightning.pytorch.callbacks", "pytorch_lightning.callbacks"])
-def test_a_file_or_folder_of_a_callback_is_refused(package: str, argument: dict[str, Any]) -> None:
+def test_a_file_or_folder_of_a_callback_is_refused(package: str, argument: dict[Any, Any]) -> None:
     """A checkpoint would be written there, over what the user has."""
     node = {"_target_": f"{package}.ModelCheckpoint", **argument}
     for config in ({"callbacks": {"mine": node}}, {"trainer": {"plugins": [node]}}):

@@ -206,8 +206,9 @@ class RunGroup:
 
 
 def group_by_settings(runs: dict[Path, Summary]) -> list[RunGroup]:
-    """Runs grouped over seeds and folds; of two that are equal in all, the later name counts.
+    """Runs grouped over seeds and folds.
 
+    Of two runs with equal settings, seed and fold, the one whose folder sorts last is kept.
     Interpolations are compared unresolved, so `${seed}` does not split a group.
     """
     configs = [summary["config"] for summary in runs.values()]
@@ -266,7 +267,7 @@ def comparison_key(key: str, value: Any) -> Any:
 
 
 def group_covarying_settings(settings: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Group the settings that change together: each with those that tell the same groups apart.
+    """Group the settings that change together: those that partition the groups identically.
 
     Only settings of one section are grouped.
 

@@ -5,6 +5,7 @@ from statistics import mean
 
 from tiny_mnist.comparison.grouping import Fold, Repeat
 from tiny_mnist.comparison.significance import (
+    MAX_EXACT_PAIRS,
     permutation_test,
     sign_flip_test,
     smallest_permutation_p,
@@ -58,7 +59,8 @@ def compare_scores(one: dict[Repeat, float], other: dict[Repeat, float]) -> Comp
         else:
             differences, unit = [one[repeat] - other[repeat] for repeat in common], "seeds"
         pair = "seed and fold" if unit == "folds" else "seed"
-        test = f"exact sign-flip test, paired by {pair},"
+        kind = "exact" if len(differences) <= MAX_EXACT_PAIRS else "sampled"
+        test = f"{kind} sign-flip test, paired by {pair},"
         p, smallest = sign_flip_test(differences), smallest_sign_flip_p(len(differences))
         return Comparison(test, mean(differences), p, smallest, unit)
     if any(repeat.fold for repeat in every) or min(len(one), len(other)) < 2:

@@ -1,6 +1,7 @@
 """Whether two groups of runs differ by more than their seeds do: exact permutation tests.
 
-All rearrangements of a handful of runs that would be as likely without a difference are counted.
+All rearrangements of a handful of runs that would be as likely without a difference are counted; of
+many runs, a sample of them.
 Permutation tests need no assumption about the distribution; a t-test assumes normality.
 """
 

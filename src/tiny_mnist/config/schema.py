@@ -93,7 +93,7 @@ class Optim(OpenSection):
     max_lr: Positive | None = None
     optimizer: Optimizer
     scheduler: Scheduler | None = None
-    interval: Literal["step", "epoch"]
+    interval: Literal["step", "epoch"] = "step"
 
 
 class Trainer(OpenSection):

@@ -94,16 +94,16 @@ def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
     for key, value in iter_nodes(plain):
         if key.rpartition(".")[2] == "_target_" and not is_trusted(value):
             raise UserError(
-                f"{source} names the class {value}, which is not among those that a saved "
-                "configuration may name; if you trust that folder, say trust=true "
+                f"{source} names the class {printable(value)[:200]}, which is not among those that "
+                "a saved configuration may name; if you trust that folder, say trust=true "
                 "(tiny-mnist: --trust)"
             )
         if isinstance(value, CONTAINERS):
             continue
         if "${" in REFERENCE.sub("", f"{key} {value}"):
             raise UserError(
-                f"{source} holds the interpolation {key}={value}; a saved configuration may refer "
-                "to its own keys only"
+                f"{source} holds the interpolation {key}={str(value)[:200]}; a saved configuration "
+                "may refer to its own keys only"
             )
         for reference in REFERENCE.findall(str(value)):
             if not is_short_value(lookup_reference(plain, reference[2:-1])):
@@ -119,7 +119,7 @@ def check_trusted(config: DictConfig | Mapping[str, Any], source: Path) -> None:
             target = str(node.get("_target_"))
             if not (key.startswith(f"{group}.") or IN_GROUP[group].fullmatch(target)):
                 continue
-            if unsafe := [name for name, value in node.items() if not is_safe(name, value)]:
+            if unsafe := [name for name, value in node.items() if not is_safe(str(name), value)]:
                 value = printable(node[unsafe[0]])[:200]
                 raise UserError(
                     f"{source} sets {key}.{unsafe[0]}={value}, which may name a server, a file or "

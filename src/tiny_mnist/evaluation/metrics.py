@@ -18,7 +18,7 @@ from tiny_mnist.evaluation.corruptions import CORRUPTIONS, corrupt
 from tiny_mnist.evaluation.label_errors import LABEL_ERRORS
 from tiny_mnist.evaluation.predict import predict
 
-NUM_BINS = 15  # of confidence, equally wide, as in most publications
+NUM_BINS = 15  # of confidence, equally wide (C. Guo and others, On calibration, 2017)
 PASSES = 1 + sum(len(corruption.strengths) for corruption in CORRUPTIONS.values())
 """How often `evaluate` runs the network over all images."""
 

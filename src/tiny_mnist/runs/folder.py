@@ -287,7 +287,7 @@ def latest_unfinished_run(runs: Path) -> RunFolder:
 
 
 def runs_below(folder: Path) -> list[RunFolder]:
-    """All runs below a folder, those that began last first."""
+    """All runs below a folder, those that began, or were prolonged, last first."""
     found = [path for path in folder.rglob(CONFIGURATION) if path.is_file()]
     found.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
     return [RunFolder(path.parents[1]) for path in found]

@@ -103,7 +103,8 @@ class GridSweeper(BasicSweeper):
 def read_failures(folder: Path) -> dict[str, str]:
     """Why jobs of a sweep failed, by the names of their folders, printable.
 
-    The folder may come from a stranger: a file that cannot be read tells so itself.
+    The folder may come from a stranger: the reason may be that the file
+    cannot be read.
     """
     reasons = {}
     for path in sorted(folder.glob(f"*/{FAILURE}"), key=lambda path: job_number(path.parent)):

@@ -141,7 +141,7 @@ def run_sweep_job(train: Callable[..., float], config: DictConfig, folder: Path)
 
 
 def hold_signals_between_jobs() -> None:
-    """Let no signal end this process of a pool outside of training; the next job is interrupted.
+    """Defer signals between the jobs of a pool's process; they interrupt its next job.
 
     A process that ends while it hands a result on would leave the pool waiting for the rest.
 

@@ -48,7 +48,7 @@ def load_study(sweeper: DictConfig, folder: Path) -> "optuna.Study":
         if name is None and not sweeper.storage:  # the folder may have been renamed
             name = next(iter(optuna.get_all_study_names(storage)), None)
         study = optuna.create_study(
-            study_name=name or str(folder.resolve()) if sweeper.storage else name or folder.name,
+            study_name=name or (str(folder.resolve()) if sweeper.storage else folder.name),
             storage=storage,
             direction=sweeper.direction,
             load_if_exists=True,
@@ -73,8 +73,8 @@ def check_trials(trials: "Sequence[optuna.trial.FrozenTrial]") -> None:
     """Check the trials of a storage, which may come from a stranger.
 
     Raises:
-        ValueError: their numbers are not 0, 1, 2, …, a trial waits in a queue, which a sweep never
-            has one do, or an accuracy is no percentage.
+        ValueError: their numbers are not 0, 1, 2, …, a trial is in the state WAITING, which sweeps
+            never create, or an accuracy is no percentage.
     """
     import optuna
 
@@ -235,7 +235,7 @@ class TrialQueue:
         return trial
 
     def seed_sampler(self, number: int) -> None:
-        """Seed by the number of the trial: a sampler that begins anew would repeat itself."""
+        """Seed by the trial's number, so that a new process does not repeat the first draws."""
         if not self.sampler:  # Optuna's default
             return
         seed = self.sampler.get("seed")

@@ -66,7 +66,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
         the test images. NaN if neither was measured.
 
     Raises:
-        UserError: a setting, or something on this machine, that the user can mend.
+        UserError: a setting, or something on this machine, that the user can fix.
         Interrupted: Ctrl-C or SIGTERM; everything until then is saved.
     """
     # Check
@@ -97,6 +97,7 @@ def train(config: DictConfig, folder: Path, resume: bool = False) -> float:
     )
     check_batch_fits(module, data, trainer)
     choose_layout(module.network, trainer)
+    atexit.unregister(destroy_process_group)  # by an earlier run of this process
     atexit.register(destroy_process_group)
 
     with (
