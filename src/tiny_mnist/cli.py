@@ -192,6 +192,9 @@ def export(
 
     chosen = FORMATS["onnx-int8" if int8 else file_format.value]
     path = out or folder.path / chosen.file_name
+    suffix = Path(chosen.file_name).suffix
+    if path.suffix != suffix:  # it may be a checkpoint, or another file that is to be kept
+        raise UserError(f"--out {path} should end in {suffix}")
     check_can_write(path)
     network = load_network(folder, trust)
     images = load_images(folder, root, trust)

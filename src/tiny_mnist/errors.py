@@ -60,6 +60,8 @@ def format_error(error: BaseException) -> str | None:  # noqa: PLR0911, PLR0912 
             f"{error.override} cannot be read as key=value; a value with special characters needs "
             """quotes for Hydra within quotes for the shell, as in 'data.root="~/mnist"'"""
         )
+    if type(error).__module__.startswith("yaml."):
+        return f"a configuration file is not valid YAML: {one_line(error)[:300]}"
     if several := re.match(r"Ambiguous value for argument '(.+)'", str(error)):
         return f"{several[1]} is more than one value; add -m to run one job with each"
     if "Config group override must be" in str(error):

@@ -34,6 +34,7 @@ from tiny_mnist.inference.mnist_format import (
 from tiny_mnist.inference.paper import SEARCH_SIDE, Mask
 from tiny_mnist.inference.segmentation.division import OTHER
 from tiny_mnist.inference.segmentation.reading import (
+    MAX_BROKEN_PARTS,
     FoundDigit,
     find_row_digits,
     score_images,
@@ -50,6 +51,7 @@ MAX_BARE_SCORE = 0.95  # digit_score: below it, and with several rows, `MIN_VALU
 MIN_VALUE = -0.5  # value of a reading: digits rarely have less there, bare paper often
 MAX_SCORE = 2.0  # digit_score: a larger one counts as this
 MAX_READINGS = 4  # hypotheses that are read until one has digits; twice as many for several rows
+MAX_BARE_READINGS = 8  # the same of a picture in which no digits are found: it may be bare paper
 MAX_SCORE_GAP = 2.5  # difference from the best digit_score up to which a hypothesis is read
 GOOD_COST = 0.5  # mean cost per digit of one row below which no further hypothesis is read
 MIN_ZOOM = 1.5  # smallest gain in resolution for which the digits' region is re-read
@@ -57,6 +59,7 @@ MAX_COST_INCREASE = 0.3
 """Largest accepted increase of the mean cost per digit when the region is re-read at higher
 resolution."""
 ROW_PENALTY = 0.3  # subtracted for each further row: a broken digit or a margin looks like rows
+MAX_PENALIZED_ROWS = 4  # of these: a page may have many
 FAINT_EXTENT = 0.25  # as `extent` of `find_ink`: chalk in bad light may fade to this
 MIN_GROWTH = 1.1  # ratio of width or height from which a digit with its faint ink is read anew
 SAME_INK = 0.02  # part of the ink up to which two hypotheses may differ and be read only once
@@ -140,9 +143,10 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
     scored = sorted(found, key=lambda item: -max(item[:2]))
     best: Reading | None = None
     read: list[Ink] = []
-    for place, (score, row_score, hypothesis) in enumerate(scored):
+    for place, (score, row_score, hypothesis) in enumerate(scored[:MAX_BARE_READINGS]):
         if best is not None:
-            several = count_rows(best.digits) > 1  # perhaps a digit in pieces: read on
+            # Several rows may be a digit in pieces: read on.
+            several = count_rows(best.digits) > 1 and len(best.digits) <= MAX_BROKEN_PARTS
             limit = 2 * MAX_READINGS if several else MAX_READINGS
             unlikely = max(score, row_score) < max(scored[0][:2]) - MAX_SCORE_GAP
             if place >= limit or unlikely or (best.cost < GOOD_COST and not several):
@@ -267,7 +271,8 @@ def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
     if not digits or score < MIN_CLEAR_SCORE or (len(digits) > 1 and cost > MAX_ROW_COST):
         return None
     rows = count_rows(digits)
-    value = min(score, MAX_SCORE) - cost - ROW_PENALTY * (rows - 1)
+    penalty = ROW_PENALTY * min(rows - 1, MAX_PENALIZED_ROWS)
+    value = min(score, MAX_SCORE) - cost - penalty
     is_low = value < MIN_VALUE and (score < MAX_BARE_SCORE or rows > 1)
     others = [float(digit.verifier_log_probs[OTHER]) for digit in digits]
     if (score < MIN_SCORE or is_low) and max(others) > MAX_CLEAR_OTHER:

@@ -42,7 +42,10 @@ def report(names: list[str], network: Network, as_json: bool, show: Path | None)
     """
     if show is not None:
         check_contact_sheet(show)
-    sources = [make_source(name) for given in names for name in expand_argument(given)]
+    found = [name for given in names for name in expand_argument(given)]
+    if show is not None and any(name != "-" and is_same_file(name, show) for name in found):
+        raise UserError(f"--show {show} would replace one of the pictures; choose another name")
+    sources = [make_source(name) for name in found]
     if not sources:
         raise UserError(f"there is no picture in {', '.join(names)}")
     console = Console(stderr=True)
@@ -82,6 +85,14 @@ def report(names: list[str], network: Network, as_json: bool, show: Path | None)
 def expand_argument(given: str) -> list[str]:
     """The files that an argument means."""
     return ["-"] if given == "-" else [str(path) for path in find_pictures([given])]
+
+
+def is_same_file(name: str, other: Path) -> bool:
+    """Whether two names lead to one file, which exists."""
+    try:
+        return other.samefile(name)
+    except OSError:
+        return False
 
 
 def make_source(name: str) -> Source:

@@ -20,6 +20,7 @@ from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.detect import Digit, find_digits
 from tiny_mnist.inference.image_io import LoadedImage, enlarge_pillow_blocks
 from tiny_mnist.inference.mnist_format import Box
+from tiny_mnist.inference.segmentation.reading import TEMPERATURE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,7 +30,7 @@ BATCH_SIZE = 16  # number of pictures in memory at the same time
 # eleven of the README's table: VERIFIER_WEIGHT and CUT_ROW_WEIGHT with twelve of them, the seeds
 # 3001 and 3002, and earlier networks; the others with 16 of them and the seeds 5001 to 5003, the
 # first so that 1 % of the right answers are unsure.
-MIN_RELIABILITY = 0.045  # reliability of a picture below which its status is "unsure"
+MIN_RELIABILITY = 0.04  # reliability of a picture below which its status is "unsure"
 CUT_ROW_WEIGHT = 0.6  # of the cost of a row that is cut, in the logarithm of the reliability
 TEXT_WEIGHT = 0.25  # of the row reader's log-probability of the row's text, in the same logarithm
 VERIFIER_WEIGHT = 1.0  # factor of the verifier's log-probabilities; the network's have 1
@@ -263,7 +264,7 @@ def combine_predictions(digit: Digit, probabilities: Float32[ndarray, "10"]) -> 
     text = digit.row_log_probs.max()  # of the likeliest text
     row_reader = np.exp(ROW_READER_WEIGHT * (digit.row_log_probs - text))
     scores = combine_scores(digit.image, probabilities * row_reader, digit.verifier_log_probs[:10])
-    combined = np.exp(scores - scores.max())
+    combined = np.exp((scores - scores.max()) / TEMPERATURE)
     combined = np.asarray(combined / combined.sum(), np.float32)
     reliability = digit.count_probability * float(np.exp(digit.verifier_log_probs[:10]) @ combined)
     reliability *= float(np.exp(-CUT_ROW_WEIGHT * digit.cut_row_cost))

@@ -147,13 +147,15 @@ def plot_study(
 
 @contextmanager
 def drawing_offscreen() -> Iterator[None]:
-    """Draw without a display or Optuna's warnings that its plots are experimental."""
+    """Draw without a display, and without warnings that are of no use to the user."""
     import matplotlib.pyplot as plt
     from optuna.exceptions import ExperimentalWarning
 
     plt.switch_backend("agg")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
+        # Of a parameter that had the same value in all trials.
+        warnings.filterwarnings("ignore", "Attempting to set identical low and high [xy]lims")
         try:
             yield
         finally:

@@ -23,6 +23,7 @@ IMAGE_SHAPE = (1, 28, 28)
 """Channels, height and width of images, unless the data module has another `image_shape`."""
 
 PLACEHOLDER_NUM_CLASSES = 10
+MAX_LOG_SUM = 0.01  # logarithm of the sum of probabilities, up to which it counts as 0
 
 
 def check_classes(config: Mapping[str, Any]) -> None:
@@ -88,13 +89,18 @@ def check_num_classes(
         image_shape: channels, height and width.
 
     Raises:
-        UserError: it has more or fewer, or returns something else.
+        UserError: it has more or fewer, or returns something else than log-probabilities.
     """
     output = run_on_zeros(network, image_shape)
     if output is None:
         return
     if not isinstance(output, Tensor) or output.ndim != 2:
         raise UserError("the network must return one tensor, log-probabilities [batch, classes]")
+    if output.isfinite().all() and output.logsumexp(dim=1).abs().max() > MAX_LOG_SUM:
+        raise UserError(
+            "the network must return log-probabilities, and its outputs are none; a last layer "
+            "nn.LogSoftmax(1) makes them so"
+        )
     if num_classes is None or output.shape[-1] == num_classes:
         return
     raise UserError(
@@ -114,6 +120,9 @@ def check_optim(config: Mapping[str, Any]) -> None:
         parts = build_components(fill_num_classes(config, PLACEHOLDER_NUM_CLASSES))
     except InstantiationException as error:
         raise UserError(instantiation_failure(error)) from error
+    if not isinstance(parts["network"], nn.Module):
+        kind = type(parts["network"]).__name__
+        raise UserError(f"model._target_ should name a torch.nn.Module, and gives a {kind}")
     for parameter in parts["network"].parameters():
         parameter.grad = torch.zeros_like(parameter)
     try:

@@ -135,6 +135,6 @@ def test_confidence_of_a_text_includes_the_number_of_digits() -> None:
 
 def test_a_doubtful_number_of_digits_is_unsure() -> None:
     prediction = read(draw_number("32"))
-    digits = [digit._replace(count_probability=0.04) for digit in prediction.digits]
+    digits = [digit._replace(count_probability=0.03) for digit in prediction.digits]
     assert prediction.status == "number"
     assert prediction._replace(digits=digits).status == "unsure"

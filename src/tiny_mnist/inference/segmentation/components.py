@@ -10,7 +10,7 @@ from numpy import ndarray
 from tiny_mnist.inference.mnist_format import Box
 from tiny_mnist.inference.paper import Mask
 
-MAX_COMPONENTS = 80  # number of the largest components that are used; others are noise
+MAX_COMPONENTS = 200  # number of the largest components that are used; others are noise
 NUM_NEIGHBOURS = 3  # number of nearest row items whose union is compared with a new item
 MIN_MARGIN_ASPECT = 10.0  # length / width from which a strip at the border is no digit
 MAX_STROKE_WIDTH = 1.4  # width of a stroke of a digit, in row heights; wider ones are lines
@@ -84,6 +84,8 @@ def is_frame(part: Component, parts: list[Component], labels: Labels) -> bool:
     The other one is shut in: joined digits are hollow, too, and their box may have others in it.
     """
     box = part.box
+    if part.area >= 0.4 * box.width * box.height:
+        return False
     inside = [
         other
         for other in parts
@@ -94,7 +96,7 @@ def is_frame(part: Component, parts: list[Component], labels: Labels) -> bool:
         and box.top < other.box.top
         and other.box.bottom < box.bottom
     ]
-    if not inside or part.area >= 0.4 * box.width * box.height:
+    if not inside:
         return False
     area = labels[box.top : box.bottom, box.left : box.right]
     free = np.pad((area != part.label).astype(np.uint8), 1, constant_values=1)
