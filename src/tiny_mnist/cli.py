@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tiny_mnist.errors import format_error, printable
+from tiny_mnist.errors import UserError, format_error, printable
 from tiny_mnist.extras import require
 from tiny_mnist.system.terminal import make_console, use_lenient_streams
 

@@ -262,6 +262,15 @@ def test_mismatch_is_an_error_and_keeps_the_existing_file(
     assert [p.read_text() for p in tmp_path.iterdir()] == ["the one before"]
 
 
+@pytest.mark.parametrize("name", ["summary.json", "checkpoints/last.ckpt"])
+def test_a_file_of_another_kind_is_not_replaced(small_run: RunFolder, name: str) -> None:
+    path = small_run.path / name
+    before = path.read_bytes()
+    done = CliRunner().invoke(app, ["export", str(small_run.path), "--out", str(path)])
+    assert (done.exit_code, done.output) == (1, f"error: --out {path} should end in .onnx\n")
+    assert path.read_bytes() == before
+
+
 def test_without_onnx_one_line_says_what_to_install(
     small_run: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

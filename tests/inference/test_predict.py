@@ -382,3 +382,15 @@ def test_answers_without_loading_pytorch(seven: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.splitlines()[-1] == "set()"
+
+
+def test_a_picture_is_not_replaced_by_the_contact_sheet(
+    seven: Path,
+) -> None:
+    before = seven.read_bytes()
+    status, _, errors = run_predict(str(seven), "--show", str(seven))
+    assert (status, errors) == (
+        1,
+        f"error: --show {seven} would replace one of the pictures; choose another name\n",
+    )
+    assert seven.read_bytes() == before

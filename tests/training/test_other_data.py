@@ -117,7 +117,7 @@ def test_exported_files_have_the_outputs_and_the_metadata_of_the_data(
 def test_formats_for_digits_are_refused_in_one_line(
     striped_run: RunFolder, file_format: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "file"
+    path = tmp_path / f"file.{file_format}"
     status, output = invoke("export", striped_run.path, "--format", file_format, "--out", path)
     assert status == 1
     assert output.count("\n") == 1
@@ -261,3 +261,10 @@ def test_folds_and_seeds_end_in_one_row(command: Command, stripes: Path, tmp_pat
         for path in (tmp_path / "sweep").glob("*/summary.json")
     }
     assert held_out == {120}
+
+
+def test_outputs_that_are_no_log_probabilities_are_refused() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    with pytest.raises(UserError, match="must return log-probabilities"):
+        check_num_classes(network, 10)
+    check_num_classes(nn.Sequential(network, nn.LogSoftmax(1)), 10)

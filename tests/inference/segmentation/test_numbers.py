@@ -138,3 +138,9 @@ def test_a_doubtful_number_of_digits_is_unsure() -> None:
     digits = [digit._replace(count_probability=0.03) for digit in prediction.digits]
     assert prediction.status == "number"
     assert prediction._replace(digits=digits).status == "unsure"
+
+
+def test_a_page_of_many_rows_is_read() -> None:
+    texts = ["3274", "2032", "4723"] * 5
+    rows = [draw_number(text, size=30) for text in texts]
+    assert read(np.concatenate(rows)).text.split("\n") == texts
