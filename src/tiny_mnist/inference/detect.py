@@ -59,7 +59,7 @@ MAX_COST_INCREASE = 0.3
 """Largest accepted increase of the mean cost per digit when the region is re-read at higher
 resolution."""
 ROW_PENALTY = 0.3  # subtracted for each further row: a broken digit or a margin looks like rows
-MAX_PENALIZED_ROWS = 4  # of these: a page may have many
+MAX_PENALIZED_ROWS = 2  # of these: a page may have many
 FAINT_EXTENT = 0.25  # as `extent` of `find_ink`: chalk in bad light may fade to this
 MIN_GROWTH = 1.1  # ratio of width or height from which a digit with its faint ink is read anew
 SAME_INK = 0.02  # part of the ink up to which two hypotheses may differ and be read only once
