@@ -12,8 +12,6 @@ were still being rendered when the training began: 22,700 in the first epoch, 46
 """
 
 import argparse
-import hashlib
-import io
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -25,12 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from research.pictures.digits import font_files
 from research.pictures.strips import LabelledStrip, render_strips
+from research.save_network import save_network
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.segmentation.row_reader import BLANK, STRIP_HEIGHT, decode_text
-from tiny_mnist.runs.metadata import git_commit
-from tiny_mnist.system.atomic_files import atomic_write, write_json
 from tiny_mnist.system.memory import tune_malloc
 
 BATCH = 64  # strips
@@ -175,30 +171,23 @@ def main() -> None:
     model = RowReader(options.width)
     fit(model, strips, options.steps)
     misread = count_misread(model, held)
-    file = io.BytesIO()
-    torch.onnx.export(
-        model.eval(),
-        (torch.zeros(1, STRIP_HEIGHT, 64, dtype=torch.uint8),),
-        file,  # type: ignore[arg-type]
-        input_names=["strips"],
-        output_names=["log_probs"],
-        dynamic_axes={"strips": {0: "batch", 2: "width"}, "log_probs": {0: "batch", 1: "columns"}},
-        dynamo=False,
-    )
     card = {
         "seed": options.seed,
         "strips": len(strips),
-        "fonts": [path.name for path in font_files(options.fonts)] if options.fonts else [],
         "steps": options.steps,
         "width": options.width,
-        "commit": git_commit(),
         "held_out_strips": len(held),
         "held_out_misread_percent": round(100 * misread / len(held), 2),
-        "sha256": hashlib.sha256(file.getvalue()).hexdigest(),
     }
-    with atomic_write(options.out) as target:
-        target.write(file.getvalue())
-    write_json(options.out.with_suffix(".json"), card)
+    axes = {"strips": {0: "batch", 2: "width"}, "log_probs": {0: "batch", 1: "columns"}}
+    save_network(
+        model,
+        torch.zeros(1, STRIP_HEIGHT, 64, dtype=torch.uint8),
+        axes,
+        options.out,
+        options.fonts,
+        card,
+    )
 
 
 if __name__ == "__main__":

@@ -18,8 +18,6 @@ reads 1,036 and 428, and is kept.
 """
 
 import argparse
-import hashlib
-import io
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -29,16 +27,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from research.pictures.digits import font_files
 from research.pictures.samples import CHUNK, render_chunk, sample_picture, sample_row
+from research.save_network import save_network
 from tiny_mnist.data import MNIST, download
 from tiny_mnist.data.transforms import Augmentation, normalize, sample_warp, warp
 from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.segmentation.division import OTHER
 from tiny_mnist.models.cpu_layout import use_onednn_layout
 from tiny_mnist.models.tiny_cnn import TinyCNN
-from tiny_mnist.runs.metadata import git_commit
-from tiny_mnist.system.atomic_files import atomic_write, write_json
 from tiny_mnist.system.memory import tune_malloc
 
 MNIST_IMAGES = 48_000  # of these, taken as they are
@@ -152,16 +148,6 @@ def main() -> None:
     model = Verifier(options.width)
     use_onednn_layout(model.network)
     errors = fit(model, data, options.epochs)
-    file = io.BytesIO()
-    torch.onnx.export(
-        model.eval(),
-        (data.images[:2],),
-        file,  # type: ignore[arg-type]
-        input_names=["images"],
-        output_names=["log_probs"],
-        dynamic_axes={"images": {0: "batch"}, "log_probs": {0: "batch"}},
-        dynamo=False,
-    )
     card = {
         "seed": options.seed,
         "rows": options.rows,
@@ -169,17 +155,13 @@ def main() -> None:
         "images": len(data.labels),
         "images_of_no_digit": others,
         "mnist_training_images": MNIST_IMAGES,
-        "fonts": [path.name for path in font_files(options.fonts)] if options.fonts else [],
         "epochs": options.epochs,
         "width": options.width,
-        "commit": git_commit(),
         "held_out_images": int(data.held_out.sum()),
         "held_out_error": errors,
-        "sha256": hashlib.sha256(file.getvalue()).hexdigest(),
     }
-    with atomic_write(options.out) as target:
-        target.write(file.getvalue())
-    write_json(options.out.with_suffix(".json"), card)
+    axes = {"images": {0: "batch"}, "log_probs": {0: "batch"}}
+    save_network(model, data.images[:2], axes, options.out, options.fonts, card)
 
 
 if __name__ == "__main__":

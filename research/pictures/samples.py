@@ -81,7 +81,17 @@ def is_bar(mask: NDArray[np.bool_]) -> bool:
 
 def sample_non_digits(fonts: list[Path], rng: np.random.Generator) -> Iterator[Sample]:
     """Some letters, scribbles, corners of grids, separators, blurs and blots."""
-    kinds: list[Callable[[], Mask]] = [
+    kinds = non_digit_shapes(rng)
+    for place in rng.choice(len(kinds), 2, replace=False):
+        yield rescale(kinds[place](), rng), OTHER
+    for _ in range(2 if fonts else 0):
+        mask = letter(glyphs(fonts), rng)
+        yield rescale(vary(partial(ignore_width, mask), rng)(0), rng), OTHER
+
+
+def non_digit_shapes(rng: np.random.Generator) -> list[Callable[[], Mask]]:
+    """What draws a scribble, a corner of a grid, a line, a separator, a blot and a blur."""
+    return [
         partial(scribble, rng),
         partial(grid_corner, rng),
         partial(line, rng),
@@ -89,11 +99,6 @@ def sample_non_digits(fonts: list[Path], rng: np.random.Generator) -> Iterator[S
         partial(blot, rng),
         lambda: blur(strokes(int(rng.integers(10)), rng.uniform(0.05, 0.1), rng), rng),
     ]
-    for place in rng.choice(len(kinds), 2, replace=False):
-        yield rescale(kinds[place](), rng), OTHER
-    for _ in range(2 if fonts else 0):
-        mask = letter(glyphs(fonts), rng)
-        yield rescale(vary(partial(ignore_width, mask), rng)(0), rng), OTHER
 
 
 def rescale(mask: Mask, rng: np.random.Generator) -> NDArray[np.bool_]:

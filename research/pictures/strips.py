@@ -1,7 +1,6 @@
 """Strips of rendered rows and of non-digits, and their texts, from which the row reader learns."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +9,10 @@ from numpy.typing import NDArray
 
 from research.pictures.digits import Shape, font_files, glyphs, load_shapes
 from research.pictures.labelled import damage, vary
-from research.pictures.non_digits import grid_corner, letter, line, scribble
-from research.pictures.numbers import Row, draw_layers, make_draw, resize_to, separator
-from research.pictures.samples import TRAIN_IMAGES, blot, blur
-from research.pictures.strokes import Mask, strokes
+from research.pictures.non_digits import letter
+from research.pictures.numbers import Row, draw_layers, make_draw, resize_to
+from research.pictures.samples import TRAIN_IMAGES, non_digit_shapes
+from research.pictures.strokes import Mask
 from tiny_mnist.inference.segmentation.components import find_components, find_rows
 from tiny_mnist.inference.segmentation.row_reader import draw_strip
 from tiny_mnist.inference.segmentation.slant import deslant
@@ -60,15 +59,8 @@ def render_row(shape: Shape, rng: np.random.Generator) -> tuple[NDArray[np.bool_
 
 def render_non_digit(fonts: list[Path], rng: np.random.Generator) -> NDArray[np.bool_]:
     """The ink of a letter (a third of all), scribble, corner of a grid, line, separator or blot."""
-    kinds: list[Callable[[], Mask]] = [
-        *[lambda: letter(glyphs(fonts), rng)] * (3 if fonts else 0),
-        partial(scribble, rng),
-        partial(grid_corner, rng),
-        partial(line, rng),
-        lambda: separator(80, rng.uniform(0.05, 0.1), rng)[0],
-        partial(blot, rng),
-        lambda: blur(strokes(int(rng.integers(10)), rng.uniform(0.05, 0.1), rng), rng),
-    ]
+    letters: list[Callable[[], Mask]] = [lambda: letter(glyphs(fonts), rng)] * 3
+    kinds = [*(letters if fonts else []), *non_digit_shapes(rng)]
     mask = kinds[rng.integers(len(kinds))]()
     height = int(np.exp(rng.uniform(np.log(26), np.log(100))))
     return damage(np.pad(resize_to(mask, height), 4), rng)

@@ -50,8 +50,7 @@ MAX_CLEAR_OTHER = -5.0  # log-probability of anything else up to which it is; ba
 MAX_BARE_SCORE = 0.95  # digit_score: below it, and with several rows, `MIN_VALUE` is asked for
 MIN_VALUE = -0.5  # value of a reading: digits rarely have less there, bare paper often
 MAX_SCORE = 2.0  # digit_score: a larger one counts as this
-MAX_READINGS = 4  # hypotheses that are read until one has digits; twice as many for several rows
-MAX_BARE_READINGS = 8  # the same of a picture in which no digits are found: it may be bare paper
+MAX_READINGS = 4  # hypotheses that are read; twice as many until one has digits in one row
 MAX_SCORE_GAP = 2.5  # difference from the best digit_score up to which a hypothesis is read
 GOOD_COST = 0.5  # mean cost per digit of one row below which no further hypothesis is read
 MIN_ZOOM = 1.5  # smallest gain in resolution for which the digits' region is re-read
@@ -143,13 +142,13 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
     scored = sorted(found, key=lambda item: -max(item[:2]))
     best: Reading | None = None
     read: list[Ink] = []
-    for place, (score, row_score, hypothesis) in enumerate(scored[:MAX_BARE_READINGS]):
+    for place, (score, row_score, hypothesis) in enumerate(scored[: 2 * MAX_READINGS]):
         if best is not None:
             # Several rows may be a digit in pieces: read on.
             several = count_rows(best.digits) > 1 and len(best.digits) <= MAX_BROKEN_PARTS
-            limit = 2 * MAX_READINGS if several else MAX_READINGS
             unlikely = max(score, row_score) < max(scored[0][:2]) - MAX_SCORE_GAP
-            if place >= limit or unlikely or (best.cost < GOOD_COST and not several):
+            enough = place >= MAX_READINGS or best.cost < GOOD_COST
+            if unlikely or (enough and not several):
                 break
         if max(score, row_score) < MIN_CLEAR_SCORE:
             continue
