@@ -256,6 +256,17 @@ def test_odd_shapes_without_ink_are_said_to_be_empty(shape: tuple[int, int]) -> 
     assert read_one(Image.new("RGB", shape, "white")) == "no digit"
 
 
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("radius", [60, 130])
+def test_the_outline_of_a_blot_is_no_zero(radius: int, inverted: bool) -> None:
+    field = np.full((500, 600), 225, np.uint8)
+    cv2.circle(field, (300, 250), radius, 70, -1, cv2.LINE_AA)
+    field = cv2.GaussianBlur(255 - field if inverted else field, (0, 0), 1.5)
+    noise = np.random.default_rng(0).normal(0, 3, field.shape)
+    picture = Image.fromarray((field + noise).clip(0, 255).astype(np.uint8))
+    assert read_one(picture) in ("no digit", "unsure")
+
+
 @pytest.mark.parametrize("step", [40, 75])
 def test_squared_paper_alone_is_no_digit(step: int) -> None:
     assert read_one(Image.fromarray(squared(step))) == "no digit"

@@ -21,7 +21,7 @@ from tiny_mnist.inference.hypotheses import (
     find_groups,
 )
 from tiny_mnist.inference.image_io import RGBImage
-from tiny_mnist.inference.ink import find_ink
+from tiny_mnist.inference.ink import find_ink, remove_outlines
 from tiny_mnist.inference.mnist_format import (
     CENTRE,
     DIGIT_SIDE,
@@ -245,7 +245,8 @@ def draw_digits(picture: RGBImage, reading: Reading, scale: float) -> list[Digit
 def find_hypothesis_ink(picture: RGBImage, hypothesis: Hypothesis) -> Ink:
     """The ink of a picture, its longer side at most `LARGE_SIDE`, under a hypothesis."""
     segmentation = apply_hypothesis(picture, hypothesis)
-    return Ink(hypothesis, segmentation, find_ink(segmentation.contrast))
+    ink = find_ink(segmentation.contrast)
+    return Ink(hypothesis, segmentation, remove_outlines(ink, segmentation.dark_on_light))
 
 
 def are_alike(one: Ink, other: Ink) -> bool:

@@ -2,6 +2,8 @@
 
 import cv2
 import numpy as np
+from jaxtyping import Int32, UInt8
+from numpy import ndarray
 
 from tiny_mnist.inference.image_io import RGBImage
 from tiny_mnist.inference.paper import (
@@ -13,6 +15,14 @@ from tiny_mnist.inference.paper import (
 )
 
 MAX_NOISE = 0.04  # contrast: the noise counts as no more; ink may cover half of the picture
+MIN_HOLE_AREA = 30  # pixels of a hole whose brightness is looked at
+MIN_HOLE_PART = 0.2  # the same, as a part of the shape with its holes
+MIN_DEPTH = 0.25  # how much darker a stroke is than both of its sides; the outline of a blot has 0
+SURROUNDINGS = 2, 6  # pixels from a shape: where it is measured how bright it is around it
+
+Grey = UInt8[ndarray, "height width"]
+Outline = Int32[ndarray, "_ 1 2"]
+"""Points (x, y) around a shape or a hole."""
 
 
 def ink_contrast(picture: RGBImage, stroke_reach: float | None) -> Contrast:
@@ -56,3 +66,51 @@ def find_ink(contrast: Contrast, extent: float = 0.65) -> Mask:
     strong[labels[contrast > threshold]] = True
     strong[0] = False
     return np.asarray(strong[labels], bool)
+
+
+def remove_outlines(ink: Mask, picture: RGBImage) -> Mask:
+    """The ink without shapes that are only the outline of something else.
+
+    Of a blot that is wider than the strokes that are searched, the edge alone is found: a ring that
+    is as dark as what it encloses, or as its surroundings.
+
+    Args:
+        ink: what was found in the picture.
+        picture: with dark ink.
+    """
+    strokes = ink.astype(np.uint8)
+    outlines, tree = cv2.findContours(strokes, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    for hole, (*_, parent) in zip(outlines, tree[0] if outlines else (), strict=True):
+        if parent < 0:
+            continue
+        shape, area = outlines[parent], cv2.contourArea(hole)
+        large = area > max(MIN_HOLE_AREA, MIN_HOLE_PART * cv2.contourArea(shape))
+        if large and measure_depth(hole, shape, ink, grey) < MIN_DEPTH:
+            cv2.drawContours(strokes, [shape], 0, 0, cv2.FILLED)
+    return strokes > 0
+
+
+def measure_depth(hole: Outline, shape: Outline, ink: Mask, grey: Grey) -> float:
+    """How much darker a shape is than its hole and its surroundings.
+
+    1: both are equally bright; 0: one of them is as dark as the shape.
+    """
+    near, far = SURROUNDINGS
+    x, y, width, height = cv2.boundingRect(shape)
+    left, top = max(0, x - far), max(0, y - far)
+    area = np.s_[top : y + height + far, left : x + width + far]
+    ink, grey = ink[area], grey[area]
+    inside, whole = np.zeros_like(grey), np.zeros_like(grey)
+    cv2.drawContours(inside, [hole], 0, 1, cv2.FILLED, offset=(-left, -top))
+    cv2.drawContours(whole, [shape], 0, 1, cv2.FILLED, offset=(-left, -top))
+    inner, outer = (
+        cv2.dilate(whole, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+        for reach in (near, far)
+    )
+    sides = (outer > inner) & ~ink, (inside > 0) & ~ink
+    if not all(side.any() for side in sides):
+        return 1.0
+    darkest, brightest = sorted(float(np.median(grey[side])) for side in sides)
+    stroke = float(np.median(grey[(whole > 0) & ink]))
+    return (darkest - stroke) / max(1.0, brightest - stroke)
