@@ -277,6 +277,7 @@ def test_the_page_answers_under_the_name_that_it_is_served_under() -> None:
     assert check_request("GET", "/", headers, guard.names) is None
 
 
+@pytest.mark.slow
 def test_only_some_pictures_wait_for_their_turn() -> None:
     code = (  # in a process of its own: Gradio leaves an event loop open
         "from tiny_mnist.demo.app import build_page, load_shipped_network\n"

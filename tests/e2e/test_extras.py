@@ -42,11 +42,11 @@ def test_training_needs_no_extra(tmp_path: Path, mnist_root: Path) -> None:
     ("extra", "program"),
     [
         ("predict", ("tiny_mnist.cli:app", "predict", "photo.png")),
-        ("export", ("tiny_mnist.cli:app", "export", "RUN")),
-        ("demo", ("tiny_mnist.cli:app", "demo")),
+        pytest.param("export", ("tiny_mnist.cli:app", "export", "RUN"), marks=pytest.mark.slow),
+        pytest.param("demo", ("tiny_mnist.cli:app", "demo"), marks=pytest.mark.slow),
         ("sweep", (str(TRAIN), "-m", "hydra/sweeper=optuna", "optim.max_lr=interval(0.1,1)")),
-        ("wandb", (str(TRAIN), "logger=wandb")),
-        ("mlflow", (str(TRAIN), "logger=mlflow")),
+        pytest.param("wandb", (str(TRAIN), "logger=wandb"), marks=pytest.mark.slow),
+        pytest.param("mlflow", (str(TRAIN), "logger=mlflow"), marks=pytest.mark.slow),
     ],
 )
 def test_a_missing_extra_is_named_in_one_line(

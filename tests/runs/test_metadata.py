@@ -1,8 +1,8 @@
 """Commit and provenance of a run."""
 
+import importlib.util
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,12 @@ def commit_seen_from(file: Path) -> Any:
     file.parent.mkdir(parents=True, exist_ok=True)
     if not file.exists():
         file.write_text(source)
-    code = (
-        "import importlib.util, json; "
-        f"spec = importlib.util.spec_from_file_location('copy', {str(file)!r}); "
-        "module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module); "
-        "print(json.dumps(module.git_commit()))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
+    spec = importlib.util.spec_from_file_location("copy_of_metadata", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.git_commit()
 
 
 def test_commit_names_this_projects_repository(tmp_path: Path) -> None:

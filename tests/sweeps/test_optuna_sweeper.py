@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.program import PROJECT, SMALL, WAIT, Command
+from support.program import PROJECT, SMALL, WAIT, Command, run_program
 from support.waiting import wait_until
 
 optuna = pytest.importorskip("optuna", reason="the extra sweep")
@@ -52,17 +52,17 @@ def rows(folder: Path) -> list[dict[str, str]]:
     ],
 )
 def test_refused_search_leaves_no_folder(
-    command: Command, tmp_path: Path, arguments: list[str], message: str
+    mnist_root: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    done = command(*SEARCH, *arguments)
-    assert done.returncode == 1
+    done = run_program(*SEARCH, *arguments, folder=tmp_path)
+    assert done.status == 1
     (line,) = done.stderr.splitlines()
     assert message in line
     assert list(tmp_path.iterdir()) == []
 
 
 def test_search_without_a_key_for_held_out_images_is_refused(
-    command: Command, tmp_path: Path
+    mnist_root: Path, tmp_path: Path
 ) -> None:
     """The own data module of a user evaluates on test images if its YAML has no `val_size`."""
     (tmp_path / "own.py").write_text(
@@ -71,8 +71,9 @@ def test_search_without_a_key_for_held_out_images_is_refused(
     (tmp_path / "conf" / "data").mkdir(parents=True)
     (tmp_path / "conf" / "data" / "own.yaml").write_text("_target_: own.Own\nbatch_size: 128\n")
     folder = ("--config-dir", str(tmp_path / "conf"))
-    done = command(*folder, *SEARCH, "optim.max_lr=interval(0.1,1.0)", "data=own")
-    assert done.returncode == 1
+    search = (*SEARCH, "optim.max_lr=interval(0.1,1.0)", "data=own")
+    done = run_program(*folder, *search, folder=tmp_path)
+    assert done.status == 1
     assert "needs held-out images" in done.stderr
     assert not (tmp_path / "mine").exists()
 

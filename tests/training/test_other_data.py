@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import tiny_mnist
 from support.idx_files import write_idx_folder
-from support.program import SMALL, Command
+from support.program import SMALL, Command, run_program
 from tiny_mnist.cli import app
 from tiny_mnist.data import FASHION_MNIST, LabelledImages
 from tiny_mnist.errors import UserError
@@ -154,11 +154,11 @@ def test_images_of_a_run_that_are_gone_are_looked_for_where_the_user_says(
     assert load_images(RunFolder(tmp_path / "run"), tmp_path / "moved").info.name == "moved"
 
 
-def test_bad_files_end_in_one_line_and_leave_nothing(command: Command, tmp_path: Path) -> None:
+def test_bad_files_end_in_one_line_and_leave_nothing(mnist_root: Path, tmp_path: Path) -> None:
     folder = write_idx_folder(tmp_path / "data")
     (folder / "t10k-labels-idx1-ubyte").unlink()
-    done = command("data=idx", f"data.root={folder}", "hydra.run.dir=run")
-    assert done.returncode == 1
+    done = run_program("data=idx", f"data.root={folder}", "hydra.run.dir=run", folder=tmp_path)
+    assert done.status == 1
     (line,) = done.stderr.splitlines()
     assert "should hold one file of test labels" in line
     assert not (tmp_path / "run").exists()
