@@ -82,6 +82,20 @@ def test_resuming_what_is_no_run_ends_in_one_line_and_creates_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_latest_job_of_a_sweep_is_resumed_and_the_sweep_named(
+    compose: Callable[..., DictConfig], mnist_root: Path, tmp_path: Path
+) -> None:
+    sweep = tmp_path / "runs" / "sweeps" / "mine"
+    run = start_run(sweep / "0", 0)
+    OmegaConf.save(compose("debug=batch"), run.configuration)
+    (sweep / "multirun.yaml").touch()
+    done = run_program("resume=latest", folder=tmp_path)
+    assert (done.status, done.stderr) == (0, "")
+    message = "Resuming runs/sweeps/mine/0 alone; resume=runs/sweeps/mine resumes its whole sweep"
+    assert f"\n{message}\n" in done.stdout
+    assert run.summary.exists()
+
+
 @pytest.mark.parametrize("setting", ["optim.max_lr=1", "trainer=gpu", "data.batch_size=32"])
 def test_a_setting_that_a_resumed_run_must_keep_is_refused_in_one_line(
     compose: Callable[..., DictConfig], tmp_path: Path, setting: str

@@ -25,9 +25,9 @@ from tiny_mnist.launch.stop import (
     stop,
 )
 from tiny_mnist.launch.suggestions import suggest
-from tiny_mnist.runs.folder import RunFolder
+from tiny_mnist.runs.folder import LATEST, RunFolder
 from tiny_mnist.sweeps import job
-from tiny_mnist.sweeps.plan import is_sequential
+from tiny_mnist.sweeps.plan import MULTIRUN, is_sequential
 from tiny_mnist.system.memory import tune_malloc
 from tiny_mnist.system.processes import is_rank_zero
 from tiny_mnist.system.signals import Interrupted
@@ -120,6 +120,9 @@ def resume_run(train: Callable[..., float], config: DictConfig, folder: Path) ->
     run, overrides = RunFolder(folder), list(HydraConfig.get().overrides.task)
     try:
         settings, epochs = load_resume_config(run, overrides, read_trust_flag(config))
+        if config.resume == LATEST and (folder.parent / MULTIRUN).exists() and is_rank_zero():
+            run_name, sweep = display_path(folder), display_path(folder.parent)
+            print(f"Resuming {run_name} alone; resume={sweep} resumes its whole sweep")
         if settings.trainer.max_epochs > epochs:
             if is_rank_zero():
                 print(describe_prolonging(run, epochs, settings.trainer.max_epochs))
