@@ -15,6 +15,11 @@ from tiny_mnist.inference.paper import (
 )
 
 MAX_NOISE = 0.04  # contrast: the noise counts as no more; ink may cover half of the picture
+MIN_BACKGROUND = 40  # of 255: darker backgrounds count as this, or their noise would be ink
+STRONGEST_PART = 0.002  # of the pixels, along whose mean colour the contrast is taken
+MIN_INK = 12  # pixels of all ink
+STRONG_NOISE, WEAK_NOISE = 5, 3  # standard deviations of noise below both thresholds of `find_ink`
+INK_EXTENT = 0.65  # weaker threshold of `find_ink`, as a part of the stronger one
 MIN_HOLE_AREA = 30  # pixels of a hole whose brightness is looked at
 MIN_HOLE_PART = 0.2  # the same, as a part of the shape with its holes
 MIN_DEPTH = 0.25  # how much darker a stroke is than both of its sides; the outline of a blot has 0
@@ -38,29 +43,29 @@ def ink_contrast(picture: RGBImage, stroke_reach: float | None) -> Contrast:
         stroke_reach: the width of strokes, as in `estimate_background`.
     """
     background = estimate_background(picture, stroke_reach)
-    loss = (background - picture) / np.maximum(background, 40)
+    loss = (background - picture) / np.maximum(background, MIN_BACKGROUND)
     if stroke_reach is not None:
         loss -= np.median(loss[::3, ::3].reshape(-1, 3), axis=0)
     strength = np.linalg.norm(loss, axis=2)
-    strongest = loss[strength >= np.quantile(strength[::2, ::2], 0.998)].mean(axis=0)
+    strongest = loss[strength >= np.quantile(strength[::2, ::2], 1 - STRONGEST_PART)].mean(axis=0)
     direction = strongest / max(float(np.linalg.norm(strongest)), 1e-6)
     return np.asarray(loss @ direction / np.sqrt(3), np.float32)
 
 
-def find_ink(contrast: Contrast, extent: float = 0.65) -> Mask:
+def find_ink(contrast: Contrast, extent: float = INK_EXTENT) -> Mask:
     """The pixels of ink, by two thresholds.
 
     A connected region is ink if some of it is above Otsu's threshold; it extends to the pixels
     above `extent` of it. Both thresholds are well above the background's noise.
     """
     noise = min(MAX_NOISE, robust_deviation(contrast))
-    candidates = contrast[contrast > max(MIN_CONTRAST, 5 * noise)]
-    if candidates.size < 12:
+    candidates = contrast[contrast > max(MIN_CONTRAST, STRONG_NOISE * noise)]
+    if candidates.size < MIN_INK:
         return np.zeros(contrast.shape, bool)
     levels = (candidates.clip(0, 1) * 255).astype(np.uint8)
     otsu, _ = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     threshold = max(otsu / 255, MIN_CONTRAST)
-    weak = contrast > max(extent * threshold, 3 * noise)
+    weak = contrast > max(extent * threshold, WEAK_NOISE * noise)
     _, labels = cv2.connectedComponents(weak.astype(np.uint8))
     strong = np.zeros(labels.max() + 1, bool)
     strong[labels[contrast > threshold]] = True

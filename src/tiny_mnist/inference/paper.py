@@ -11,12 +11,22 @@ from tiny_mnist.inference.image_io import RGBImage
 
 SEARCH_SIDE = 400  # pixels: longer side of the picture in which lines are searched
 SMALL_SIDE = 160  # pixels: longer side of the picture in which sheet and background are estimated
+# A bright sheet of paper on something darker.
+MIN_SHEET_RATIO = 1.7  # median brightness of the sheet / of what is around it
+MIN_SHEET_AREA = 0.15  # of its convex hull, as a part of the picture
+MIN_SHEET_FILL = 0.88  # of its convex hull that is bright
+MIN_TABLE_RIM = 0.04  # part of the picture's border that is dark
 MAX_LINE_THICKNESS = 0.015  # thickness of a printed line, in longer sides of the picture
 MAX_FLAT_TILT = np.radians(15)  # angle of a printed line to the horizontal
 MAX_UPRIGHT_TILT = np.radians(8)  # to the vertical; strokes of slanted digits have more
 MAX_SINGLE_TILT = np.radians(8)  # of one alone to the horizontal: it may be a stroke
 MIN_LINES = 3  # number of printed lines; fewer may be strokes of a pen
 MIN_ROW_ASPECT = 1.3  # width / height above which a picture may show a row of digits
+MIN_LINE_LENGTH = 0.5  # part of the width over which a printed line is seen
+MIN_SINGLE_LENGTH = 0.85  # the same of one alone
+MIN_INK_RATIO = 1.7  # contrast of ink on a printed line / of the line
+MAX_FOUND_LINES = 600  # lines of the Hough transform that are looked at, the clearest first
+MIN_LINE_DISTANCE = 2.5  # thicknesses of a line; nearer ones are the same
 MIN_CONTRAST = 0.06  # contrast of the palest ink; black on white is 1
 
 Mask = Bool[ndarray, "height width"]
@@ -36,19 +46,19 @@ def find_sheet(picture: RGBImage) -> Mask | None:
     grey = cv2.morphologyEx(cv2.medianBlur(grey, 5), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
     _, bright = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     levels = [float(np.median(grey[part])) for part in (bright == 0, bright == 1) if part.any()]
-    if len(levels) < 2 or levels[1] < 1.7 * levels[0]:
+    if len(levels) < 2 or levels[1] < MIN_SHEET_RATIO * levels[0]:
         return None
     outlines, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(outlines, key=cv2.contourArea)
     hull = cv2.convexHull(outline)
     area = cv2.contourArea(hull)
-    if area < 0.15 * bright.size or cv2.contourArea(outline) < 0.88 * area:
+    if area < MIN_SHEET_AREA * bright.size or cv2.contourArea(outline) < MIN_SHEET_FILL * area:
         return None
     whole = np.zeros_like(bright)
     cv2.fillConvexPoly(whole, hull, 1)
     outside = (whole == 0) & (bright == 0)
     rim = np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]])
-    if rim.mean() < 0.04:
+    if rim.mean() < MIN_TABLE_RIM:
         return None
     inner = cv2.erode(np.pad(whole, 1, mode="edge"), np.ones((5, 5), np.uint8))[1:-1, 1:-1]
     return np.asarray(
@@ -88,7 +98,8 @@ def remove_printed_lines(contrast: Contrast) -> Contrast:
     upright = find_full_lines(np.ascontiguousarray(contrast.T), MAX_UPRIGHT_TILT)
     if len(flat) + len(upright) < MIN_LINES:
         wide = contrast.shape[1] > MIN_ROW_ASPECT * contrast.shape[0]
-        flat, upright = find_full_lines(contrast, MAX_SINGLE_TILT, 0.85) if wide else [], []
+        flat = find_full_lines(contrast, MAX_SINGLE_TILT, MIN_SINGLE_LENGTH) if wide else []
+        upright = []
     if flat:
         contrast = erase_lines(contrast, flat)
     if upright:
@@ -109,13 +120,15 @@ def erase_lines(contrast: Contrast, lines: list[Line]) -> Contrast:
     crests = cv2.dilate(contrast, np.ones((thick, 1), np.uint8))  # the core may be a pixel beside
     printed = float(np.median(crests[core > 0]))
     tall = cv2.morphologyEx(contrast, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))
-    on_line = (around > 0) & (contrast < 1.7 * printed)
+    on_line = (around > 0) & (contrast < MIN_INK_RATIO * printed)
     erased = np.where(on_line, tall, contrast)
     bridged = cv2.morphologyEx(erased, cv2.MORPH_CLOSE, np.ones((thick + 2, 1), np.uint8))
     return np.asarray(np.where(on_line, np.minimum(contrast, bridged), contrast), np.float32)
 
 
-def find_full_lines(contrast: Contrast, max_tilt: float, part: float = 0.5) -> list[Line]:
+def find_full_lines(
+    contrast: Contrast, max_tilt: float, part: float = MIN_LINE_LENGTH
+) -> list[Line]:
     """Thin straight lines, nearly horizontal, seen over at least this part of the width."""
     small = shrink(contrast, SEARCH_SIDE)
     scale = max(contrast.shape) / max(small.shape)
@@ -135,11 +148,13 @@ def find_full_lines(contrast: Contrast, max_tilt: float, part: float = 0.5) -> l
         max_theta=np.pi / 2 + max_tilt,
     )
     lines: list[Line] = []
-    for rho, theta in [] if found is None else found.reshape(-1, found.shape[-1])[:600, :2]:
+    empty = np.zeros((0, 2), np.float32)
+    clearest = empty if found is None else found.reshape(-1, found.shape[-1])[:, :2]
+    for rho, theta in clearest[:MAX_FOUND_LINES]:
         left, right = (float((rho - x * np.cos(theta)) / np.sin(theta)) for x in (0, width - 1))
         line = (0, round(left * scale)), (contrast.shape[1] - 1, round(right * scale))
         middle = line[0][1] + line[1][1]
-        if all(abs(middle - a[1] - b[1]) > 2.5 * thick * scale for a, b in lines):
+        if all(abs(middle - a[1] - b[1]) > MIN_LINE_DISTANCE * thick * scale for a, b in lines):
             lines.append(line)
     return lines
 

@@ -13,7 +13,28 @@ from tiny_mnist.inference.paper import Mask
 MAX_COMPONENTS = 200  # number of the largest components that are used; others are noise
 NUM_NEIGHBOURS = 3  # number of nearest row items whose union is compared with a new item
 MIN_MARGIN_ASPECT = 10.0  # length / width from which a strip at the border is no digit
-MAX_STROKE_WIDTH = 1.4  # width of a stroke of a digit, in row heights; wider ones are lines
+# Specks, in parts of the largest component.
+MIN_COMPONENT_SIZE = 0.08  # longer side
+MIN_COMPONENT_AREA = 0.01  # ink
+# Frames, such as the boxes of a form.
+MAX_FRAME_INK = 0.4  # ink, as a part of the frame's box; a digit may have more
+MIN_FRAMED_SIZE = 0.3  # longer side of what is framed, in shorter sides of the frame's box
+MIN_FRAMED_AREA = 0.005  # ink of what is framed, as a part of the frame's
+# Strokes of the digit by which a hypothesis is judged, in longer sides of the larger box.
+MAX_SIDE_GAP = 0.05
+MAX_UPRIGHT_GAP = 0.25
+# Rows, in heights of their digits unless it says otherwise.
+MIN_ITEM_HEIGHT = 0.35  # of the tallest component; lower items are no digits of their own
+TALL_ITEM_HEIGHT = 0.6  # of the tallest component; lower items join the rows of higher ones
+MIN_ROW_OVERLAP = 0.4  # height that an item shares with its row, in heights of the lower one
+MIN_DIGIT_HEIGHT = 0.4  # of the tallest component, from which one may be a digit
+HEIGHT_QUANTILE = 0.6  # of the heights of these, which counts as the height of the digits
+MIN_STROKE_OVERLAP = 0.6  # columns that two strokes of a digit share, in widths of the narrower one
+MAX_STROKE_GAP = 0.2  # vertical distance of two strokes of a digit
+MAX_JOINED_HEIGHT = 1.35  # of both strokes together
+MAX_LOWER_HEIGHT = 0.6  # of the lower stroke
+MAX_STROKE_WIDTH = 1.4  # width of the lower stroke; wider ones are lines
+SIDE_DISTANCE_WEIGHT = 0.2  # of a horizontal distance from a row; a vertical one has 1
 
 Labels = Int32[ndarray, "height width"]
 
@@ -49,8 +70,8 @@ def find_components(mask: Mask, rim: Mask, touches_border: bool) -> tuple[Labels
     return labels, [
         part
         for part in parts
-        if part.box.size >= 0.08 * best.box.size
-        and part.area > 0.01 * best.area
+        if part.box.size >= MIN_COMPONENT_SIZE * best.box.size
+        and part.area > MIN_COMPONENT_AREA * best.area
         and (best.on_rim or not part.on_rim)
     ]
 
@@ -84,13 +105,13 @@ def is_frame(part: Component, parts: list[Component], labels: Labels) -> bool:
     The other one is shut in: joined digits are hollow, too, and their box may have others in it.
     """
     box = part.box
-    if part.area >= 0.4 * box.width * box.height:
+    if part.area >= MAX_FRAME_INK * box.width * box.height:
         return False
     inside = [
         other
         for other in parts
-        if other.box.size > 0.3 * min(box.width, box.height)
-        and other.area > 0.005 * part.area
+        if other.box.size > MIN_FRAMED_SIZE * min(box.width, box.height)
+        and other.area > MIN_FRAMED_AREA * part.area
         and box.left < other.box.left
         and other.box.right < box.right
         and box.top < other.box.top
@@ -134,7 +155,7 @@ def is_near(one: Box, other: Box) -> bool:
     size = max(one.size, other.size)
     across = max(one.left - other.right, other.left - one.right)
     along = max(one.top - other.bottom, other.top - one.bottom)
-    return across < 0.05 * size and along < 0.25 * size
+    return across < MAX_SIDE_GAP * size and along < MAX_UPRIGHT_GAP * size
 
 
 def union_box(parts: list[Component]) -> Box:
@@ -159,12 +180,13 @@ def find_rows(parts: list[Component]) -> list[Row]:
     tallest = max(part.box.height for part in parts)
     height = typical_height(parts)
     items = merge_strokes(parts, height)
-    tall = [item for item in items if union_box(item).height >= 0.35 * tallest] or items
+    tall = [item for item in items if union_box(item).height >= MIN_ITEM_HEIGHT * tallest] or items
     rows: list[list[list[Component]]] = []
     boxes = [(union_box(item), item) for item in tall]
-    for box, item in sorted(boxes, key=lambda one: (one[0].height < 0.6 * tallest, one[0].left)):
+    lowest = TALL_ITEM_HEIGHT * tallest
+    for box, item in sorted(boxes, key=lambda one: (one[0].height < lowest, one[0].left)):
         best = max(rows, key=lambda row: row_overlap(box, row), default=None)
-        if best is None or row_overlap(box, best) < 0.4:
+        if best is None or row_overlap(box, best) < MIN_ROW_OVERLAP:
             rows.append([item])
         else:
             best.append(item)
@@ -186,7 +208,8 @@ def find_rows(parts: list[Component]) -> list[Row]:
 def typical_height(parts: list[Component]) -> float:
     """Height of the digits among these components, in pixels."""
     heights = np.array([part.box.height for part in parts])
-    return float(np.quantile(heights[heights >= 0.4 * heights.max()], 0.6))
+    tall = heights[heights >= MIN_DIGIT_HEIGHT * heights.max()]
+    return float(np.quantile(tall, HEIGHT_QUANTILE))
 
 
 def merge_strokes(parts: list[Component], height: float) -> list[list[Component]]:
@@ -200,10 +223,10 @@ def merge_strokes(parts: list[Component], height: float) -> list[list[Component]
             joined = box.union(part.box)
             lower = min(part.box, box, key=lambda one: one.height)
             if (
-                overlap > 0.6 * min(part.box.width, box.width)
-                and along < 0.2 * height
-                and joined.height < 1.35 * height
-                and lower.height < 0.6 * height
+                overlap > MIN_STROKE_OVERLAP * min(part.box.width, box.width)
+                and along < MAX_STROKE_GAP * height
+                and joined.height < MAX_JOINED_HEIGHT * height
+                and lower.height < MAX_LOWER_HEIGHT * height
                 and lower.width < MAX_STROKE_WIDTH * height
             ):
                 item.append(part)
@@ -225,6 +248,5 @@ def row_distance(box: Box, middle: float, row: list[list[Component]]) -> float:
     """Distance of an item's middle from the nearest item of a row, in pixels."""
     centre = box.left + box.right
     near = union_box(min(row, key=lambda item: abs(sum(union_box(item)[::2]) - centre)))
-    return max(near.top - middle, middle - near.bottom, 0.0) + 0.2 * max(
-        near.left - box.right, box.left - near.right, 0
-    )
+    across = max(near.left - box.right, box.left - near.right, 0)
+    return max(near.top - middle, middle - near.bottom, 0.0) + SIDE_DISTANCE_WEIGHT * across
