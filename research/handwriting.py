@@ -27,8 +27,8 @@ from research.pictures.numbers import NUMBER_SCENES, make_draw, number_picture
 from research.pictures.scenes import SCENES, photo, scan
 from research.pictures.strokes import Mask
 from tiny_mnist.errors import UserError
+from tiny_mnist.inference.contact_sheet import draw_cell, save_contact_sheet
 from tiny_mnist.inference.image_io import LoadedImage, to_rgb
-from tiny_mnist.inference.output import draw_cell, save_contact_sheet
 from tiny_mnist.inference.predictor import (
     MIN_RELIABILITY,
     ImagePrediction,

@@ -16,7 +16,7 @@ from PIL.ImageFilter import GaussianBlur
 from support.number_pictures import draw_number
 from support.pictures import draw_ink, run_predict
 from tiny_mnist.errors import UserError
-from tiny_mnist.inference import detect, output
+from tiny_mnist.inference import contact_sheet, detect
 from tiny_mnist.inference.detect import find_digits
 from tiny_mnist.inference.hypotheses import Hypothesis
 from tiny_mnist.inference.image_io import LoadedImage, decode, find_pictures, to_rgb
@@ -365,7 +365,7 @@ def test_a_sheet_that_cannot_be_saved_is_refused_before_anything_is_read(
 
 
 def test_a_sheet_has_a_largest_size(seven: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "MAX_CONTACT_SHEET_PIXELS", 300_000)
+    monkeypatch.setattr(contact_sheet, "MAX_CONTACT_SHEET_PIXELS", 300_000)
     sheet = seven.with_name("sheet.png")
     status, _, errors = run_predict(*[str(seven)] * 9, "--show", str(sheet))
     assert (status, errors) == (0, f"{sheet} shows 4 pictures; more do not fit\n")
