@@ -17,6 +17,7 @@ from support.outcomes import read_metrics
 from support.program import SMALL
 from tiny_mnist.data.datamodule import MNISTDataModule
 from tiny_mnist.data.idx import LabelledImages
+from tiny_mnist.data.loaders import EVALUATION_BATCH
 from tiny_mnist.errors import UserError
 from tiny_mnist.evaluation.metrics import loss_and_accuracy
 from tiny_mnist.evaluation.predict import predict
@@ -229,7 +230,7 @@ def test_held_out_images_are_evaluated_after_the_last_epoch_whatever_is_said(
     run = RunFolder(tmp_path)
     assert [row["val_accuracy"] for row in read_metrics(run)] == [None, accuracy]
     assert summary(run)["val_accuracy"] == accuracy
-    assert summary(run)["test_images"] == 1000
+    assert summary(run)["test_images"] == EVALUATION_BATCH
 
 
 def test_held_out_images_are_evaluated_each_epoch_and_test_images_once(

@@ -8,6 +8,7 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from tiny_mnist.config.data_sections import ANY_IMAGES
+from tiny_mnist.config.schema import REPORTING_CALLBACKS
 from tiny_mnist.errors import UserError, one_line, printable
 from tiny_mnist.runs.folder import SUMMARY
 from tiny_mnist.system.plain_files import read_json_object
@@ -49,8 +50,7 @@ GROUP_EXCLUDES = (
     "seed", "data.fold",  # tell the runs of one group apart
     "data.root", "checkpoint_every",
     "trainer.profiler", "trainer.log_every_n_steps", "trainer.detect_anomaly",
-    "callbacks.contention", "callbacks.epoch_line", "callbacks.progress_bar",
-    "callbacks.pruning",  # other callbacks may change it
+    *(f"callbacks.{name}" for name in REPORTING_CALLBACKS),  # others may change it
     "logger", "resume", "trust",
 )  # fmt: skip
 """Keys by which runs are not told apart, with all keys below them.

@@ -33,6 +33,8 @@ from tiny_mnist.errors import UserError
 
 RESUMABLE_KEYS = ("trainer.max_epochs", "trainer.accelerator", "data.root", "checkpoint_every")
 """Settings that a resumed run may override."""
+REPORTING_CALLBACKS = ("contention", "epoch_line", "progress_bar", "pruning")
+"""Nodes of `callbacks` that do not change the result of a run."""
 
 
 class TinyCNN(Section):

@@ -13,6 +13,7 @@ from rich.console import Console
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from tiny_mnist.config.loading import plain_config
+from tiny_mnist.config.schema import REPORTING_CALLBACKS
 from tiny_mnist.data import IdxDataModule
 from tiny_mnist.errors import display_path
 from tiny_mnist.evaluation import plots
@@ -33,8 +34,6 @@ TRAINER_HPARAMS = {
     "precision": "32-true", "gradient_clip_val": None, "limit_train_batches": 1.0,
     "accumulate_grad_batches": 1,
 }  # fmt: skip
-# Groups and callbacks that change nothing of the result.
-RECORDERS = ("logger", "contention", "epoch_line", "progress_bar", "pruning")
 # Classes that need no mention.
 DEFAULT_CLASSES = ("tiny_mnist.models.tiny_cnn.TinyCNN", "tiny_mnist.data.MNISTDataModule")
 
@@ -221,7 +220,7 @@ def short_settings(settings: Mapping[str, Any]) -> dict[str, bool | int | float 
                 if (chosen := value.get(key, usual)) != usual:
                     flat[key] = chosen
         elif isinstance(value, Mapping):
-            if name in RECORDERS:
+            if name in ("logger", *REPORTING_CALLBACKS):
                 continue
             target = value.get("_target_", "")
             if target and target not in DEFAULT_CLASSES:
