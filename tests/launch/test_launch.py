@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from support.program import PROJECT, SMALL, WAIT, Command
+from tiny_mnist import extras
 from tiny_mnist.config.loading import run_settings
 from tiny_mnist.errors import UserError
 from tiny_mnist.launch.program import report_finished
@@ -209,6 +210,17 @@ def test_a_mapping_with_unknown_keys_is_not_answered_with_its_own_name(
     message = suggest(raised.value, PROJECT / "configs")
     assert message is not None
     assert message.startswith(told)
+
+
+def test_a_launcher_that_is_not_installed_is_answered_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The options are files here whose defaults are those of a plugin."""
+    message = "In 'hydra/launcher/slurm': Could not load 'hydra/launcher/submitit_slurm'."
+    monkeypatch.setattr(extras, "is_installed", lambda module: False)
+    answer = suggest(HydraException(message), PROJECT / "configs")
+    assert answer is not None
+    assert answer.endswith("pip install 'tiny-mnist[sweep]'")
 
 
 @pytest.mark.parametrize("accuracy", [10**400, -1, 101, "99", True])

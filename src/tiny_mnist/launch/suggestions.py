@@ -44,7 +44,7 @@ def suggest(error: BaseException, configs: Path) -> str | None:
         return f"write the folder with quotes: {shlex.quote(resume_override(Path(path)))}"
     if unknown := re.match(r"Could not override '([^']+)'", text):
         return suggest_setting(unknown[1], configs)
-    if missing := re.search(r"Could not find '([^']+)'(.*)", text, re.DOTALL):
+    if missing := re.search(r"Could not (?:find|load) '([^']+)'(.*)", text, re.DOTALL):
         group, _, option = missing[1].rpartition("/")
         if group == "hydra/launcher" and option in ("joblib", "slurm", "submitit_slurm"):
             try:
