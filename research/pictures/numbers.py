@@ -14,6 +14,7 @@ from research.pictures.surfaces import (
     Picture,
     apply_ink,
     compress_jpeg,
+    hard_shadow,
     ink_colour,
     noise,
     photograph,
@@ -208,7 +209,10 @@ def number(
     if lines:
         surface = draw_lines(surface, height, margin[0] + masks[0].shape[0], lines, rng)
     cover = cover * np.clip(0.9 + 0.1 * noise(shape, 4, rng), 0, 1)
-    return photograph(apply_ink(surface, cover, ink_colour(rng)), rng, 0.7)
+    written = apply_ink(surface, cover, ink_colour(rng))
+    if carrier == "shadow":
+        written = written * hard_shadow(shape, rng)[..., None]
+    return photograph(written, rng, 0.7)
 
 
 def draw_boxes(draws: list[Draw], row: Row, height: int, rng: np.random.Generator) -> Mask:
@@ -231,7 +235,7 @@ def draw_boxes(draws: list[Draw], row: Row, height: int, rng: np.random.Generato
 SEPARATORS = ("dash", "point", "slash", "plus", "equals", "comma", "colon", "parenthesis")
 
 NumberScene = tuple[Row, str, str, int]
-"""Style, carrier ("photo", "scan", "screen"), lines of the paper, number of rows."""
+"""Style, carrier ("photo", "shadow", "scan", "screen"), lines of the paper, number of rows."""
 
 NUMBER_SCENES: dict[str, NumberScene] = {
     "row, screen": (Row(), "screen", "", 1),
@@ -246,6 +250,7 @@ NUMBER_SCENES: dict[str, NumberScene] = {
     "row, squared": (Row(), "photo", "squared", 1),
     "row, boxed": (Row(boxes=True), "scan", "", 1),
     "row, separators": (Row(separators=True), "photo", "", 1),
+    "row, shadow": (Row(), "shadow", "", 1),
     "rows": (Row(), "photo", "", 3),
 }
 

@@ -66,6 +66,18 @@ def light(shape: tuple[int, int], rng: np.random.Generator, strong: float = 1) -
     return np.asarray(field, np.float32)
 
 
+def hard_shadow(shape: tuple[int, int], rng: np.random.Generator) -> Grey:
+    """Light, 1 or in a shadow 0.35 to 0.65, whose edge crosses the picture near its middle."""
+    height, width = shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    angle = rng.uniform(0, 2 * np.pi)
+    across = (x - width * rng.uniform(0.3, 0.7)) * np.cos(angle)
+    across += (y - height * rng.uniform(0.35, 0.65)) * np.sin(angle)
+    dark, soft = rng.uniform(0.35, 0.65), height * rng.choice([0.01, 0.05, 0.15])
+    edge = 1 / (1 + np.exp(-np.clip(across / soft, -50, 50)))
+    return np.asarray(dark + (1 - dark) * edge, np.float32)
+
+
 def ruling(shape: tuple[int, int], rng: np.random.Generator, lines: str) -> Grey:
     """How much of each pixel the lines of squared, dark squared or ruled paper cover, turned."""
     step = min(shape) * rng.uniform(0.06, 0.22)

@@ -31,7 +31,7 @@ from tiny_mnist.inference.mnist_format import (
     draw_greys,
     draw_mask,
 )
-from tiny_mnist.inference.paper import SEARCH_SIDE, Mask
+from tiny_mnist.inference.paper import SEARCH_SIDE, Mask, estimate_background
 from tiny_mnist.inference.segmentation.division import OTHER
 from tiny_mnist.inference.segmentation.reading import (
     MAX_BROKEN_PARTS,
@@ -60,6 +60,15 @@ resolution."""
 ROW_PENALTY = 0.3  # subtracted for each further row: a broken digit or a margin looks like rows
 MAX_PENALIZED_ROWS = 2  # of these: a page may have many
 FAINT_EXTENT = 0.25  # as `extent` of `find_ink`: chalk in bad light may fade to this
+# More digits in a shadow than a reading has: chosen on rows in hard shadows and on the pictures of
+# `research.handwriting` with the 16 fonts for tuning and the seeds 5001 and 5002.
+MIN_SHADOW_RATIO = 1.4  # brightness of the lightest / of the darkest background
+MAX_SHADOW_READINGS = 4  # hypotheses that are read to look for them
+MAX_SHADOW_COST = 0.2  # mean cost per digit
+MAX_SHADOW_OTHER = -0.3  # log-probability of anything else, of each further digit
+MAX_CLEAR_SHADOW_OTHER = -2.0  # the same of one of them, which is no 1
+MAX_HEIGHT_RATIO = 1.8  # height of a further digit / of the others, and the inverse
+MIN_SHARED_AREA = 0.5  # of two boxes, as a part of both together, if they are of one digit
 MIN_GROWTH = 1.1  # ratio of width or height from which a digit with its faint ink is read anew
 SAME_INK = 0.02  # part of the ink up to which two hypotheses may differ and be read only once
 MAX_ROW_COST = 5.0  # mean cost per digit above which several digits are not accepted
@@ -159,7 +168,77 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
         reading = read_ink(ink, score, row_score)
         if reading is not None and (best is None or reading.value > best.value):
             best = reading
-    return best if best is None or small else include_faint_ink(best)
+    if best is None or small:
+        return best
+    if best.hypothesis.on_sheet or is_light_uneven(coarse):
+        best = include_shadow(picture, best, [item for item in scored if not item[2].on_sheet])
+    return include_faint_ink(best)
+
+
+def is_light_uneven(picture: RGBImage) -> bool:
+    """Whether a part of the paper may lie in a shadow."""
+    background = estimate_background(picture, STROKE_REACHES[1]).mean(axis=2)
+    dark, bright = np.quantile(background[::3, ::3], (0.05, 0.95))
+    return bool(bright > MIN_SHADOW_RATIO * dark)
+
+
+def include_shadow(
+    picture: RGBImage, reading: Reading, others: list[tuple[float, float, Hypothesis]]
+) -> Reading:
+    """The reading, or another one that has more digits, in a shadow.
+
+    The lit part of a paper in a hard shadow looks like a sheet on something darker, and ink in the
+    shadow may be missing or joined with its edge.
+
+    Args:
+        picture: its longer side at most `LARGE_SIDE`.
+        reading: of the picture.
+        others: both scores of hypotheses without a sheet, the likeliest first, and the hypotheses.
+    """
+    read: list[Ink] = []
+    for score, row_score, hypothesis in others[:MAX_SHADOW_READINGS]:
+        ink = find_hypothesis_ink(picture, hypothesis)
+        if any(are_alike(ink, other) for other in read):
+            continue
+        read.append(ink)
+        whole = read_ink(ink, score, row_score)
+        if whole is not None and extends(whole, reading):
+            reading = whole
+    return reading
+
+
+def extends(whole: Reading, part: Reading) -> bool:
+    """Whether a reading has all digits of another one, and more like them that are clearly digits.
+
+    An edge of the paper looks like a 1, so that 1s alone do not count.
+    """
+    if whole.cost > MAX_SHADOW_COST or len(whole.digits) <= len(part.digits):
+        return False
+    boxes = [digit.box for digit in part.digits]
+    further = [
+        digit
+        for digit in whole.digits
+        if not any(shared_area(digit.box, box) > MIN_SHARED_AREA for box in boxes)
+    ]
+    height = float(np.median([box.height for box in boxes]))
+    others = [float(digit.verifier_log_probs[OTHER]) for digit in further]
+    return (
+        len(whole.digits) - len(further) == len(boxes)
+        and max(others) < MAX_SHADOW_OTHER
+        and all(1 / MAX_HEIGHT_RATIO < d.box.height / height < MAX_HEIGHT_RATIO for d in further)
+        and any(
+            other < MAX_CLEAR_SHADOW_OTHER and digit.verifier_log_probs[:OTHER].argmax() != 1
+            for digit, other in zip(further, others, strict=True)
+        )
+    )
+
+
+def shared_area(one: Box, other: Box) -> float:
+    """Area that two boxes share, as a part of the area of both together, from 0 to 1."""
+    width = min(one.right, other.right) - max(one.left, other.left)
+    height = min(one.bottom, other.bottom) - max(one.top, other.top)
+    shared = max(0, width) * max(0, height)
+    return shared / (one.width * one.height + other.width * other.height - shared)
 
 
 def include_faint_ink(reading: Reading) -> Reading:

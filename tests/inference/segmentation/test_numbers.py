@@ -153,3 +153,12 @@ def test_a_page_with_more_ink_than_is_read_is_unsure(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(components, "MAX_COMPONENTS", 3)
     monkeypatch.setattr(reading, "MAX_COMPONENTS", 3)
     assert read(page).status == "unsure"
+
+
+@pytest.mark.parametrize("edge", [0.3, 0.5, 0.7])
+def test_digits_in_a_hard_shadow_are_read_with_the_others(edge: float) -> None:
+    ink = np.pad(draw_number("20374"), 40)
+    light = np.where(np.arange(ink.shape[1]) < edge * ink.shape[1], 0.45, 1.0)
+    paper = (225 - 180 * (ink / 255.0)) * cv2.GaussianBlur(light[None], (0, 0), 3)
+    paper += np.random.default_rng(0).normal(0, 3, paper.shape)
+    assert read(255 - paper.clip(0, 255).astype(np.uint8)).text == "20374"
