@@ -162,3 +162,20 @@ def test_digits_in_a_hard_shadow_are_read_with_the_others(edge: float) -> None:
     paper = (225 - 180 * (ink / 255.0)) * cv2.GaussianBlur(light[None], (0, 0), 3)
     paper += np.random.default_rng(0).normal(0, 3, paper.shape)
     assert read(255 - paper.clip(0, 255).astype(np.uint8)).text == "20374"
+
+
+@pytest.mark.parametrize("gap", [0, 25, 60])
+def test_a_circle_around_a_digit_is_no_zero(gap: int) -> None:
+    ink = np.pad(draw_number("1"), 30)
+    height, width = ink.shape
+    middle, axes = (width // 2, height // 2 + 16), (width // 2 - 10, height // 2 - 20)
+    cv2.ellipse(ink, middle, axes, 0, 0, 360 - gap, 255, 8, cv2.LINE_AA)
+    assert read(ink).text == "1"
+
+
+@pytest.mark.parametrize(("thickness", "count"), [(1, 2), (3, 2), (8, 3)])
+def test_lines_much_thinner_than_the_strokes_are_left_out(thickness: int, count: int) -> None:
+    ink = draw_number("27", gap=0.6) > 127
+    ink[20:140, 115 : 115 + thickness] = True  # between the digits
+    _, parts = find_components(ink, np.zeros_like(ink), touches_border=False)
+    assert len(parts) == count

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int32
 from numpy import ndarray
 
-from tiny_mnist.inference.mnist_format import Box
+from tiny_mnist.inference.mnist_format import Box, stroke_width
 from tiny_mnist.inference.paper import Mask
 
 MAX_COMPONENTS = 200  # number of the largest components that are used; others are noise
@@ -20,6 +20,11 @@ MIN_COMPONENT_AREA = 0.01  # ink
 MAX_FRAME_INK = 0.4  # ink, as a part of the frame's box; a digit may have more
 MIN_FRAMED_SIZE = 0.3  # longer side of what is framed, in shorter sides of the frame's box
 MIN_FRAMED_AREA = 0.005  # ink of what is framed, as a part of the frame's
+DIRECTIONS = 36  # in which a frame is looked for
+MIN_SURROUNDED = 0.8  # part of them in which it is found
+# Thin lines, such as what is left of the cells of a table.
+MAX_LINE_WIDTH = 0.5  # in widths of the other strokes
+MAX_LINE_ASPECT = 0.05  # width of the line, in longer sides of its box
 # Strokes of the digit by which a hypothesis is judged, in longer sides of the larger box.
 MAX_SIDE_GAP = 0.05
 MAX_UPRIGHT_GAP = 0.25
@@ -67,12 +72,24 @@ def find_components(mask: Mask, rim: Mask, touches_border: bool) -> tuple[Labels
     if not parts:
         return labels, []
     best = parts[0]
-    return labels, [
+    parts = [
         part
         for part in parts
         if part.box.size >= MIN_COMPONENT_SIZE * best.box.size
         and part.area > MIN_COMPONENT_AREA * best.area
         and (best.on_rim or not part.on_rim)
+    ]
+    return labels, remove_thin_lines(labels, parts)
+
+
+def remove_thin_lines(labels: Labels, parts: list[Component]) -> list[Component]:
+    """The components without long lines that are much thinner than the strokes of the others."""
+    usual = stroke_width(np.isin(labels, [part.label for part in parts]))
+    widths = (part.area / (part.box.width + part.box.height) for part in parts)  # if it is a line
+    return [
+        part
+        for part, width in zip(parts, widths, strict=True)
+        if width >= MAX_LINE_WIDTH * usual or width >= MAX_LINE_ASPECT * part.box.size
     ]
 
 
@@ -102,7 +119,8 @@ def is_margin(box: Box, shape: tuple[int, ...]) -> bool:
 def is_frame(part: Component, parts: list[Component], labels: Labels) -> bool:
     """Whether this is a hollow frame around another component of some size.
 
-    The other one is shut in: joined digits are hollow, too, and their box may have others in it.
+    The frame may be open at one place, as a circle drawn by hand is. Joined digits are hollow, too,
+    and their box may have others in it, which they do not surround.
     """
     box = part.box
     if part.area >= MAX_FRAME_INK * box.width * box.height:
@@ -117,13 +135,19 @@ def is_frame(part: Component, parts: list[Component], labels: Labels) -> bool:
         and box.top < other.box.top
         and other.box.bottom < box.bottom
     ]
-    if not inside:
-        return False
-    area = labels[box.top : box.bottom, box.left : box.right]
-    free = np.pad((area != part.label).astype(np.uint8), 1, constant_values=1)
-    _, regions = cv2.connectedComponents(free, connectivity=4)
-    outside = regions[1:-1, 1:-1] == regions[0, 0]
-    return any(not outside[area == other.label].any() for other in inside)
+    return any(surrounds(part, other, labels) for other in inside)
+
+
+def surrounds(part: Component, other: Component, labels: Labels) -> bool:
+    """Whether a component is seen in nearly all directions from the middle of another one."""
+    box, middle = part.box, other.box
+    y, x = np.nonzero(labels[box.top : box.bottom, box.left : box.right] == part.label)
+    angle = np.arctan2(
+        y + box.top - (middle.top + middle.bottom - 1) / 2,
+        x + box.left - (middle.left + middle.right - 1) / 2,
+    )
+    seen = np.unique(np.floor(angle / (2 * np.pi) * DIRECTIONS).astype(int) % DIRECTIONS)
+    return len(seen) >= MIN_SURROUNDED * DIRECTIONS
 
 
 def frame_mask(mask: Mask) -> Mask:
