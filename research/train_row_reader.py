@@ -154,7 +154,7 @@ def main() -> None:
     """Render, train, export."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fonts", type=Path, help="folder of handwriting fonts")
-    parser.add_argument("--chunks", type=int, default=150, help="of 500 rows; two are held out")
+    parser.add_argument("--chunks", type=int, default=98, help="of 500 rows; two are held out")
     parser.add_argument("--jobs", type=int, default=2, help="processes that render")
     parser.add_argument("--steps", type=int, default=10_000, help="batches of 64 strips")
     parser.add_argument("--width", type=int, default=16, help="channels of the first convolution")

@@ -112,16 +112,9 @@ def vary(draw: Draw, rng: np.random.Generator) -> Draw:
     return shape
 
 
-def damage(layer: Mask, rng: np.random.Generator, max_blur: float = 1.5) -> Ink:
-    """Ink as it is found in a picture: blurred, noisy, thicker or thinner.
-
-    Args:
-        layer: the ink.
-        rng: what is drawn at random.
-        max_blur: largest standard deviation of the blur, in pixels; at least 0.4, at most 1.5.
-    """
-    blur = rng.uniform(0.4, float(np.clip(max_blur, 0.4, 1.5)))
-    soft = cv2.GaussianBlur(layer, (0, 0), blur).astype(np.float32)
+def damage(layer: Mask, rng: np.random.Generator) -> Ink:
+    """Ink as it is found in a picture: blurred, noisy, thicker or thinner."""
+    soft = cv2.GaussianBlur(layer, (0, 0), rng.uniform(0.4, 1.5)).astype(np.float32)
     soft += rng.normal(0, rng.uniform(0, 25), layer.shape) * (soft > 20)
     return np.asarray(soft > rng.uniform(90, 160), bool)
 
