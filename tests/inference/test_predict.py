@@ -115,6 +115,15 @@ def test_reads_through_shadow_noise_and_squares() -> None:
     assert read_one(picture) == 7
 
 
+@pytest.mark.parametrize("side", [40, 60])
+def test_reads_small_photographs_in_uneven_light(side: int) -> None:
+    cover = draw_ink(200, 18).astype(np.float64) / 255
+    light = np.linspace(1, 0.45, 200)[:, None]
+    field = (1 - 0.8 * cover) * light * 220
+    picture = Image.fromarray(field.astype(np.uint8)).resize((side, side), Image.Resampling.BOX)
+    assert read_one(picture) == 7
+
+
 def squared(step: int = 40) -> np.ndarray:
     """Squared paper, 600×600, noisy as a photograph is."""
     paper = np.full((600, 600, 3), 225.0)

@@ -42,11 +42,12 @@ from tiny_mnist.inference.segmentation.reading import (
 
 LARGE_SIDE = 800  # pixels: longer side of the picture from which digits are drawn
 MIN_SIDE = 160  # pixels: longer side to which smaller pictures are enlarged
-MAX_SCREEN_SIDE = 64  # pixels: longer side up to which a picture has even light
+MAX_SCREEN_SIDE = 64  # pixels: longer side up to which even light is assumed first
 MAX_GREY_SIZE = 24  # pixels: size up to which a digit is drawn with its own greys
 MIN_SCORE = 0.25  # digit_score: nearly all rendered digits have more, most bare paper less
 MIN_CLEAR_SCORE = -0.5  # digit_score: of digits that the verifier is sure of
 MAX_CLEAR_OTHER = -5.0  # log-probability of anything else up to which it is; bare paper may have 1s
+MAX_SMALL_OTHER = -3.0  # the same, in a small picture whose light is not even
 MAX_BARE_SCORE = 0.95  # digit_score: below it, and with several rows, `MIN_VALUE` is asked for
 MIN_VALUE = -0.5  # value of a reading: digits rarely have less there, bare paper often
 MAX_SCORE = 2.0  # digit_score: a larger one counts as this
@@ -123,7 +124,12 @@ def find_digits(picture: RGBImage) -> list[Digit]:
     if (already := find_mnist_image(picture)) is not None:
         return [already]
     large, scale = resize(picture, LARGE_SIDE)
-    best = find_best_reading(large, small=max(picture.shape[:2]) <= MAX_SCREEN_SIDE)
+    small = max(picture.shape[:2]) <= MAX_SCREEN_SIDE
+    best = find_best_reading(large, small)
+    if best is None and small:  # it may be a photograph
+        best = find_best_reading(large, small=False)
+        if best is not None and highest_other(best.digits) > MAX_SMALL_OTHER:
+            return []
     if best is None:
         return []
     region = crop_region(best, scale, picture.shape)
@@ -221,14 +227,14 @@ def extends(whole: Reading, part: Reading) -> bool:
         if not any(shared_area(digit.box, box) > MIN_SHARED_AREA for box in boxes)
     ]
     height = float(np.median([box.height for box in boxes]))
-    others = [float(digit.verifier_log_probs[OTHER]) for digit in further]
     return (
         len(whole.digits) - len(further) == len(boxes)
-        and max(others) < MAX_SHADOW_OTHER
+        and highest_other(further) < MAX_SHADOW_OTHER
         and all(1 / MAX_HEIGHT_RATIO < d.box.height / height < MAX_HEIGHT_RATIO for d in further)
         and any(
-            other < MAX_CLEAR_SHADOW_OTHER and digit.verifier_log_probs[:OTHER].argmax() != 1
-            for digit, other in zip(further, others, strict=True)
+            digit.verifier_log_probs[OTHER] < MAX_CLEAR_SHADOW_OTHER
+            and digit.verifier_log_probs[:OTHER].argmax() != 1
+            for digit in further
         )
     )
 
@@ -353,10 +359,14 @@ def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
     penalty = ROW_PENALTY * min(rows - 1, MAX_PENALIZED_ROWS)
     value = min(score, MAX_SCORE) - cost - penalty
     is_low = value < MIN_VALUE and (score < MAX_BARE_SCORE or rows > 1)
-    others = [float(digit.verifier_log_probs[OTHER]) for digit in digits]
-    if (score < MIN_SCORE or is_low) and max(others) > MAX_CLEAR_OTHER:
+    if (score < MIN_SCORE or is_low) and highest_other(digits) > MAX_CLEAR_OTHER:
         return None
     return Reading(hypothesis, segmentation, digits, cost, value)
+
+
+def highest_other(digits: list[FoundDigit]) -> float:
+    """The highest log-probability of anything else among some digits, from the verifier."""
+    return max(float(digit.verifier_log_probs[OTHER]) for digit in digits)
 
 
 def count_rows(digits: list[FoundDigit]) -> int:
