@@ -37,13 +37,16 @@ def fonts(paths: list[Path]) -> Shape:
 
 
 def glyphs(paths: list[Path]) -> Callable[[str, np.random.Generator], Mask]:
-    """Characters of fonts."""
+    """Characters of fonts, each of a font that has it."""
 
     def shape(character: str, rng: np.random.Generator) -> Mask:
-        font = ImageFont.truetype(str(paths[rng.integers(len(paths))]), HEIGHT)
-        picture = Image.new("L", (3 * HEIGHT, 3 * HEIGHT))
-        ImageDraw.Draw(picture).text((HEIGHT, HEIGHT // 2), character, fill=255, font=font)
-        return crop_to_ink(np.asarray(picture))
+        while True:
+            font = ImageFont.truetype(str(paths[rng.integers(len(paths))]), HEIGHT)
+            picture = Image.new("L", (3 * HEIGHT, 3 * HEIGHT))
+            ImageDraw.Draw(picture).text((HEIGHT, HEIGHT // 2), character, fill=255, font=font)
+            drawn = np.asarray(picture)
+            if drawn.any():
+                return crop_to_ink(drawn)
 
     return shape
 
