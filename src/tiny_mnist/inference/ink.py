@@ -22,7 +22,7 @@ STRONG_NOISE, WEAK_NOISE = 5, 3  # standard deviations of noise below both thres
 INK_EXTENT = 0.65  # weaker threshold of `find_ink`, as a part of the stronger one
 MIN_HOLE_AREA = 30  # pixels of a hole whose brightness is looked at
 MIN_HOLE_PART = 0.2  # the same, as a part of the shape with its holes
-MIN_DEPTH = 0.25  # how much darker a stroke is than both of its sides; the outline of a blot has 0
+MIN_DEPTH = 0.25  # how much darker a stroke is than both of its sides; an outline has about 0
 SURROUNDINGS = 2, 6  # pixels from a shape: where it is measured how bright it is around it
 
 Grey = UInt8[ndarray, "height width"]
@@ -76,8 +76,9 @@ def find_ink(contrast: Contrast, extent: float = INK_EXTENT) -> Mask:
 def remove_outlines(ink: Mask, picture: RGBImage) -> Mask:
     """The ink without shapes that are only the outline of something else.
 
-    Of a blot that is wider than the strokes that are searched, the edge alone is found: a ring that
-    is as dark as what it encloses, or as its surroundings.
+    Of a blot that is wider than the strokes that are searched, the edge alone is found: a ring. If
+    it is as dark as what it encloses, that is ink, too; if it is as dark as its surroundings, it is
+    none.
 
     Args:
         ink: what was found in the picture.
@@ -91,15 +92,20 @@ def remove_outlines(ink: Mask, picture: RGBImage) -> Mask:
             continue
         shape, area = outlines[parent], cv2.contourArea(hole)
         large = area > max(MIN_HOLE_AREA, MIN_HOLE_PART * cv2.contourArea(shape))
-        if large and measure_depth(hole, shape, ink, grey) < MIN_DEPTH:
+        if not large:
+            continue
+        inside, outside = measure_depths(hole, shape, ink, grey)
+        if outside < MIN_DEPTH:
             cv2.drawContours(strokes, [shape], 0, 0, cv2.FILLED)
+        elif inside < MIN_DEPTH:
+            cv2.drawContours(strokes, [hole], 0, 1, cv2.FILLED)
     return strokes > 0
 
 
-def measure_depth(hole: Outline, shape: Outline, ink: Mask, grey: Grey) -> float:
-    """How much darker a shape is than its hole and its surroundings.
+def measure_depths(hole: Outline, shape: Outline, ink: Mask, grey: Grey) -> tuple[float, float]:
+    """How much darker a shape is than its hole, and than its surroundings.
 
-    1: both are equally bright; 0: one of them is as dark as the shape.
+    1 for the brighter one of these; 0 for one that is as dark as the shape.
     """
     near, far = SURROUNDINGS
     x, y, width, height = cv2.boundingRect(shape)
@@ -113,9 +119,10 @@ def measure_depth(hole: Outline, shape: Outline, ink: Mask, grey: Grey) -> float
         cv2.dilate(whole, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
         for reach in (near, far)
     )
-    sides = (outer > inner) & ~ink, (inside > 0) & ~ink
+    sides = (inside > 0) & ~ink, (outer > inner) & ~ink
     if not all(side.any() for side in sides):
-        return 1.0
-    darkest, brightest = sorted(float(np.median(grey[side])) for side in sides)
+        return 1.0, 1.0
     stroke = float(np.median(grey[(whole > 0) & ink]))
-    return (darkest - stroke) / max(1.0, brightest - stroke)
+    one, other = (float(np.median(grey[side])) - stroke for side in sides)
+    full = max(1.0, one, other)
+    return one / full, other / full

@@ -1,5 +1,6 @@
 """From ink to connected components, and from these to rows."""
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -24,6 +25,7 @@ DIRECTIONS = 36  # in which a frame is looked for
 MIN_SURROUNDED = 0.8  # part of them in which it is found
 # Thin lines, such as what is left of the cells of a table.
 MAX_LINE_WIDTH = 0.5  # in widths of the other strokes
+WIDTH_BIAS = 2.0  # pixels: `stroke_width` measures from the middle of a pixel to that of another
 MAX_LINE_ASPECT = 0.05  # width of the line, in longer sides of its box
 # Strokes of the digit by which a hypothesis is judged, in longer sides of the larger box.
 MAX_SIDE_GAP = 0.05
@@ -83,9 +85,13 @@ def find_components(mask: Mask, rim: Mask, touches_border: bool) -> tuple[Labels
 
 
 def remove_thin_lines(labels: Labels, parts: list[Component]) -> list[Component]:
-    """The components without long lines that are much thinner than the strokes of the others."""
-    usual = stroke_width(np.isin(labels, [part.label for part in parts]))
-    widths = (part.area / (part.box.width + part.box.height) for part in parts)  # if it is a line
+    """The components without straight lines that are much thinner than the strokes of the others.
+
+    A stroke of a digit may be as thin, but it is not as long.
+    """
+    ink = np.isin(labels, [part.label for part in parts])
+    usual = stroke_width(ink) - WIDTH_BIAS
+    widths = (part.area / math.hypot(part.box.width, part.box.height) for part in parts)
     return [
         part
         for part, width in zip(parts, widths, strict=True)
