@@ -86,6 +86,7 @@ def remove_outlines(ink: Mask, picture: RGBImage) -> Mask:
     """
     strokes = ink.astype(np.uint8)
     outlines, tree = cv2.findContours(strokes, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    _, labels = cv2.connectedComponents(strokes)
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     for hole, (*_, parent) in zip(outlines, tree[0] if outlines else (), strict=True):
         if parent < 0:
@@ -96,7 +97,8 @@ def remove_outlines(ink: Mask, picture: RGBImage) -> Mask:
             continue
         inside, outside = measure_depths(hole, shape, ink, grey)
         if outside < MIN_DEPTH:
-            cv2.drawContours(strokes, [shape], 0, 0, cv2.FILLED)
+            x, y = shape[0, 0]
+            strokes[labels == labels[y, x]] = 0
         elif inside < MIN_DEPTH:
             cv2.drawContours(strokes, [hole], 0, 1, cv2.FILLED)
     return strokes > 0

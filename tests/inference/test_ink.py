@@ -1,0 +1,38 @@
+"""Which shapes are ink, and which are only the outline of something else."""
+
+import cv2
+import numpy as np
+import pytest
+
+from tiny_mnist.inference.ink import remove_outlines
+
+RING = 200, 200  # middle of the shapes
+
+
+def draw(radius: int, thickness: int) -> np.ndarray:
+    """A circle of ink, or a filled one."""
+    mask = np.zeros((400, 400), np.uint8)
+    cv2.circle(mask, RING, radius, 1, thickness)
+    return mask > 0
+
+
+def picture(dark: np.ndarray) -> np.ndarray:
+    """Dark pixels on paper."""
+    grey = np.where(dark, 60, 220).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def test_a_ring_on_paper_stays() -> None:
+    ring = draw(80, 10)
+    assert (remove_outlines(ring, picture(ring)) == ring).all()
+
+
+def test_the_edge_of_a_blot_is_filled() -> None:
+    ring, blot = draw(80, 10), draw(85, -1)
+    assert remove_outlines(ring, picture(blot)).sum() == pytest.approx(blot.sum(), rel=0.02)
+
+
+def test_the_edge_of_a_bright_sheet_goes_and_what_is_written_on_it_stays() -> None:
+    ring, written = draw(80, 10), draw(20, -1)
+    dark = ~draw(75, -1) | written
+    assert (remove_outlines(ring | written, picture(dark)) == written).all()
