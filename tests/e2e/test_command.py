@@ -30,7 +30,7 @@ def test_a_run_prints_the_originals_table_and_nothing_from_libraries(
     assert [line.partition(":")[0] for line in closing] == [
         "Test accuracy", "Time", "Run folder", "Curves",
     ]  # fmt: skip
-    assert "1,000 of the test images" in closing[0]
+    assert "500 of the test images" in closing[0]
     assert not any(word in done.stdout for word in ("INFO", "Tip", "Warning", "GPU available"))
     run = tmp_path / closing[2].removeprefix("Run folder: ")
     assert {path.name for path in run.iterdir() if "tfevents" not in path.name} == {

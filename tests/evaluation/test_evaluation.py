@@ -176,9 +176,11 @@ def test_a_shift_has_its_length_in_a_random_direction(mnist: LabelledImages) -> 
 
 @pytest.fixture(scope="module")
 def report(small_run: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder of an evaluation, and the output of the command."""
+    """The folder of an evaluation with one kind of corruption, and the output of the command."""
     folder = tmp_path_factory.mktemp("evaluation") / "new"
-    done = CliRunner().invoke(app, ["evaluate", str(small_run.path), "--out", str(folder)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "CORRUPTIONS", {"blur": CORRUPTIONS["blur"]})
+        done = CliRunner().invoke(app, ["evaluate", str(small_run.path), "--out", str(folder)])
     assert done.exit_code == 0, done.output
     return folder, done.output
 

@@ -24,6 +24,7 @@ def test_strips_are_of_rows_and_of_non_digits(rendered: list[strips.LabelledStri
     assert max(lengths) > 3
 
 
+@pytest.mark.slow
 def test_a_small_row_reader_learns(rendered: list[strips.LabelledStrip]) -> None:
     torch.manual_seed(0)
     model = RowReader(4)

@@ -108,12 +108,14 @@ def test_early_stopping_ends_the_run_and_resumes_to_the_same_end(
     assert resumed["metrics"] == whole["metrics"]
 
 
+@pytest.mark.slow
 def test_early_stopping_may_decide_by_the_training_loss(compose: Compose, tmp_path: Path) -> None:
     monitor = ("callbacks.early_stopping.monitor=train_loss", "data.val_size=0")
     run = begin(compose(*SMALL, *STOPPING, *monitor), tmp_path)
     assert run.read_summary()["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_prolonging_a_run_that_was_stopped_says_that_it_trains_no_more(
     compose: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
