@@ -72,6 +72,7 @@ def test_a_run_with_the_moving_average_resumes_to_the_same_bits(
     assert resumed == whole
 
 
+@pytest.mark.slow
 def test_a_run_with_the_moving_average_that_was_killed_at_its_end_keeps_the_average(
     compose: Compose, tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ def test_threads_are_set_to_those_of_the_checkpoint(
     assert torch.get_num_threads() == threads + 1
 
 
+@pytest.mark.slow
 def test_a_resumed_run_leaves_the_next_one_its_threads(
     compose: Callable[..., DictConfig],
     tmp_path: Path,

@@ -151,6 +151,7 @@ def test_no_logger_leaves_metrics_csv_alone(
     assert not list(tmp_path.rglob("events.*"))
 
 
+@pytest.mark.slow
 def test_a_prolonged_run_whose_logger_is_refused_stays_finished(
     compose: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,8 +27,10 @@ from tiny_mnist.training.train import train
     "overrides",
     [
         [],
-        ["data.val_size=500"],
-        ["trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3"],
+        pytest.param(["data.val_size=500"], marks=pytest.mark.slow),
+        pytest.param(
+            ["trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3"], marks=pytest.mark.slow
+        ),
         ["trainer.limit_val_batches=2", "trainer.limit_test_batches=2"],
     ],
 )

@@ -159,6 +159,7 @@ def test_a_run_on_warped_images_goes_on_to_the_same_bits(compose: Compose, tmp_p
     assert summary(run)["weights_sha256"] == whole
 
 
+@pytest.mark.slow
 def test_loaders_that_are_made_anew_begin_each_later_epoch_at_its_first_batch(
     compose: Compose, tmp_path: Path
 ) -> None:
