@@ -6,13 +6,11 @@ import pytest
 
 from tiny_mnist.inference.ink import remove_outlines
 
-RING = 200, 200  # middle of the shapes
-
 
 def draw(radius: int, thickness: int) -> np.ndarray:
     """A circle of ink, or a filled one."""
     mask = np.zeros((400, 400), np.uint8)
-    cv2.circle(mask, RING, radius, 1, thickness)
+    cv2.circle(mask, (200, 200), radius, 1, thickness)
     return mask > 0
 
 

@@ -17,6 +17,7 @@ MIN_MARGIN_ASPECT = 10.0  # length / width from which a strip at the border is n
 # Specks, in parts of the largest component.
 MIN_COMPONENT_SIZE = 0.08  # longer side
 MIN_COMPONENT_AREA = 0.01  # ink
+MIN_DIGIT_AREA = 0.1  # ink, from which one that is not used may have been a digit
 # Frames, such as the boxes of a form.
 MAX_FRAME_INK = 0.4  # ink, as a part of the frame's box; a digit may have more
 MIN_FRAMED_SIZE = 0.3  # longer side of what is framed, in shorter sides of the frame's box
@@ -108,6 +109,17 @@ def label_components(mask: Mask, rim: Mask) -> tuple[Labels, list[Component]]:
         for label, (x, y, w, h, area) in enumerate(stats[1:].tolist(), start=1)
     ]
     return labels, sorted(parts, key=lambda p: -p.area)[:MAX_COMPONENTS]
+
+
+def is_cut_off(labels: Labels, parts: list[Component]) -> bool:
+    """Whether there are components of a digit's size beyond the `MAX_COMPONENTS` largest.
+
+    Args:
+        labels: of all ink.
+        parts: the components that are used, the largest first.
+    """
+    areas = np.sort(np.bincount(labels.ravel())[1:])[::-1]
+    return bool((areas[MAX_COMPONENTS:] > MIN_DIGIT_AREA * parts[0].area).any())
 
 
 def is_margin(box: Box, shape: tuple[int, ...]) -> bool:

@@ -20,12 +20,12 @@ from tiny_mnist.inference import pretrained
 from tiny_mnist.inference.mnist_format import Box, draw_mask, stroke_width
 from tiny_mnist.inference.paper import Mask
 from tiny_mnist.inference.segmentation.components import (
-    MAX_COMPONENTS,
     Component,
     Labels,
     Row,
     find_components,
     find_rows,
+    is_cut_off,
     union_box,
 )
 from tiny_mnist.inference.segmentation.division import (
@@ -125,7 +125,7 @@ def find_row_digits(mask: Mask, rim: Mask, touches_border: bool) -> tuple[list[F
         number += bool(digits)
         found += digits
         total += cost
-    if len(parts) == MAX_COMPONENTS:  # there are more, which are not read
+    if is_cut_off(labels, parts):
         found = [digit._replace(count_probability=0.0) for digit in found]
     return found, total / max(1, len(found))
 
