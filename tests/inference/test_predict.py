@@ -16,10 +16,11 @@ from PIL.ImageFilter import GaussianBlur
 from support.number_pictures import draw_number
 from support.pictures import draw_ink, run_predict
 from tiny_mnist.errors import UserError
-from tiny_mnist.inference import contact_sheet, detect
+from tiny_mnist.inference import contact_sheet, detect, ink_reading
 from tiny_mnist.inference.detect import find_digits
 from tiny_mnist.inference.hypotheses import Hypothesis
 from tiny_mnist.inference.image_io import LoadedImage, decode, find_pictures, to_rgb
+from tiny_mnist.inference.ink_reading import find_hypothesis_ink, read_ink
 from tiny_mnist.inference.mnist_format import CENTRE, Box
 from tiny_mnist.inference.predictor import ImagePrediction, predict_images, pretrained_network
 from tiny_mnist.inference.segmentation.reading import FoundDigit
@@ -210,7 +211,7 @@ def test_a_digit_seen_whole_beats_its_pieces_in_two_rows(monkeypatch: pytest.Mon
         for row in (0, 0, 1)
     )
     answers = iter([([upper, lower], 0.01), ([whole], 0.02)])
-    monkeypatch.setattr(detect, "find_row_digits", lambda *_: next(answers))
+    monkeypatch.setattr(ink_reading, "find_row_digits", lambda *_: next(answers))
     monkeypatch.setattr(detect, "are_alike", lambda *_: False)
     best = detect.find_best_reading(picture, small=False)
     assert best is not None
@@ -225,8 +226,8 @@ def test_pale_ink_is_read_only_where_the_verifier_is_sure(
     text: str, score: float, is_read: bool
 ) -> None:
     picture = np.repeat(255 - draw_number(text)[..., None], 3, axis=2)
-    ink = detect.find_hypothesis_ink(picture, Hypothesis(False, False, 0.16, False))
-    assert (detect.read_ink(ink, score, score) is not None) == is_read
+    ink = find_hypothesis_ink(picture, Hypothesis(False, False, 0.16, False))
+    assert (read_ink(ink, score, score) is not None) == is_read
 
 
 def test_the_margin_line_of_an_empty_page_is_no_digit() -> None:

@@ -15,13 +15,22 @@ from numpy import ndarray
 from tiny_mnist.inference.digit_score import digit_scores
 from tiny_mnist.inference.hypotheses import (
     STROKE_REACHES,
-    Hypothesis,
-    InkSegmentation,
     apply_hypothesis,
     find_groups,
 )
 from tiny_mnist.inference.image_io import RGBImage
-from tiny_mnist.inference.ink import find_ink, remove_outlines
+from tiny_mnist.inference.ink import find_ink
+from tiny_mnist.inference.ink_reading import (
+    MAX_SCORE,
+    MIN_CLEAR_SCORE,
+    Ink,
+    Reading,
+    are_alike,
+    count_rows,
+    find_hypothesis_ink,
+    highest_other,
+    read_ink,
+)
 from tiny_mnist.inference.mnist_format import (
     CENTRE,
     DIGIT_SIDE,
@@ -31,26 +40,18 @@ from tiny_mnist.inference.mnist_format import (
     draw_greys,
     draw_mask,
 )
-from tiny_mnist.inference.paper import SEARCH_SIDE, Mask, estimate_background
-from tiny_mnist.inference.segmentation.division import OTHER
+from tiny_mnist.inference.paper import SEARCH_SIDE
 from tiny_mnist.inference.segmentation.reading import (
     MAX_BROKEN_PARTS,
-    FoundDigit,
-    find_row_digits,
     score_images,
 )
+from tiny_mnist.inference.shadow import include_shadow, is_light_uneven
 
 LARGE_SIDE = 800  # pixels: longer side of the picture from which digits are drawn
 MIN_SIDE = 160  # pixels: longer side to which smaller pictures are enlarged
 MAX_SCREEN_SIDE = 64  # pixels: longer side up to which even light is assumed first
 MAX_GREY_SIZE = 24  # pixels: size up to which a digit is drawn with its own greys
-MIN_SCORE = 0.25  # digit_score: nearly all rendered digits have more, most bare paper less
-MIN_CLEAR_SCORE = -0.5  # digit_score: of digits that the verifier is sure of
-MAX_CLEAR_OTHER = -5.0  # log-probability of anything else up to which it is; bare paper may have 1s
-MAX_SMALL_OTHER = -3.0  # the same, in a small picture whose light is not even
-MAX_BARE_SCORE = 0.95  # digit_score: below it, and with several rows, `MIN_VALUE` is asked for
-MIN_VALUE = -0.5  # value of a reading: digits rarely have less there, bare paper often
-MAX_SCORE = 2.0  # digit_score: a larger one counts as this
+MAX_SMALL_OTHER = -3.0  # log-probability of anything else, in a small picture in uneven light
 MAX_READINGS = 4  # hypotheses that are read; twice as many until one has digits in one row
 MAX_SCORE_GAP = 2.5  # difference from the best digit_score up to which a hypothesis is read
 GOOD_COST = 0.5  # mean cost per digit of one row below which no further hypothesis is read
@@ -58,21 +59,8 @@ MIN_ZOOM = 1.5  # smallest gain in resolution for which the digits' region is re
 MAX_COST_INCREASE = 0.3
 """Largest accepted increase of the mean cost per digit when the region is re-read at higher
 resolution."""
-ROW_PENALTY = 0.3  # subtracted for each further row: a broken digit or a margin looks like rows
-MAX_PENALIZED_ROWS = 2  # of these: a page may have many
 FAINT_EXTENT = 0.25  # as `extent` of `find_ink`: chalk in bad light may fade to this
-# More digits in a shadow than a reading has: chosen on rows in hard shadows and on the pictures of
-# `research.handwriting` with the 16 fonts for tuning and the seeds 5001 and 5002.
-MIN_SHADOW_RATIO = 1.4  # brightness of the lightest / of the darkest background
-MAX_SHADOW_READINGS = 4  # hypotheses that are read to look for them
-MAX_SHADOW_COST = 0.2  # mean cost per digit
-MAX_SHADOW_OTHER = -0.3  # log-probability of anything else, of each further digit
-MAX_CLEAR_SHADOW_OTHER = -2.0  # the same of one of them, which is no 1
-MAX_HEIGHT_RATIO = 1.8  # height of a further digit / of the others, and the inverse
-MIN_SHARED_AREA = 0.5  # of two boxes, as a part of both together, if they are of one digit
 MIN_GROWTH = 1.1  # ratio of width or height from which a digit with its faint ink is read anew
-SAME_INK = 0.02  # part of the ink up to which two hypotheses may differ and be read only once
-MAX_ROW_COST = 5.0  # mean cost per digit above which several digits are not accepted
 
 
 class Digit(NamedTuple):
@@ -93,26 +81,6 @@ class Digit(NamedTuple):
     row_log_probs: Float32[ndarray, "10"] = np.zeros(10, np.float32)
     """Log-probability, from the row reader, of the row's text with each of the ten digits in the
     place of this one; 0 where the row reader was not asked."""
-
-
-class Ink(NamedTuple):
-    """The ink of a picture under a hypothesis."""
-
-    hypothesis: Hypothesis
-    segmentation: InkSegmentation
-    mask: Mask
-
-
-class Reading(NamedTuple):
-    """The digits of a picture under a hypothesis."""
-
-    hypothesis: Hypothesis
-    segmentation: InkSegmentation
-    digits: list[FoundDigit]
-    cost: float
-    """Mean cost per digit."""
-    value: float
-    """Score of the hypothesis minus the cost; larger is better."""
 
 
 def find_digits(picture: RGBImage) -> list[Digit]:
@@ -179,72 +147,6 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
     if best.hypothesis.on_sheet or is_light_uneven(coarse):
         best = include_shadow(picture, best, [item for item in scored if not item[2].on_sheet])
     return include_faint_ink(best)
-
-
-def is_light_uneven(picture: RGBImage) -> bool:
-    """Whether a part of the paper may lie in a shadow."""
-    background = estimate_background(picture, STROKE_REACHES[1]).mean(axis=2)
-    dark, bright = np.quantile(background[::3, ::3], (0.05, 0.95))
-    return bool(bright > MIN_SHADOW_RATIO * dark)
-
-
-def include_shadow(
-    picture: RGBImage, reading: Reading, others: list[tuple[float, float, Hypothesis]]
-) -> Reading:
-    """The reading, or another one that has more digits, in a shadow.
-
-    The lit part of a paper in a hard shadow looks like a sheet on something darker, and ink in the
-    shadow may be missing or joined with its edge.
-
-    Args:
-        picture: its longer side at most `LARGE_SIDE`.
-        reading: of the picture.
-        others: both scores of hypotheses without a sheet, the likeliest first, and the hypotheses.
-    """
-    read: list[Ink] = []
-    for score, row_score, hypothesis in others[:MAX_SHADOW_READINGS]:
-        ink = find_hypothesis_ink(picture, hypothesis)
-        if any(are_alike(ink, other) for other in read):
-            continue
-        read.append(ink)
-        whole = read_ink(ink, score, row_score)
-        if whole is not None and extends(whole, reading):
-            reading = whole
-    return reading
-
-
-def extends(whole: Reading, part: Reading) -> bool:
-    """Whether a reading has all digits of another one, and more like them that are clearly digits.
-
-    An edge of the paper looks like a 1, so that 1s alone do not count.
-    """
-    if whole.cost > MAX_SHADOW_COST or len(whole.digits) <= len(part.digits):
-        return False
-    boxes = [digit.box for digit in part.digits]
-    further = [
-        digit
-        for digit in whole.digits
-        if not any(shared_area(digit.box, box) > MIN_SHARED_AREA for box in boxes)
-    ]
-    height = float(np.median([box.height for box in boxes]))
-    return (
-        len(whole.digits) - len(further) == len(boxes)
-        and highest_other(further) < MAX_SHADOW_OTHER
-        and all(1 / MAX_HEIGHT_RATIO < d.box.height / height < MAX_HEIGHT_RATIO for d in further)
-        and any(
-            digit.verifier_log_probs[OTHER] < MAX_CLEAR_SHADOW_OTHER
-            and digit.verifier_log_probs[:OTHER].argmax() != 1
-            for digit in further
-        )
-    )
-
-
-def shared_area(one: Box, other: Box) -> float:
-    """Area that two boxes share, as a part of the area of both together, from 0 to 1."""
-    width = min(one.right, other.right) - max(one.left, other.left)
-    height = min(one.bottom, other.bottom) - max(one.top, other.top)
-    shared = max(0, width) * max(0, height)
-    return shared / (one.width * one.height + other.width * other.height - shared)
 
 
 def include_faint_ink(reading: Reading) -> Reading:
@@ -325,53 +227,6 @@ def draw_digits(picture: RGBImage, reading: Reading, scale: float) -> list[Digit
             )
         )
     return digits
-
-
-def find_hypothesis_ink(picture: RGBImage, hypothesis: Hypothesis) -> Ink:
-    """The ink of a picture, its longer side at most `LARGE_SIDE`, under a hypothesis."""
-    segmentation = apply_hypothesis(picture, hypothesis)
-    ink = find_ink(segmentation.contrast)
-    return Ink(hypothesis, segmentation, remove_outlines(ink, segmentation.dark_on_light))
-
-
-def are_alike(one: Ink, other: Ink) -> bool:
-    """Whether nearly the same ink is found, so that the same digits are read."""
-    if one.hypothesis.touches_border != other.hypothesis.touches_border:
-        return False
-    different = int(np.count_nonzero(one.mask != other.mask))
-    return different <= SAME_INK * int(np.count_nonzero(one.mask))
-
-
-def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
-    """The digits that are in some ink; None where they are not plausible.
-
-    Args:
-        ink: of a picture.
-        score: the score of its hypothesis, if there is one digit.
-        row_score: the score of its hypothesis, if there are several.
-    """
-    hypothesis, segmentation, mask = ink
-    digits, cost = find_row_digits(mask, segmentation.rim, hypothesis.touches_border)
-    score = row_score if len(digits) > 1 else score
-    if not digits or score < MIN_CLEAR_SCORE or (len(digits) > 1 and cost > MAX_ROW_COST):
-        return None
-    rows = count_rows(digits)
-    penalty = ROW_PENALTY * min(rows - 1, MAX_PENALIZED_ROWS)
-    value = min(score, MAX_SCORE) - cost - penalty
-    is_low = value < MIN_VALUE and (score < MAX_BARE_SCORE or rows > 1)
-    if (score < MIN_SCORE or is_low) and highest_other(digits) > MAX_CLEAR_OTHER:
-        return None
-    return Reading(hypothesis, segmentation, digits, cost, value)
-
-
-def highest_other(digits: list[FoundDigit]) -> float:
-    """The highest log-probability of anything else among some digits, from the verifier."""
-    return max(float(digit.verifier_log_probs[OTHER]) for digit in digits)
-
-
-def count_rows(digits: list[FoundDigit]) -> int:
-    """Number of rows that these digits are in."""
-    return len({digit.row for digit in digits})
 
 
 def find_mnist_image(picture: RGBImage) -> Digit | None:

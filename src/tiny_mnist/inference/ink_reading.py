@@ -1,0 +1,90 @@
+"""The ink that a hypothesis finds in a picture, and the digits that are read in it."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tiny_mnist.inference.hypotheses import Hypothesis, InkSegmentation, apply_hypothesis
+from tiny_mnist.inference.image_io import RGBImage
+from tiny_mnist.inference.ink import find_ink, remove_outlines
+from tiny_mnist.inference.paper import Mask
+from tiny_mnist.inference.segmentation.division import OTHER
+from tiny_mnist.inference.segmentation.reading import FoundDigit, find_row_digits
+
+MIN_SCORE = 0.25  # digit_score: nearly all rendered digits have more, most bare paper less
+MIN_CLEAR_SCORE = -0.5  # digit_score: of digits that the verifier is sure of
+MAX_CLEAR_OTHER = -5.0  # log-probability of anything else up to which it is; bare paper may have 1s
+MAX_BARE_SCORE = 0.95  # digit_score: below it, and with several rows, `MIN_VALUE` is asked for
+MIN_VALUE = -0.5  # value of a reading: digits rarely have less there, bare paper often
+MAX_SCORE = 2.0  # digit_score: a larger one counts as this
+ROW_PENALTY = 0.3  # subtracted for each further row: a broken digit or a margin looks like rows
+MAX_PENALIZED_ROWS = 2  # of these: a page may have many
+SAME_INK = 0.02  # part of the ink up to which two hypotheses may differ and be read only once
+MAX_ROW_COST = 5.0  # mean cost per digit above which several digits are not accepted
+
+
+class Ink(NamedTuple):
+    """The ink of a picture under a hypothesis."""
+
+    hypothesis: Hypothesis
+    segmentation: InkSegmentation
+    mask: Mask
+
+
+class Reading(NamedTuple):
+    """The digits of a picture under a hypothesis."""
+
+    hypothesis: Hypothesis
+    segmentation: InkSegmentation
+    digits: list[FoundDigit]
+    cost: float
+    """Mean cost per digit."""
+    value: float
+    """Score of the hypothesis minus the cost; larger is better."""
+
+
+def find_hypothesis_ink(picture: RGBImage, hypothesis: Hypothesis) -> Ink:
+    """The ink of a picture, its longer side at most `LARGE_SIDE`, under a hypothesis."""
+    segmentation = apply_hypothesis(picture, hypothesis)
+    ink = find_ink(segmentation.contrast)
+    return Ink(hypothesis, segmentation, remove_outlines(ink, segmentation.dark_on_light))
+
+
+def are_alike(one: Ink, other: Ink) -> bool:
+    """Whether nearly the same ink is found, so that the same digits are read."""
+    if one.hypothesis.touches_border != other.hypothesis.touches_border:
+        return False
+    different = int(np.count_nonzero(one.mask != other.mask))
+    return different <= SAME_INK * int(np.count_nonzero(one.mask))
+
+
+def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
+    """The digits that are in some ink; None where they are not plausible.
+
+    Args:
+        ink: of a picture.
+        score: the score of its hypothesis, if there is one digit.
+        row_score: the score of its hypothesis, if there are several.
+    """
+    hypothesis, segmentation, mask = ink
+    digits, cost = find_row_digits(mask, segmentation.rim, hypothesis.touches_border)
+    score = row_score if len(digits) > 1 else score
+    if not digits or score < MIN_CLEAR_SCORE or (len(digits) > 1 and cost > MAX_ROW_COST):
+        return None
+    rows = count_rows(digits)
+    penalty = ROW_PENALTY * min(rows - 1, MAX_PENALIZED_ROWS)
+    value = min(score, MAX_SCORE) - cost - penalty
+    is_low = value < MIN_VALUE and (score < MAX_BARE_SCORE or rows > 1)
+    if (score < MIN_SCORE or is_low) and highest_other(digits) > MAX_CLEAR_OTHER:
+        return None
+    return Reading(hypothesis, segmentation, digits, cost, value)
+
+
+def highest_other(digits: list[FoundDigit]) -> float:
+    """The highest log-probability of anything else among some digits, from the verifier."""
+    return max(float(digit.verifier_log_probs[OTHER]) for digit in digits)
+
+
+def count_rows(digits: list[FoundDigit]) -> int:
+    """Number of rows that these digits are in."""
+    return len({digit.row for digit in digits})

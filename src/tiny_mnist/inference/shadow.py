@@ -1,0 +1,94 @@
+"""Digits in a hard shadow, which the likeliest reading of a picture leaves out.
+
+The lit part of a paper looks like a sheet on something darker, and ink in the shadow may be missing
+or joined with its edge.
+"""
+
+import numpy as np
+
+from tiny_mnist.inference.hypotheses import STROKE_REACHES, Hypothesis
+from tiny_mnist.inference.image_io import RGBImage
+from tiny_mnist.inference.ink_reading import (
+    Ink,
+    Reading,
+    are_alike,
+    find_hypothesis_ink,
+    highest_other,
+    read_ink,
+)
+from tiny_mnist.inference.mnist_format import Box
+from tiny_mnist.inference.paper import estimate_background
+from tiny_mnist.inference.segmentation.division import OTHER
+
+# More digits in a shadow than a reading has: chosen on rows in hard shadows and on the pictures of
+# `research.handwriting` with the 16 fonts for tuning and the seeds 5001 and 5002.
+MIN_SHADOW_RATIO = 1.4  # brightness of the lightest / of the darkest background
+MAX_SHADOW_READINGS = 4  # hypotheses that are read to look for them
+MAX_SHADOW_COST = 0.2  # mean cost per digit
+MAX_SHADOW_OTHER = -0.3  # log-probability of anything else, of each further digit
+MAX_CLEAR_SHADOW_OTHER = -2.0  # the same of one of them, which is no 1
+MAX_HEIGHT_RATIO = 1.8  # height of a further digit / of the others, and the inverse
+MIN_SHARED_AREA = 0.5  # of two boxes, as a part of both together, if they are of one digit
+
+
+def is_light_uneven(picture: RGBImage) -> bool:
+    """Whether a part of the paper may lie in a shadow."""
+    background = estimate_background(picture, STROKE_REACHES[1]).mean(axis=2)
+    dark, bright = np.quantile(background[::3, ::3], (0.05, 0.95))
+    return bool(bright > MIN_SHADOW_RATIO * dark)
+
+
+def include_shadow(
+    picture: RGBImage, reading: Reading, others: list[tuple[float, float, Hypothesis]]
+) -> Reading:
+    """The reading, or another one that has more digits, in a shadow.
+
+    Args:
+        picture: its longer side at most `LARGE_SIDE`.
+        reading: of the picture.
+        others: both scores of hypotheses without a sheet, the likeliest first, and the hypotheses.
+    """
+    read: list[Ink] = []
+    for score, row_score, hypothesis in others[:MAX_SHADOW_READINGS]:
+        ink = find_hypothesis_ink(picture, hypothesis)
+        if any(are_alike(ink, other) for other in read):
+            continue
+        read.append(ink)
+        whole = read_ink(ink, score, row_score)
+        if whole is not None and extends(whole, reading):
+            reading = whole
+    return reading
+
+
+def extends(whole: Reading, part: Reading) -> bool:
+    """Whether a reading has all digits of another one, and more like them that are clearly digits.
+
+    An edge of the paper looks like a 1, so that 1s alone do not count.
+    """
+    if whole.cost > MAX_SHADOW_COST or len(whole.digits) <= len(part.digits):
+        return False
+    boxes = [digit.box for digit in part.digits]
+    further = [
+        digit
+        for digit in whole.digits
+        if not any(shared_area(digit.box, box) > MIN_SHARED_AREA for box in boxes)
+    ]
+    height = float(np.median([box.height for box in boxes]))
+    return (
+        len(whole.digits) - len(further) == len(boxes)
+        and highest_other(further) < MAX_SHADOW_OTHER
+        and all(1 / MAX_HEIGHT_RATIO < d.box.height / height < MAX_HEIGHT_RATIO for d in further)
+        and any(
+            digit.verifier_log_probs[OTHER] < MAX_CLEAR_SHADOW_OTHER
+            and digit.verifier_log_probs[:OTHER].argmax() != 1
+            for digit in further
+        )
+    )
+
+
+def shared_area(one: Box, other: Box) -> float:
+    """Area that two boxes share, as a part of the area of both together, from 0 to 1."""
+    width = min(one.right, other.right) - max(one.left, other.left)
+    height = min(one.bottom, other.bottom) - max(one.top, other.top)
+    shared = max(0, width) * max(0, height)
+    return shared / (one.width * one.height + other.width * other.height - shared)
