@@ -96,7 +96,7 @@ def train(overrides: list[str], seed: int, held_out: int, folder: Path) -> RunFo
     if run.configuration.exists():
         if yaml.safe_load(run.configuration.with_name("overrides.yaml").read_text()) != own:
             raise TrialError(f"{folder} holds another run: remove it, or choose another name")
-        arguments = [f"resume={folder}"]
+        arguments = [f"resume={folder}", "trust=true"]  # classes of the overrides just compared
     if not run.summary.exists():
         subprocess.run([sys.executable, "train.py", *arguments], cwd=PROJECT, check=True)
     return run
