@@ -23,6 +23,7 @@ from tiny_mnist.export.export import FORMATS, Comparison, Unchecked, are_close, 
 from tiny_mnist.export.format import ExportedFile, Format, Tolerance
 from tiny_mnist.export.safetensors_format import load_tiny_cnn
 from tiny_mnist.inference import pretrained
+from tiny_mnist.models.mlp import MLP
 from tiny_mnist.models.tiny_cnn import TinyCNN
 from tiny_mnist.runs.folder import RunFolder
 from tiny_mnist.runs.network import load_network
@@ -100,6 +101,12 @@ def test_int8_file_of_the_shipped_network_reads_as_well(
     model = onnx.load(path)
     assert sum(node.op_type == "QLinearConv" for node in model.graph.node) == 6
     assert {"seed", "test_accuracy", "quantization"} <= {p.key for p in model.metadata_props}
+
+
+def test_int8_refuses_a_network_without_convolutions(tmp_path: Path, mnist: LabelledImages) -> None:
+    with pytest.raises(UserError, match="has no convolutions"):
+        export(MLP(12).eval(), tmp_path / "int8.onnx", few(mnist), {}, FORMATS["onnx-int8"])
+    assert not [*tmp_path.iterdir()]
 
 
 def test_int8_file_gives_the_same_result_with_and_without_vnni(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import UInt8
 from torch import Tensor
 
+from tiny_mnist.errors import UserError
 from tiny_mnist.extras import require
 from tiny_mnist.system.telemetry import disable_onnxruntime_telemetry
 
@@ -32,9 +33,14 @@ def quantize(
     2 × 255 × 64 is not. So the file gives the same result on every processor.
 
     Raises:
-        UserError: the package onnx is not installed.
+        UserError: the package onnx is not installed, or the model has no convolutions.
     """
     require("export", "export to eight bits")
+    if not any(node.op_type == "Conv" for node in model.graph.node):
+        raise UserError(
+            "the network has no convolutions, and only these are quantised to eight bits: choose "
+            "--format onnx"
+        )
     disable_onnxruntime_telemetry()
     import onnx
     from onnxruntime import quantization
