@@ -29,10 +29,11 @@ def finished(
     test: float | None = 99.5,
     val: float | None = None,
     data: dict[str, object] | None = None,
+    images: int = 10_000,
     **optim: object,
 ) -> None:
     folder.mkdir(parents=True)
-    summary = {"test_accuracy": test, "training_seconds": 1}
+    summary = {"test_accuracy": test, "test_images": images, "training_seconds": 1}
     if val is not None:
         summary |= {"val_accuracy": val, "val_images": 5000}
     data = {"root": str(folder), "seed": "${seed}", **(data or {})}
@@ -143,6 +144,17 @@ def test_runs_without_test_images_are_ranked_on_their_validation_images(tmp_path
     finished(tmp_path / "none" / "0", 0, test=None)
     with pytest.raises(UserError, match="nothing to rank"):
         ranking(tmp_path / "none")
+
+
+def test_a_note_tells_that_runs_were_tested_on_different_numbers_of_images(tmp_path: Path) -> None:
+    finished(tmp_path / "a", seed=0)
+    finished(tmp_path / "b", seed=1)
+    assert not [note for note in ranking(tmp_path).notes() if "different numbers" in note]
+    finished(tmp_path / "c", seed=2, images=500)
+    assert (
+        "Runs were tested on different numbers of images (500, 10,000)."
+        in ranking(tmp_path).notes()
+    )
 
 
 def test_notes_say_whether_there_are_enough_seeds(tmp_path: Path) -> None:

@@ -97,13 +97,13 @@ def read_run(path: Path) -> Summary:
     seed = config["seed"]
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError("seed is not a number from 0 to 2**32 - 1")
-    held_out = summary.get("val_images") or 0
+    images = {f"{split}_images": summary.get(f"{split}_images") or 0 for split in ("val", "test")}
     test, val = summary["test_accuracy"], summary.get("val_accuracy")
     return {
         "test_accuracy": None if test is None else read_number(summary, "test_accuracy", 100.0),
         "training_seconds": read_number(summary, "training_seconds", 1e12),
         "val_accuracy": None if val is None else read_number(summary, "val_accuracy", 100.0),
-        "val_images": read_number({"val_images": held_out}, "val_images", 1e12),
+        **{key: read_number(images, key, 1e12) for key in images},
         "seed": seed,
         "repeat": Repeat(seed, read_fold(config)),
         "config": config,

@@ -152,6 +152,12 @@ class Ranking:
                 "Ranked on the test images: fine to report, not to choose by; to choose, train "
                 "with data.val_size=5000."
             )
+        counts = {
+            summary["test_images"] for each in self.configurations for summary in each.runs.values()
+        }
+        if self.split == "test" and len(counts) > 1:
+            numbers = ", ".join(f"{count:,.0f}" for count in sorted(counts))
+            notes.append(f"Runs were tested on different numbers of images ({numbers}).")
         if self.mixed:
             notes.append("Some runs held images out and some did not: all are compared on test.")
         if self.unmeasured:
