@@ -26,6 +26,7 @@ from research.pictures.non_digits import blank, blurred, grid_corner, ignore_wid
 from research.pictures.numbers import NUMBER_SCENES, make_draw, number_picture
 from research.pictures.scenes import SCENES, photo, scan
 from research.pictures.strokes import Mask
+from research.pictures.symbols import font_symbol, separator
 from tiny_mnist.errors import UserError
 from tiny_mnist.inference.contact_sheet import draw_cell, save_contact_sheet
 from tiny_mnist.inference.image_io import LoadedImage, to_rgb
@@ -76,6 +77,7 @@ def render_items(
     kinds = [*SCENES, *NUMBER_SCENES, *NOTHING, "8×8, real"]
     names = list(shapes)
     files = font_files(fonts) if fonts else []
+    symbols = partial(font_symbol, files) if files else separator
     marks: dict[str, Callable[[np.random.Generator], Mask]] = {
         "letter": partial(letter, glyphs(files)),
         "scribble": scribble,
@@ -95,7 +97,7 @@ def render_items(
             if kind in SCENES:
                 yield Item(kind, str(number % 10), SCENES[kind](draw, rng))
             elif kind in NUMBER_SCENES:
-                yield Item(kind, *number_picture(NUMBER_SCENES[kind], shapes, rng))
+                yield Item(kind, *number_picture(NUMBER_SCENES[kind], shapes, rng, symbols))
             elif kind == "blank":
                 yield Item(kind, "", blank(rng))
             elif kind == "blurred":

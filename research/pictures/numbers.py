@@ -20,6 +20,9 @@ from research.pictures.surfaces import (
     photograph,
     sheet,
 )
+from research.pictures.symbols import DrawSymbol, separator
+
+AFFIX = 0.3  # probability of a separator before, and of one after, a row with affixes
 
 
 class Row(NamedTuple):
@@ -33,6 +36,8 @@ class Row(NamedTuple):
     """Probability that a digit is only 0.4 to 0.6 of the others' height."""
     separators: bool = False
     """Whether dashes, points and slashes stand between some digits."""
+    affixes: bool = False
+    """Whether separators also stand before and after the number, and further apart."""
     boxes: bool = False
     """Whether each digit has a printed frame."""
 
@@ -45,35 +50,64 @@ class RowDrawing(NamedTuple):
     """The ink of each digit alone, from left to right."""
 
 
-def draw_row(draws: list[Draw], row: Row, height: int, rng: np.random.Generator) -> Mask:
+def draw_row(
+    draws: list[Draw],
+    row: Row,
+    height: int,
+    rng: np.random.Generator,
+    symbols: DrawSymbol = separator,
+) -> Mask:
     """Ink of digits in a row, cropped."""
-    return crop_to_ink(draw_layers(draws, row, height, rng).ink)
+    return crop_to_ink(draw_layers(draws, row, height, rng, symbols).ink)
 
 
-def draw_layers(draws: list[Draw], row: Row, height: int, rng: np.random.Generator) -> RowDrawing:
-    """Ink of digits in a row, together and one by one, with empty margins."""
+def draw_layers(
+    draws: list[Draw],
+    row: Row,
+    height: int,
+    rng: np.random.Generator,
+    symbols: DrawSymbol = separator,
+) -> RowDrawing:
+    """Ink of digits in a row, together and one by one, with empty margins.
+
+    Args:
+        draws: the digits.
+        row: how they stand.
+        height: of the digits, in pixels.
+        rng: random numbers.
+        symbols: what draws the separators of a row with affixes.
+    """
     width, slant = rng.uniform(0.05, 0.1), rng.uniform(*row.slant)
     canvas = np.zeros((2 * height, 2 * height * (len(draws) + 1)), np.uint8)
     digits: list[Mask] = []
     edge = np.full(canvas.shape[0], -1.0)  # right edge of the ink so far in each image row
     low, high = np.log(max(row.gap[0], 0.01)), np.log(max(row.gap[1], 0.01))
     gap = float(np.exp(rng.uniform(low, high))) if row.gap[0] > 0 else rng.uniform(*row.gap)
+    draw_symbol = symbols if row.affixes else separator
     x = 0.0
+    if row.affixes and rng.random() < AFFIX:
+        mark, level = draw_symbol(height, width, rng)
+        mark = shear(mark, slant)
+        edge = paste(canvas, mark, int(1.5 * height - level * height) - mark.shape[0], 0, edge)
     for place, draw in enumerate(draws):
         small = rng.random() < row.small
         part = rng.uniform(0.4, 0.6) if small else rng.uniform(*row.heights)
         mask = shear(resize_to(crop_to_ink(draw(width)), round(part * height)), slant)
         rise = rng.uniform(0, 1 - part) if small else rng.normal(0, 0.03)
         top = int(1.5 * height - mask.shape[0] - rise * height)
-        x = next_left(edge, mask, top, gap * height) if place else 0
+        x = next_left(edge, mask, top, gap * height) if edge.max() >= 0 else 0
         edge = paste(canvas, mask, top, round(x), edge)
         digits.append(np.zeros_like(canvas))
         paste(digits[-1], mask, top, round(x), edge)
-        if row.separators and 0 < place < len(draws) - 1 and rng.random() < 0.35:
-            mark, level = separator(height, width, rng)
+        inner = row.separators and 0 < place < len(draws) - 1 and rng.random() < 0.35
+        if inner or (row.affixes and place == len(draws) - 1 and rng.random() < AFFIX):
+            mark, level = draw_symbol(height, width, rng)
+            if row.affixes:
+                mark = shear(mark, slant)
             top = int(1.5 * height - level * height) - mark.shape[0]
             left = next_left(edge, mark, top, 0.12 * height)
             left = max(left, edge.max() + 0.06 * height - mark.shape[1] * 0.3)
+            left += rng.uniform(0, 0.4) * height if row.affixes else 0
             edge = paste(canvas, mark, top, round(left), edge)
     return RowDrawing(canvas, digits)
 
@@ -100,47 +134,6 @@ def paste(
     edge = edge.copy()
     edge[rows + top] = np.maximum(edge[rows + top], right)
     return edge
-
-
-def separator(height: int, width: float, rng: np.random.Generator) -> tuple[Mask, float]:
-    """What stands between the digits of codes, phone numbers and sums, and how high it stands."""
-    thick = max(2, round(width * height))
-    kind = str(rng.choice(SEPARATORS))
-    if kind in ("point", "colon"):
-        apart = round(height * rng.uniform(0.25, 0.45)) if kind == "colon" else 0
-        mask = np.zeros((apart + 2 * thick, 2 * thick), np.uint8)
-        for middle in {thick, thick + apart}:
-            cv2.circle(mask, (thick, middle), max(1, round(0.8 * thick)), 255, -1)
-        return crop_to_ink(mask), 0.1 if apart else 0.0
-    if kind in ("slash", "comma", "parenthesis"):
-        return draw_upright_mark(kind, height, thick, rng)
-    long = round(height * rng.uniform(0.25, 0.45))
-    mask = np.zeros((long, long), np.uint8)
-    bars = (long // 4, 3 * long // 4) if kind == "equals" else (long // 2,)
-    for y in bars:
-        cv2.line(mask, (0, y), (long, y + int(rng.integers(-3, 4))), 255, thick)
-    if kind == "plus":
-        cv2.line(mask, (long // 2, 0), (long // 2, long), 255, thick)
-    return crop_to_ink(np.asarray(mask, np.uint8)), 0.35
-
-
-def draw_upright_mark(
-    kind: str, height: int, thick: int, rng: np.random.Generator
-) -> tuple[Mask, float]:
-    """A slash, comma or parenthesis, and how high it stands."""
-    mask = np.zeros((2 * height, 2 * height), np.uint8)
-    if kind == "comma":
-        drop = height * rng.uniform(0.12, 0.25)
-        ends = (height, height), (round(height - 0.5 * drop), round(height + drop))
-        cv2.line(mask, *ends, 255, thick)
-        return crop_to_ink(mask), -0.6 * drop / height
-    if kind == "parenthesis":
-        bend, high = round(height * rng.uniform(0.15, 0.3)), round(height * rng.uniform(0.5, 0.62))
-        side = 0 if rng.random() < 0.5 else 180
-        cv2.ellipse(mask, (height, height), (bend, high), side, 110, 250, 255, thick)
-        return crop_to_ink(mask), -0.08
-    cv2.line(mask, (round(0.55 * height), 0), (round(0.2 * height), height), 255, thick)
-    return crop_to_ink(mask), 0.0
 
 
 def resize_to(mask: Mask, height: int) -> Mask:
@@ -180,11 +173,16 @@ def draw_lines(
 
 
 def number(
-    rows: list[list[Draw]], style: Row, rng: np.random.Generator, carrier: str, lines: str = ""
+    rows: list[list[Draw]],
+    style: Row,
+    rng: np.random.Generator,
+    carrier: str,
+    lines: str = "",
+    symbols: DrawSymbol = separator,
 ) -> Picture:
     """A picture of one row of digits or several, photographed, scanned or drawn on a screen."""
     height = int(np.exp(rng.uniform(np.log(40), np.log(130))))
-    draw = draw_boxes if style.boxes else draw_row
+    draw = draw_boxes if style.boxes else partial(draw_row, symbols=symbols)
     masks = [draw(draws, style, height, rng) for draws in rows]
     margin = [int(height * rng.uniform(0.3, 1)) for _ in range(4)]
     between = int(height * rng.uniform(0.35, 0.9))
@@ -232,8 +230,6 @@ def draw_boxes(draws: list[Draw], row: Row, height: int, rng: np.random.Generato
     return crop_to_ink(canvas)
 
 
-SEPARATORS = ("dash", "point", "slash", "plus", "equals", "comma", "colon", "parenthesis")
-
 NumberScene = tuple[Row, str, str, int]
 """Style, carrier ("photo", "shadow", "scan", "screen"), lines of the paper, number of rows."""
 
@@ -250,6 +246,7 @@ NUMBER_SCENES: dict[str, NumberScene] = {
     "row, squared": (Row(), "photo", "squared", 1),
     "row, boxed": (Row(boxes=True), "scan", "", 1),
     "row, separators": (Row(separators=True), "photo", "", 1),
+    "row, symbols": (Row(separators=True, affixes=True), "photo", "", 1),
     "row, shadow": (Row(), "shadow", "", 1),
     "rows": (Row(), "photo", "", 3),
 }
@@ -261,7 +258,10 @@ def make_draw(shape: Shape, digit: int, rng: np.random.Generator) -> Draw:
 
 
 def number_picture(
-    scene: NumberScene, shapes: dict[str, Shape], rng: np.random.Generator
+    scene: NumberScene,
+    shapes: dict[str, Shape],
+    rng: np.random.Generator,
+    symbols: DrawSymbol = separator,
 ) -> tuple[str, Picture]:
     """A number of 2 to 10 digits, written by one hand, and its picture."""
     style, carrier, lines, rows = scene
@@ -271,4 +271,4 @@ def number_picture(
     digits = [rng.integers(10, size=count) for _ in range(several)]
     draws = [[make_draw(shape, int(digit), rng) for digit in row] for row in digits]
     text = "\n".join("".join(str(digit) for digit in row) for row in digits)
-    return text, number(draws, style, rng, carrier, lines)
+    return text, number(draws, style, rng, carrier, lines, symbols)

@@ -18,9 +18,10 @@ from research.pictures.labelled import (
     vary,
 )
 from research.pictures.non_digits import grid_corner, ignore_width, letter, line, scribble
-from research.pictures.numbers import resize_to, separator
+from research.pictures.numbers import resize_to
 from research.pictures.scenes import SCENES
 from research.pictures.strokes import Mask, crop_to_ink, strokes
+from research.pictures.symbols import separator
 from tiny_mnist.inference.mnist_format import draw_mask
 from tiny_mnist.inference.segmentation.division import OTHER
 

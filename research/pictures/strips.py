@@ -1,6 +1,7 @@
 """Strips of rendered rows and of non-digits, and their texts, from which the row reader learns."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from research.pictures.non_digits import letter
 from research.pictures.numbers import Row, draw_layers, make_draw, resize_to
 from research.pictures.samples import TRAIN_IMAGES, non_digit_shapes
 from research.pictures.strokes import Mask
+from research.pictures.symbols import font_symbol, separator
 from tiny_mnist.inference.segmentation.components import find_components, find_rows
 from tiny_mnist.inference.segmentation.row_reader import draw_strip
 from tiny_mnist.inference.segmentation.slant import deslant
@@ -34,9 +36,10 @@ STYLES = (
     (1.0, Row(heights=(0.75, 1.15), small=0.2, gap=(-0.08, 0.03))),
     (1.5, Row(separators=True)),
     (0.5, Row(separators=True, slant=(0.1, 0.5))),
+    (3.0, Row(separators=True, affixes=True)),
     (0.5, Row(gap=(0.35, 0.7))),
 )
-"""How often a row has a style, and the style."""
+"""How often a row has a style, and the style. Separators before and after a row are of fonts."""
 
 
 class LabelledStrip(NamedTuple):
@@ -46,14 +49,17 @@ class LabelledStrip(NamedTuple):
     text: str
 
 
-def render_row(shape: Shape, rng: np.random.Generator) -> tuple[NDArray[np.bool_], str]:
+def render_row(
+    shape: Shape, fonts: list[Path], rng: np.random.Generator
+) -> tuple[NDArray[np.bool_], str]:
     """The ink of one to ten digits, and their text."""
     weights = np.array([weight for weight, _ in STYLES])
     _, style = STYLES[rng.choice(len(STYLES), p=weights / weights.sum())]
     height = int(np.exp(rng.uniform(np.log(26), np.log(80))))
     digits = rng.integers(10, size=1 + rng.choice(len(LENGTHS), p=LENGTHS))
     draws = [vary(make_draw(shape, int(digit), rng), rng) for digit in digits]
-    ink = damage(draw_layers(draws, style, height, rng).ink, rng)
+    symbols = partial(font_symbol, fonts) if fonts else separator
+    ink = damage(draw_layers(draws, style, height, rng, symbols).ink, rng)
     return np.pad(ink, 3), "".join(map(str, digits))
 
 
@@ -83,7 +89,7 @@ def render_strips(fonts: Path | None, seed: tuple[int, ...]) -> list[LabelledStr
         if rng.random() < NO_DIGIT:
             ink, text = render_non_digit(files, rng), ""
         else:
-            ink, text = render_row(shapes[names[rng.integers(len(names))]], rng)
+            ink, text = render_row(shapes[names[rng.integers(len(names))]], files, rng)
         strips = find_strips(ink)
         if len(strips) == 1:
             rendered.append(LabelledStrip(strips[0], text))

@@ -124,7 +124,7 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
     found = [(*digit_scores(group), group.hypothesis) for group in find_groups(coarse, small)]
     scored = sorted(found, key=lambda item: -max(item[:2]))
     best: Reading | None = None
-    read: list[Ink] = []
+    read: list[tuple[Ink, Reading | None]] = []
     for place, (score, row_score, hypothesis) in enumerate(scored[: 2 * MAX_READINGS]):
         if best is not None:
             # Several rows may be a digit in pieces: read on.
@@ -136,16 +136,17 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
         if max(score, row_score) < MIN_CLEAR_SCORE:
             continue
         ink = find_hypothesis_ink(picture, hypothesis)
-        if any(are_alike(ink, other) for other in read):
+        if any(are_alike(ink, other) for other, _ in read):
             continue
-        read.append(ink)
         reading = read_ink(ink, score, row_score)
+        read.append((ink, reading))
         if reading is not None and (best is None or reading.value > best.value):
             best = reading
     if best is None or small:
         return best
     if best.hypothesis.on_sheet or is_light_uneven(coarse):
-        best = include_shadow(picture, best, [item for item in scored if not item[2].on_sheet])
+        others = [item for item in scored if not item[2].on_sheet]
+        best = include_shadow(picture, best, others, read)
     return include_faint_ink(best)
 
 

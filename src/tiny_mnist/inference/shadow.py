@@ -39,7 +39,10 @@ def is_light_uneven(picture: RGBImage) -> bool:
 
 
 def include_shadow(
-    picture: RGBImage, reading: Reading, others: list[tuple[float, float, Hypothesis]]
+    picture: RGBImage,
+    reading: Reading,
+    others: list[tuple[float, float, Hypothesis]],
+    read: list[tuple[Ink, Reading | None]],
 ) -> Reading:
     """The reading, or another one that has more digits, in a shadow.
 
@@ -47,16 +50,17 @@ def include_shadow(
         picture: its longer side at most `LARGE_SIDE`.
         reading: of the picture.
         others: both scores of hypotheses without a sheet, the likeliest first, and the hypotheses.
+        read: the ink that was read before, and its reading.
     """
-    read: list[Ink] = []
+    read = [*read]
     for score, row_score, hypothesis in others[:MAX_SHADOW_READINGS]:
         ink = find_hypothesis_ink(picture, hypothesis)
-        if any(are_alike(ink, other) for other in read):
-            continue
-        read.append(ink)
-        whole = read_ink(ink, score, row_score)
-        if whole is not None and extends(whole, reading):
-            reading = whole
+        alike = [found for other, found in read if are_alike(ink, other)]
+        if not alike:
+            alike = [read_ink(ink, score, row_score)]
+            read.append((ink, alike[0]))
+        if alike[0] is not None and extends(alike[0], reading):
+            reading = alike[0]
     return reading
 
 
