@@ -41,14 +41,21 @@ def glyphs(paths: list[Path]) -> Callable[[str, np.random.Generator], Mask]:
 
     def shape(character: str, rng: np.random.Generator) -> Mask:
         while True:
-            font = ImageFont.truetype(str(paths[rng.integers(len(paths))]), HEIGHT)
-            picture = Image.new("L", (3 * HEIGHT, 3 * HEIGHT))
-            ImageDraw.Draw(picture).text((HEIGHT, HEIGHT // 2), character, fill=255, font=font)
-            drawn = np.asarray(picture)
-            if drawn.any():
-                return crop_to_ink(drawn)
+            mask, _ = draw_character(paths[rng.integers(len(paths))], character)
+            if mask.any():
+                return mask
 
     return shape
+
+
+def draw_character(path: Path, character: str) -> tuple[Mask, int]:
+    """A character of a font, and the image row below its ink; an empty mask if it has none."""
+    font = ImageFont.truetype(str(path), HEIGHT)
+    picture = Image.new("L", (3 * HEIGHT, 3 * HEIGHT))
+    ImageDraw.Draw(picture).text((HEIGHT, HEIGHT // 2), character, fill=255, font=font)
+    drawn = np.asarray(picture)
+    rows = np.flatnonzero(drawn.max(1))
+    return (crop_to_ink(drawn), int(rows[-1]) + 1) if len(rows) else (drawn, 0)
 
 
 def font_files(folder: Path) -> list[Path]:

@@ -1,14 +1,13 @@
 """Rendered symbols that stand beside digits: separators, signs of sums, currencies."""
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from research.pictures.strokes import HEIGHT, Mask, crop_to_ink
+from research.pictures.digits import draw_character
+from research.pictures.strokes import Mask, crop_to_ink
 
 DrawSymbol = Callable[[int, float, np.random.Generator], tuple[Mask, float]]
 """From the height of a digit in pixels and the width of the pen, as a part of it, to a symbol and
@@ -79,14 +78,3 @@ def font_symbol(
             break
     shape = [max(2, round(side * height / len(digit))) for side in mask.shape[::-1]]
     return np.asarray(cv2.resize(mask, shape, interpolation=cv2.INTER_AREA), np.uint8), level
-
-
-@cache
-def draw_character(path: Path, character: str) -> tuple[Mask, int]:
-    """A character of a font, and the image row below its ink."""
-    font = ImageFont.truetype(str(path), HEIGHT)
-    picture = Image.new("L", (3 * HEIGHT, 3 * HEIGHT))
-    ImageDraw.Draw(picture).text((HEIGHT, HEIGHT // 2), character, fill=255, font=font)
-    drawn = np.asarray(picture)
-    rows = np.flatnonzero(drawn.max(1))
-    return (crop_to_ink(drawn), int(rows[-1]) + 1) if len(rows) else (drawn, 0)

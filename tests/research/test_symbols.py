@@ -34,7 +34,7 @@ def test_a_character_that_the_font_lacks_is_not_drawn(monkeypatch: pytest.Monkey
 
 
 def test_symbols_are_ink_of_a_row_and_of_none_of_its_digits() -> None:
-    found = 0
+    found, before, after = 0, 0, 0
     for seed in range(10):
         rng = np.random.default_rng(seed)
         draws = [make_draw(strokes, digit, rng) for digit in (3, 8, 5)]
@@ -43,4 +43,9 @@ def test_symbols_are_ink_of_a_row_and_of_none_of_its_digits() -> None:
         digits = np.max(row.digits, axis=0)
         assert (digits[row.ink == 0] == 0).all()
         found += int(np.count_nonzero((row.ink > 127) & (digits == 0))) > 20
+        inked, drawn = (np.flatnonzero(ink.max(axis=0) > 127) for ink in (row.ink, digits))
+        before += inked[0] < drawn[0]
+        after += inked[-1] > drawn[-1]
     assert found >= 5
+    assert before
+    assert after

@@ -152,9 +152,8 @@ class Ranking:
                 "Ranked on the test images: fine to report, not to choose by; to choose, train "
                 "with data.val_size=5000."
             )
-        counts = {
-            summary["test_images"] for each in self.configurations for summary in each.runs.values()
-        }
+        runs = [summary for each in self.configurations for summary in each.runs.values()]
+        counts = {run["test_images"] for run in runs} - {0.0}  # 0: an old summary without it
         if self.split == "test" and len(counts) > 1:
             numbers = ", ".join(f"{count:,.0f}" for count in sorted(counts))
             notes.append(f"Runs were tested on different numbers of images ({numbers}).")

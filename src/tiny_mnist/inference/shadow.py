@@ -55,12 +55,11 @@ def include_shadow(
     read = [*read]
     for score, row_score, hypothesis in others[:MAX_SHADOW_READINGS]:
         ink = find_hypothesis_ink(picture, hypothesis)
-        alike = [found for other, found in read if are_alike(ink, other)]
-        if not alike:
-            alike = [read_ink(ink, score, row_score)]
-            read.append((ink, alike[0]))
-        if alike[0] is not None and extends(alike[0], reading):
-            reading = alike[0]
+        earlier = [found for other, found in read if are_alike(ink, other)]
+        whole = earlier[0] if earlier else read_ink(ink, score, row_score)
+        read.append((ink, whole))
+        if whole is not None and extends(whole, reading):
+            reading = whole
     return reading
 
 

@@ -1,16 +1,21 @@
 """Numbers in small pictures that are drawn here: what is one digit, and what is none."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from support.number_pictures import draw_number, read
 from tiny_mnist.inference.segmentation import components
 from tiny_mnist.inference.segmentation.components import find_components
 from tiny_mnist.inference.segmentation.cuts import find_cuts
 from tiny_mnist.inference.segmentation.slant import measure_slant
+
+FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
 @pytest.mark.parametrize("slant", [-0.15, 0.0, 0.25, 0.45])
@@ -102,6 +107,17 @@ def test_several_lines_are_read_from_top_to_bottom() -> None:
     answer = read(ink)
     assert answer.text == "327\n04\n731"
     assert [digit.row for digit in answer.digits] == [0, 0, 0, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("written", "digits"),
+    [("12/03/24", "120324"), ("030/4567", "0304567"), ("$31.58", "3158"), ("47%", "47")],
+)
+def test_symbols_of_a_font_are_left_out(written: str, digits: str) -> None:
+    font = ImageFont.truetype(str(FONT), 80)
+    ink = Image.new("L", (int(font.getlength(written)) + 120, 160))
+    ImageDraw.Draw(ink).text((60, 30), written, fill=255, font=font)
+    assert read(np.asarray(ink)).text == digits
 
 
 def test_a_dash_and_a_point_between_digits_are_no_digits() -> None:
