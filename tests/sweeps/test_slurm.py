@@ -117,6 +117,7 @@ def test_a_sweep_through_slurm_survives_preemption_exactly(
     slurm: dict[str, str], command: Command, tmp_path: Path, mnist_root: Path
 ) -> None:
     environment = {**os.environ, **slurm, "MNIST_ROOT": str(mnist_root)}
+    controller_log = Path(slurm["SLURM_CONF"]).with_name("slurmctld.log")
     launcher = ("hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1")
     with subprocess.Popen(
         [sys.executable, str(PROJECT / "train.py"), "-m", *JOB, *launcher, "hydra.sweep.dir=two"],
@@ -130,8 +131,11 @@ def test_a_sweep_through_slurm_survives_preemption_exactly(
                 capture_output=True, text=True, check=True,
             )  # fmt: skip
             first = next(job for job in queue.stdout.split() if job.endswith("_0"))
-            # Whether it came to the job is seen below: on a busy machine the answer may be late.
-            subprocess.run(["scancel", "--signal=USR2", first], env=environment, check=False)
+            # scancel repeats a signal whose delivery is not confirmed within seconds. A repetition may
+            # hit the job as it starts again, before its handler is set, and end it for good.
+            with subprocess.Popen(["scancel", "--signal=USR2", first], env=environment) as cancel:
+                wait_until(lambda: "REQUEST_KILL_JOB" in controller_log.read_text())
+                cancel.kill()
             said, errors = process.communicate(timeout=WAIT)
         finally:
             process.kill()
