@@ -131,7 +131,9 @@ def create_default_root(root: Path, dataset: IdxDataset) -> None:
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """Hold the lock of the folder; say so when another process holds it for long."""
-    lock = FileLock(root / ".lock")
+    path = root / ".lock"
+    path.touch()  # FileLock waits for ever where no file can be created, as in /proc
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=QUIET_SECONDS)
     except Timeout:

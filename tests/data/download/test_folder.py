@@ -142,6 +142,12 @@ def test_file_in_the_place_of_the_folder_is_named(tmp_path: Path, below: str) ->
         load_dataset(folder)
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs Linux's /proc")
+def test_folder_that_takes_no_files_is_refused() -> None:
+    with pytest.raises(DataError, match="the data folder /proc cannot be used"):
+        load_dataset(Path("/proc"))
+
+
 def test_waiting_for_the_lock_of_another_process_is_shown(
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
