@@ -31,6 +31,7 @@ from tiny_mnist.errors import UserError
 from tiny_mnist.inference.contact_sheet import draw_cell, save_contact_sheet
 from tiny_mnist.inference.image_io import LoadedImage, to_rgb
 from tiny_mnist.inference.predictor import (
+    MIN_CONFIDENCE,
     MIN_RELIABILITY,
     ImagePrediction,
     predict_images,
@@ -157,7 +158,10 @@ def calibration_table(results: list[Result]) -> Table:
 
 
 def operating_points_table(results: list[Result]) -> Table:
-    """What part of the right and of the wrong predictions would be unsure at several thresholds."""
+    """What part of the predictions would be unsure below several confidences.
+
+    Those that are less reliable than `MIN_RELIABILITY` always are.
+    """
     table = Table("threshold", "right, unsure, %", "wrong, unsure, %", "non-digits, unsure, %")
     groups: dict[str, list[float]] = {"right": [], "wrong": [], "none": []}
     for result in results:
@@ -165,12 +169,13 @@ def operating_points_table(results: list[Result]) -> Table:
             correct = result.prediction.text == result.item.expected
             nothing = result.item.kind in NOTHING and not correct
             name = "none" if nothing else "right" if correct else "wrong"
-            groups[name].append(result.prediction.reliability)
-    for threshold in sorted({0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, MIN_RELIABILITY}):
+            is_reliable = result.prediction.reliability >= MIN_RELIABILITY
+            groups[name].append(result.prediction.confidence * is_reliable)
+    for threshold in sorted({0.01, 0.3, 0.4, 0.5, 0.7, 0.8, 0.9, MIN_CONFIDENCE}):
         parts = [
             100 * float(np.mean(np.array(group or [1]) < threshold)) for group in groups.values()
         ]
-        name = f"{threshold:.3f}{' (used)' if threshold == MIN_RELIABILITY else ''}"
+        name = f"{threshold:.2f}{' (used)' if threshold == MIN_CONFIDENCE else ''}"
         table.add_row(name, *(f"{part:.1f}" for part in parts))
     return table
 

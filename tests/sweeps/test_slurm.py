@@ -131,8 +131,8 @@ def test_a_sweep_through_slurm_survives_preemption_exactly(
                 capture_output=True, text=True, check=True,
             )  # fmt: skip
             first = next(job for job in queue.stdout.split() if job.endswith("_0"))
-            # scancel repeats a signal whose delivery is not confirmed within seconds. A repetition may
-            # hit the job as it starts again, before its handler is set, and end it for good.
+            # scancel repeats a signal whose delivery is not confirmed within seconds. A repetition
+            # may hit the job as it starts again, before its handler is set, and end it for good.
             with subprocess.Popen(["scancel", "--signal=USR2", first], env=environment) as cancel:
                 wait_until(lambda: "REQUEST_KILL_JOB" in controller_log.read_text())
                 cancel.kill()

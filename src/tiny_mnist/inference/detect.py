@@ -76,8 +76,8 @@ class Digit(NamedTuple):
     """Log-probabilities of the ten digits and of anything else, from the verifier."""
     count_probability: float = 1.0
     """Probability that its row has as many digits as were found, from 0 to 1."""
-    cut_row_cost: float = 0.0
-    """Mean cost per digit of its row if ink was cut there; otherwise 0."""
+    is_row_cut: bool = False
+    """Whether ink was cut in its row."""
     row_log_probs: Float32[ndarray, "10"] = np.zeros(10, np.float32)
     """Log-probability, from the row reader, of the row's text with each of the ten digits in the
     place of this one; 0 where the row reader was not asked."""
@@ -223,7 +223,7 @@ def draw_digits(picture: RGBImage, reading: Reading, scale: float) -> list[Digit
                 one.row,
                 one.verifier_log_probs,
                 one.count_probability,
-                one.cut_row_cost,
+                one.is_row_cut,
                 one.row_log_probs,
             )
         )

@@ -21,6 +21,8 @@ ROW_PENALTY = 0.3  # subtracted for each further row: a broken digit or a margin
 MAX_PENALIZED_ROWS = 2  # of these: a page may have many
 SAME_INK = 0.02  # part of the ink up to which two hypotheses may differ and be read only once
 MAX_ROW_COST = 5.0  # mean cost per digit above which several digits are not accepted
+MAX_CLEAR_ROW_COST = 7.0  # the same where the row reader is sure: digits that were cut badly
+MIN_CLEAR_TEXT = -0.5  # log-probability of a row's text from which it is
 
 
 class Ink(NamedTuple):
@@ -69,7 +71,11 @@ def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
     hypothesis, segmentation, mask = ink
     digits, cost = find_row_digits(mask, segmentation.rim, hypothesis.touches_border)
     score = row_score if len(digits) > 1 else score
-    if not digits or score < MIN_CLEAR_SCORE or (len(digits) > 1 and cost > MAX_ROW_COST):
+    if not digits or score < MIN_CLEAR_SCORE:
+        return None
+    text = min(float(digit.row_log_probs.max()) for digit in digits)
+    max_cost = MAX_CLEAR_ROW_COST if text > MIN_CLEAR_TEXT else MAX_ROW_COST
+    if len(digits) > 1 and cost > max_cost:
         return None
     rows = count_rows(digits)
     penalty = ROW_PENALTY * min(rows - 1, MAX_PENALIZED_ROWS)

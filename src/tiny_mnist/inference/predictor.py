@@ -17,27 +17,19 @@ from numpy import ndarray
 
 from tiny_mnist.errors import UserError, one_line
 from tiny_mnist.inference import pretrained
+from tiny_mnist.inference.confidence import CUT, WHOLE, combine_networks
 from tiny_mnist.inference.detect import Digit, find_digits
 from tiny_mnist.inference.image_io import LoadedImage, enlarge_pillow_blocks
 from tiny_mnist.inference.mnist_format import Box
-from tiny_mnist.inference.segmentation.reading import TEMPERATURE
 
 if TYPE_CHECKING:
     from torch import nn
 
 BATCH_SIZE = 16  # number of pictures in memory at the same time
-# Chosen on pictures of `python -m research.handwriting --each 12` with fonts that are not among the
-# eleven of the README's table: VERIFIER_WEIGHT and CUT_ROW_WEIGHT with twelve of them, the seeds
-# 3001 and 3002, and earlier networks; the others with 16 of them and the seeds 5001 to 5003, the
-# first so that 1 % of the right answers are unsure.
-MIN_RELIABILITY = 0.04  # reliability of a picture below which its status is "unsure"
-CUT_ROW_WEIGHT = 0.6  # of the cost of a row that is cut, in the logarithm of the reliability
-TEXT_WEIGHT = 0.25  # of the row reader's log-probability of the row's text, in the same logarithm
-VERIFIER_WEIGHT = 1.0  # factor of the verifier's log-probabilities; the network's have 1
-ROW_READER_WEIGHT = 0.3  # the same of the row reader's
-# Of MNIST's 7s, 1 % are narrower than this, of its 1s 61 %: python -m research.one_or_seven.
-MAX_NARROW_ASPECT = 0.46  # width / height of a shape that is a 1 rather than a 7
-NARROW_ONE_BONUS = 1.5  # added to the logarithm of a narrow 1's probability
+# Chosen on pictures of `python -m research.handwriting --each 12` with 16 fonts that are not among
+# those of README's table, the seeds 5001 to 5003, so that 0.9 % of the right answers are unsure.
+MIN_CONFIDENCE = 0.6  # of a picture, below which its status is "unsure"
+MIN_RELIABILITY = 0.07  # of a picture, below which it is, too
 
 Network = Callable[[UInt8[ndarray, "n 28 28"]], Float32[ndarray, "n 10"]]
 """A function from images as in MNIST, light on black, to log-probabilities."""
@@ -55,8 +47,8 @@ class DigitPrediction(NamedTuple):
     row: int = 0
     """Number of the row that the digit is in, from the top, starting at 0."""
     reliability: float = 1.0
-    """Estimate from 0 to 1 that this is a digit at all, the one that it was read as, and that its
-    row has as many digits as were found; lower where they were cut out of other ink."""
+    """Probability from 0 to 1, from the verifier, that its shape is the digit that it was read as,
+    and not another or anything else."""
     count_probability: float = 1.0
     """Probability from 0 to 1 that its row has as many digits as were found."""
 
@@ -123,11 +115,11 @@ class ImagePrediction(NamedTuple):
 
     @property
     def reliability(self) -> float:
-        """The confidence times the lowest reliability of a digit, from 0 to 1; 0 without digits.
-
-        The probability of the number of digits is a factor of both; the threshold was chosen so.
-        """
-        return self.confidence * min((digit.reliability for digit in self.digits), default=0.0)
+        """The geometric mean of the digits' reliabilities, from 0 to 1; 0 without digits."""
+        if not self.digits:
+            return 0.0
+        logarithms = [np.log(digit.reliability + 1e-30) for digit in self.digits]
+        return float(np.exp(np.mean(logarithms)))
 
     @property
     def status(self) -> str:
@@ -139,7 +131,7 @@ class ImagePrediction(NamedTuple):
             return "error"
         if not self.digits:
             return "no digit"
-        if self.reliability < MIN_RELIABILITY:
+        if self.confidence < MIN_CONFIDENCE or self.reliability < MIN_RELIABILITY:
             return "unsure"
         return "digit" if len(self.digits) == 1 else "number"
 
@@ -255,53 +247,18 @@ def predict_images(
 
 
 def combine_predictions(digit: Digit, probabilities: Float32[ndarray, "10"]) -> DigitPrediction:
-    """A digit with the probabilities of all networks together, and its reliability.
-
-    It is reliable if network and verifier agree on it, if there is no other division of its row
-    into digits, if its row either did not have to be cut or costs little, and if the row reader
-    finds the row's text likely.
-    """
-    text = digit.row_log_probs.max()  # of the likeliest text
-    row_reader = np.exp(ROW_READER_WEIGHT * (digit.row_log_probs - text))
-    scores = combine_scores(digit.image, probabilities * row_reader, digit.verifier_log_probs[:10])
-    combined = np.exp((scores - scores.max()) / TEMPERATURE)
-    combined = np.asarray(combined / combined.sum(), np.float32)
-    reliability = digit.count_probability * float(np.exp(digit.verifier_log_probs[:10]) @ combined)
-    reliability *= float(np.exp(-CUT_ROW_WEIGHT * digit.cut_row_cost))
-    reliability *= float(np.exp(TEXT_WEIGHT * text))
+    """A digit with the probabilities of all networks together."""
+    combined = combine_networks(
+        digit.image,
+        probabilities,
+        digit.verifier_log_probs[:10],
+        digit.row_log_probs,
+        CUT if digit.is_row_cut else WHOLE,
+    )
+    reliability = float(np.exp(digit.verifier_log_probs[combined.argmax()]))
     return DigitPrediction(
         digit.box, digit.image, combined, digit.row, reliability, digit.count_probability
     )
-
-
-def combine_scores(
-    image: UInt8[ndarray, "28 28"],
-    probabilities: Float32[ndarray, "10"],
-    verifier_log_probs: Float32[ndarray, "10"],
-    bonus: float = NARROW_ONE_BONUS,
-) -> Float32[ndarray, "10"]:
-    """Logarithms of what the networks together say of each digit, up to a constant.
-
-    Which of 1 and 7 it is, the verifier and the width decide: hardly any 1 of MNIST has a hook, and
-    the network takes such a 1 for a 7.
-
-    Args:
-        image: what the networks saw.
-        probabilities: of the network, perhaps times what the row reader says.
-        verifier_log_probs: of the verifier.
-        bonus: what is added for a 1 if the shape is narrow.
-    """
-    scores = np.log(probabilities + 1e-9)
-    scores[[1, 7]] = np.log(probabilities[[1, 7]].sum() + 1e-9)
-    scores[1] += bonus * is_narrow(image)
-    return np.asarray(scores + VERIFIER_WEIGHT * verifier_log_probs, np.float32)
-
-
-def is_narrow(image: UInt8[ndarray, "28 28"]) -> bool:
-    """Whether a shape is as narrow as a 1 is."""
-    ink = image >= image.max() / 4
-    height, width = (np.ptp(np.flatnonzero(ink.any(axis))) + 1 for axis in (1, 0))
-    return bool(width < MAX_NARROW_ASPECT * height)
 
 
 def detect_source(

@@ -68,11 +68,21 @@ def test_touching_digits_are_cut_apart(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "gap"),
-    [("3402", -0.01), ("3300", -0.01), ("3044", -0.01), ("3402", -0.05), ("72320", -0.05)],
+    ("text", "gap", "slant"),
+    [
+        ("3402", -0.01, 0.0),
+        ("3300", -0.01, 0.0),
+        ("3044", -0.01, 0.0),
+        ("3402", -0.05, 0.0),
+        ("72320", -0.05, 0.0),
+        ("024", -0.08, 0.0),
+        ("30037", -0.08, 0.2),
+    ],
 )
-def test_rows_in_which_every_digit_touches_the_next_are_read(text: str, gap: float) -> None:
-    assert read(draw_number(text, gap=gap)).text == text
+def test_rows_in_which_every_digit_touches_the_next_are_read(
+    text: str, gap: float, slant: float
+) -> None:
+    assert read(draw_number(text, gap, slant)).text == text
 
 
 def test_cuts_are_proposed_where_two_rings_touch() -> None:

@@ -9,6 +9,7 @@ taken, and the row is divided into its digits.
 """
 
 from functools import cache
+from operator import mul
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -40,6 +41,8 @@ from tiny_mnist.inference.segmentation.division import (
     reading_costs,
 )
 from tiny_mnist.inference.segmentation.pieces import (
+    Boundary,
+    Candidate,
     find_boundaries,
     find_candidates,
     item_masks,
@@ -64,16 +67,26 @@ MAX_ASPECT = 15.0  # width / height above which an item is a line
 MAX_BREAK = 0.04  # widest gap within a broken digit, in longer sides of all ink; at least 2 pixels
 MIN_JOINED_PROBABILITY = 0.9  # of a digit in the joined strokes
 MAX_BROKEN_PARTS = 12  # pieces of a broken digit; a page of numbers has more
-# Chosen among 1, 1.6, 2, 2.4 and 4 on numbers with the 16 fonts for tuning: 468 of the kinds of
-# `python -m research.handwriting --each 12` (seeds 5001 to 5003), 120 with symbols of fonts, and 40
-# that are underlined, of which larger weights lose digits.
-ROW_READER_WEIGHT = 2.0  # of the row reader's log-probability of a text; a cost has 1
-# The networks' errors are not independent, so that the sum of their log-probabilities is too sure
-# of itself. Fitted on the seeds 5001 to 5003 with the row reader before the one in use: the mean
-# confidence of texts was the part of them that was right, 97.5 %; without the factor, 98.7 %.
-TEMPERATURE = 1.7  # what sums of log-probabilities are divided by
 MAX_TEXT_COST = 50.0  # negative log-probability of a text that counts as the largest
 MAX_COST_GAP = 12.0  # from the lowest cost, up to which the text of a division is a proposal
+
+
+class Evidence(NamedTuple):
+    """What tells whether a row shows a text; also the weight of each."""
+
+    row_reader: float
+    """The text's log-probability from the row reader."""
+    digits: float
+    """The verifier's log-probabilities of the pieces as these digits, summed."""
+    shapes: float
+    """How unlikely the verifier finds it that the pieces are anything else, summed."""
+    division: float
+    """Minus the cost of what is cut and left out."""
+
+
+# Fitted by research/fit_confidence.py, with 16 fonts kept apart from training and from README's
+# table: the score is a log-probability, up to a constant of the row.
+EVIDENCE_WEIGHTS = Evidence(row_reader=0.96, digits=0.26, shapes=1.18, division=0.32)
 
 
 class FoundDigit(NamedTuple):
@@ -88,8 +101,8 @@ class FoundDigit(NamedTuple):
     """Log-probabilities of the ten digits and of anything else."""
     count_probability: float
     """Probability that its row has as many digits as were found, from 0 to 1."""
-    cut_row_cost: float
-    """Mean cost per digit of its row if ink was cut there; otherwise 0."""
+    is_row_cut: bool
+    """Whether ink was cut in its row."""
     row_log_probs: Float32[ndarray, "10"]
     """Log-probability, from the row reader, of the row's text with each of the ten digits in the
     place of this one; 0 where the row reader was not asked."""
@@ -101,8 +114,29 @@ class Proposal(NamedTuple):
     text: tuple[int, ...]
     division: Division
     """The cheapest one into this text."""
-    score: float
-    """What both networks say of it; larger is likelier."""
+    evidence: Evidence
+
+    @property
+    def score(self) -> float:
+        """The evidence together; larger is likelier."""
+        return float(sum(map(mul, EVIDENCE_WEIGHTS, self.evidence)))
+
+
+class RowReading(NamedTuple):
+    """The pieces of a row, and the texts that it may show."""
+
+    boundaries: list[Boundary]
+    candidates: list[Candidate]
+    scores: Float32[ndarray, "candidates 11"]
+    """Log-probabilities of each candidate, from the verifier."""
+    columns: Float[ndarray, "columns 11"]
+    """Log-probabilities of the ten digits and of a blank, from the row reader."""
+    proposals: list[Proposal]
+
+    def is_cut(self, division: Division) -> bool:
+        """Whether a division cuts ink that it takes for digits."""
+        chosen = [self.candidates[index] for index in division.candidates]
+        return any(is_offcut(self.boundaries, candidate) for candidate in chosen)
 
 
 def find_row_digits(mask: Mask, rim: Mask, touches_border: bool) -> tuple[list[FoundDigit], float]:
@@ -147,7 +181,7 @@ def join_strokes(labels: Labels, parts: list[Component]) -> FoundDigit | None:
     (scores,) = score_masks([mask])
     if np.exp(scores[:10].max()) < MIN_JOINED_PROBABILITY:
         return None
-    return FoundDigit(box, mask, 0, scores, 1.0, 0.0, np.zeros(10, np.float32))
+    return FoundDigit(box, mask, 0, scores, 1.0, False, np.zeros(10, np.float32))
 
 
 def read_row(labels: Labels, row: Row, number: int) -> tuple[list[FoundDigit], float]:
@@ -156,6 +190,27 @@ def read_row(labels: Labels, row: Row, number: int) -> tuple[list[FoundDigit], f
     That cost is without the comparison of the digits with anything else, and not negative.
     """
     labels, row, shift = deslant(labels, row)
+    reading = propose_texts(labels, row)
+    proposals = reading.proposals
+    best = max(proposals, key=lambda proposal: proposal.score)
+    likelihoods = np.exp([each.score - best.score for each in proposals])
+    same = [len(proposal.text) == len(best.text) for proposal in proposals]
+    count_probability = float(likelihoods[same].sum() / likelihoods.sum())
+    is_cut = reading.is_cut(best.division)
+    variants = vary_text(reading.columns, best.text)
+    digits = []
+    for index, row_log_probs in zip(best.division.candidates, variants, strict=True):
+        _, _, mask, box = reading.candidates[index]
+        box = slanted_box(mask, box, shift)
+        scores = reading.scores[index]
+        digits.append(
+            FoundDigit(box, mask, number, scores, count_probability, is_cut, row_log_probs)
+        )
+    return digits, best.division.cost + best.evidence.shapes
+
+
+def propose_texts(labels: Labels, row: Row) -> RowReading:
+    """The pieces of an upright row, and the texts that it may show."""
     masks = item_masks(labels, row)
     splittable = [
         is_splittable(score, union_box(item), row.height)
@@ -167,31 +222,14 @@ def read_row(labels: Labels, row: Row, number: int) -> tuple[list[FoundDigit], f
     stroke = stroke_width(labels > 0)
     steps = possible_steps(boundaries, candidates, scores, row.height, stroke)
     columns = read_strip(draw_strip(labels, row))
-    proposals = propose_texts(steps, len(boundaries), reading_costs(scores), columns)
-    best = max(proposals, key=lambda proposal: proposal.score)
-    chosen, count = best.division.candidates, len(best.text)
-    likelihoods = np.exp([(each.score - best.score) / TEMPERATURE for each in proposals])
-    same = [len(proposal.text) == count for proposal in proposals]
-    count_probability = float(likelihoods[same].sum() / likelihoods.sum())
-    cost = best.division.cost - sum(compare_with_other(scores[index]) for index in chosen)
-    is_cut = any(is_offcut(boundaries, candidates[index]) for index in chosen)
-    mean_cost = cost / count if is_cut else 0.0
-    digits = []
-    for index, row_log_probs in zip(chosen, vary_text(columns, best.text), strict=True):
-        _, _, mask, box = candidates[index]
-        box = slanted_box(mask, box, shift)
-        digits.append(
-            FoundDigit(
-                box, mask, number, scores[index], count_probability, mean_cost, row_log_probs
-            )
-        )
-    return digits, cost
+    proposals = rank_texts(steps, len(boundaries), scores, columns)
+    return RowReading(boundaries, candidates, scores, columns, proposals)
 
 
-def propose_texts(
+def rank_texts(
     steps: list[Step],
     boundaries: int,
-    costs: Float32[ndarray, "candidates 10"],
+    scores: Float32[ndarray, "candidates 11"],
     columns: Float[ndarray, "columns 11"],
 ) -> list[Proposal]:
     """The texts of the cheapest divisions of a row, and the one that the row reader reads.
@@ -199,9 +237,10 @@ def propose_texts(
     Args:
         steps: of the row.
         boundaries: how many there are.
-        costs: of each candidate as each of the ten digits.
+        scores: log-probabilities of each candidate, from the verifier.
         columns: what the row reader says of the row.
     """
+    costs = reading_costs(scores)
     any_digit = np.repeat(costs.min(axis=1, keepdims=True), boundaries - 1, axis=1)
     divisions = cheapest_divisions(steps, boundaries, any_digit)
     limit = min(division.cost for division in divisions) + MAX_COST_GAP
@@ -216,9 +255,23 @@ def propose_texts(
         if last is not None and len(last.candidates) == len(read):
             texts[read] = last
     return [
-        Proposal(text, division, ROW_READER_WEIGHT * text_log_prob(columns, text) - division.cost)
+        Proposal(text, division, weigh_text(text, division, scores, columns))
         for text, division in texts.items()
     ]
+
+
+def weigh_text(
+    text: tuple[int, ...],
+    division: Division,
+    scores: Float32[ndarray, "candidates 11"],
+    columns: Float[ndarray, "columns 11"],
+) -> Evidence:
+    """What tells whether a row shows a text."""
+    chosen = scores[division.candidates]
+    digits = float(reading_costs(chosen)[np.arange(len(text)), list(text)].sum())
+    shapes = -sum(compare_with_other(each) for each in chosen)
+    rest = division.cost - digits + shapes
+    return Evidence(text_log_prob(columns, text), -digits, shapes, -rest)
 
 
 def text_log_prob(columns: Float[ndarray, "columns 11"], text: tuple[int, ...]) -> float:
