@@ -3,10 +3,11 @@
 python -m research.fit_confidence --fonts FOLDER
 
 The fonts must not be those that the networks were trained on, nor those of README's table. Two
-fits, each of the largest likelihood of what was rendered: which of the ten digits is in each place
-(`WHOLE` and `CUT` of `tiny_mnist.inference.confidence`), and which of the divisions that are
-proposed for a row is read rightly with the former in use (`EVIDENCE_WEIGHTS` of
-`tiny_mnist.inference.segmentation.reading`). A weight that would be negative is 0 in use.
+fits, each of the largest likelihood of what was rendered, hardly drawn to the weights in use:
+which of the ten digits is in each place (`WHOLE` and `CUT` of `tiny_mnist.inference.confidence`),
+and which of the divisions that are proposed for a row is read rightly with the former in use
+(`EVIDENCE_WEIGHTS` of `tiny_mnist.inference.segmentation.reading`). A weight that would be
+negative is 0 in use.
 """
 
 import argparse
@@ -51,7 +52,7 @@ from tiny_mnist.inference.segmentation.reading import (
     Evidence,
     Proposal,
     RowReading,
-    propose_texts,
+    find_proposals,
     vary_text,
 )
 from tiny_mnist.inference.segmentation.slant import deslant
@@ -70,14 +71,19 @@ class RowExample(NamedTuple):
 
 
 class DigitExample(NamedTuple):
-    """A digit of a picture and what the networks say of it."""
+    """A digit of a picture and what the networks say of it; see `combine_networks`."""
 
     image: NDArray[np.uint8]
+    """As in MNIST, [28, 28]."""
     probabilities: NDArray[np.float32]
+    """Of the network, [10]."""
     verifier_log_probs: NDArray[np.float32]
+    """Of the ten digits, [10]."""
     row_log_probs: NDArray[np.float32]
+    """From the row reader, [10]."""
     is_row_cut: bool
     label: int
+    """The digit that was rendered."""
 
 
 def read_pictures(
@@ -108,7 +114,7 @@ def find_row_examples(picture: RGBImage, expected: str, network: Network) -> lis
     rows, texts = find_rows(parts), expected.split("\n")
     examples = []
     for row, text in zip(rows, texts, strict=False) if len(rows) == len(texts) else ():
-        proposed = propose_texts(*deslant(labels, row)[:2])
+        proposed = find_proposals(*deslant(labels, row)[:2])
         is_right = np.array(
             [read_proposal(proposed, one, network) == text for one in proposed.proposals]
         )
@@ -189,25 +195,50 @@ def fit_evidence(rows: list[RowExample]) -> Evidence:
 
 
 def fit_digits(examples: list[DigitExample], start: Weights) -> Weights:
-    """The weights of the networks for each digit; see `combine_networks`."""
-    probabilities = stack([merge_one_and_seven(example.probabilities) for example in examples])
-    verifier = stack([example.verifier_log_probs for example in examples])
-    row = stack([example.row_log_probs for example in examples])
-    row = row - row.max(dim=1, keepdim=True).values
-    merged = row.clone()
-    merged[:, [1, 7]] = torch.logaddexp(row[:, 1], row[:, 7])[:, None]
-    narrow = torch.zeros_like(row)
-    narrow[:, 1] = torch.tensor([float(is_narrow(example.image)) for example in examples])
+    """The weights of the networks for each digit."""
+    evidence = stack_evidence(examples)
     labels = torch.tensor([example.label for example in examples])
 
     def loss(weights: Tensor) -> Tensor:
-        network, log_floor, own, whole, within, bonus = weights
-        scores = network * (probabilities + log_floor.exp()).log() + own * verifier
-        scores = scores + whole * merged + within * (row - merged) + bonus * narrow
-        return F.cross_entropy(scores, labels)
+        return F.cross_entropy(score_digits(evidence, weights), labels)
 
-    found = minimize(loss, (*start._replace(floor=float(np.log(start.floor))),))
+    found = minimize(loss, start._replace(floor=float(np.log(start.floor))))
     return Weights(*found)._replace(floor=float(np.exp(found[1])))
+
+
+def stack_evidence(examples: list[DigitExample]) -> tuple[Tensor, ...]:
+    """What the networks say of each digit, each [examples, 10]; see `combine_networks`.
+
+    These are the network's probabilities and the verifier's log-probabilities; of the row reader's
+    those in which 1 and 7 have their sum, and the differences from these; and 1 for a narrow 1.
+    """
+    row = stack([example.row_log_probs for example in examples])
+    merged = row.clone()
+    merged[:, [1, 7]] = torch.logaddexp(row[:, 1], row[:, 7])[:, None]
+    merged *= row.any(dim=1, keepdim=True)  # 0 where the row reader was not asked
+    narrow = torch.zeros_like(row)
+    narrow[:, 1] = torch.tensor([float(is_narrow(example.image)) for example in examples])
+    return (
+        stack([merge_one_and_seven(example.probabilities) for example in examples]),
+        stack([example.verifier_log_probs for example in examples]),
+        merged,
+        row - merged,
+        narrow,
+    )
+
+
+def score_digits(evidence: tuple[Tensor, ...], weights: Tensor) -> Tensor:
+    """The scores of `combine_networks`, [examples, 10].
+
+    Args:
+        evidence: from `stack_evidence`.
+        weights: as in `Weights`, but the logarithm of the floor, [6].
+    """
+    probabilities, verifier, merged, rest, narrow = evidence
+    network, log_floor, own, row, one_or_seven, bonus = weights
+    scores: Tensor = network * (probabilities + log_floor.exp()).log() + own * verifier
+    scores += row * merged + one_or_seven * rest + bonus * narrow
+    return scores
 
 
 def stack(arrays: list[NDArray[np.float32]]) -> Tensor:

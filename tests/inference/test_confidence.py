@@ -46,3 +46,12 @@ def test_of_1_and_7_the_network_does_not_decide_but_the_width_helps() -> None:
     assert by_seven.argmax() == 1
     wide, narrow = (combine(7, 7, 1, WHOLE, width)[1] for width in (16, 5))
     assert narrow > wide + 0.2
+
+
+def test_a_row_reader_that_was_not_asked_prefers_no_digit() -> None:
+    unknown = np.full(10, 0.1, np.float32)
+    weights = WHOLE._replace(network=0.0)
+    together = combine_networks(
+        image(16), unknown, np.log(unknown), np.zeros(10, np.float32), weights
+    )
+    assert together == pytest.approx(unknown)

@@ -1,13 +1,37 @@
 """The fit of what each network's word counts."""
 
 import numpy as np
-from research.fit_confidence import DigitExample, RowExample, fit_digits, fit_evidence
+import pytest
+import torch
+from research.fit_confidence import (
+    DigitExample,
+    RowExample,
+    fit_digits,
+    fit_evidence,
+    score_digits,
+    stack_evidence,
+)
 
-from tiny_mnist.inference.confidence import WHOLE
+from tiny_mnist.inference.confidence import CUT, WHOLE, Weights, combine_networks
 
 
 def normalize(scores: np.ndarray) -> np.ndarray:
     return np.asarray(scores - np.logaddexp.reduce(scores), np.float32)
+
+
+@pytest.mark.parametrize("weights", [WHOLE, CUT])
+@pytest.mark.parametrize("width", [5, 16])
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_what_is_fitted_is_what_is_used(weights: Weights, width: int, is_asked: bool) -> None:
+    rng = np.random.default_rng(width)
+    image = np.zeros((28, 28), np.uint8)
+    image[4:24, 6 : 6 + width] = 255
+    network, verifier, row = (normalize(rng.normal(size=10)) for _ in range(3))
+    example = DigitExample(image, np.exp(network), verifier, is_asked * row, False, 0)
+    fitted = torch.tensor(weights._replace(floor=float(np.log(weights.floor))))
+    scores = score_digits(stack_evidence([example]), fitted.double())
+    used = combine_networks(*example[:4], weights)
+    assert torch.softmax(scores[0], dim=0).numpy() == pytest.approx(used, abs=1e-5)
 
 
 def test_a_network_that_knows_counts_for_more_than_one_that_guesses() -> None:

@@ -133,6 +133,7 @@ def test_a_sweep_through_slurm_survives_preemption_exactly(
             first = next(job for job in queue.stdout.split() if job.endswith("_0"))
             # scancel repeats a signal whose delivery is not confirmed within seconds. A repetition
             # may hit the job as it starts again, before its handler is set, and end it for good.
+            # The controller's log tells when it has the first.
             with subprocess.Popen(["scancel", "--signal=USR2", first], env=environment) as cancel:
                 wait_until(lambda: "REQUEST_KILL_JOB" in controller_log.read_text())
                 cancel.kill()

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
-MAX_NARROW_ASPECT = 0.46  # width / height below which a shape is a 1 rather than a 7
+# Of MNIST's training images, 65 % of the 1s and 0.9 % of the 7s are narrower.
+MAX_NARROW_ASPECT = 0.46  # width / height below which a shape is likelier a 1 than a 7
 
 
 class Weights(NamedTuple):
@@ -26,9 +27,10 @@ class Weights(NamedTuple):
     """Added to the logarithm of a narrow 1's probability."""
 
 
-# Both are fitted by research/fit_confidence.py, with 16 fonts kept apart from training and from
-# README's table. Where ink was cut, the pieces lack a part of their digit or have one of another,
-# and the row reader, which sees the whole row, decides.
+# Both are fitted by `python -m research.fit_confidence --fonts FOLDER`, with 16 fonts kept apart
+# from training and from README's table, strokes, and MNIST's training images. In rows whose ink was
+# cut, pieces lack a part of their digit or have one of another: the network and the verifier are
+# sure of what they see, and hardly any text is right against the row reader.
 WHOLE = Weights(0.47, 0.059, 0.57, 0.21, 0.55, 3.13)
 CUT = Weights(0.0, 0.0001, 0.02, 1.27, 0.66, 2.53)
 
@@ -49,19 +51,22 @@ def combine_networks(
         image: what the network saw.
         probabilities: of the network.
         verifier_log_probs: of the verifier.
-        row_log_probs: of the row's text with each digit, from the row reader.
+        row_log_probs: of the row's text with each digit, from the row reader; 0 where it was not
+            asked.
         weights: of the networks.
     """
     scores = np.log(merge_one_and_seven(probabilities) + weights.floor) * weights.network
     scores[1] += weights.narrow_one * is_narrow(image)
     scores += weights.verifier * verifier_log_probs
-    merged = np.log(merge_one_and_seven(np.exp(row_log_probs.astype(float))) + 1e-300)
-    scores += weights.row_reader * merged + weights.one_or_seven * (row_log_probs - merged)
+    if row_log_probs.any():
+        merged = row_log_probs.copy()
+        merged[[1, 7]] = np.logaddexp(row_log_probs[1], row_log_probs[7])
+        scores += weights.row_reader * merged + weights.one_or_seven * (row_log_probs - merged)
     likelihoods = np.exp(scores - scores.max())
     return np.asarray(likelihoods / likelihoods.sum(), np.float32)
 
 
-def merge_one_and_seven(probabilities: ndarray) -> ndarray:
+def merge_one_and_seven(probabilities: Float32[ndarray, "10"]) -> Float32[ndarray, "10"]:
     """The probabilities with those of 1 and 7 both replaced by their sum."""
     merged = probabilities.copy()
     merged[[1, 7]] = probabilities[[1, 7]].sum()

@@ -43,7 +43,7 @@ class DigitPrediction(NamedTuple):
     image: UInt8[ndarray, "28 28"]
     """What the network saw."""
     probabilities: Float32[ndarray, "10"]
-    """Probability of each digit from 0 to 9, by the network and the verifier together."""
+    """Probability of each digit from 0 to 9, by all networks together."""
     row: int = 0
     """Number of the row that the digit is in, from the top, starting at 0."""
     reliability: float = 1.0

@@ -21,7 +21,7 @@ from tiny_mnist.inference.segmentation.division import (
     lowest_cost,
 )
 from tiny_mnist.inference.segmentation.pieces import find_boundaries
-from tiny_mnist.inference.segmentation.reading import is_splittable, rank_texts
+from tiny_mnist.inference.segmentation.reading import is_splittable, propose_texts
 from tiny_mnist.inference.segmentation.row_reader import BLANK
 
 NO_DIGIT = np.array([-9.0] * 10 + [0.0], np.float32)
@@ -109,7 +109,7 @@ def test_the_row_reader_decides_between_two_divisions(text: tuple[int, ...]) -> 
     columns[:, BLANK] = -0.1
     for column, digit in zip((1, 3), text, strict=False):
         columns[column, BLANK], columns[column, digit] = -9.0, -0.1
-    proposals = rank_texts(ONE_OR_TWO, 3, scores, columns)
+    proposals = propose_texts(ONE_OR_TWO, 3, scores, columns)
     assert {proposal.text for proposal in proposals} == {(8,), (3, 1)}
     assert max(proposals, key=lambda proposal: proposal.score).text == text
 

@@ -72,20 +72,22 @@ MAX_COST_GAP = 12.0  # from the lowest cost, up to which the text of a division 
 
 
 class Evidence(NamedTuple):
-    """What tells whether a row shows a text; also the weight of each."""
+    """What tells whether a row shows a text; larger is likelier."""
 
     row_reader: float
-    """The text's log-probability from the row reader."""
+    """The text's log-probability from the row reader, at least −50."""
     digits: float
-    """The verifier's log-probabilities of the pieces as these digits, summed."""
+    """The verifier's log-probabilities of the pieces as these digits, at least −9 each, summed."""
     shapes: float
-    """How unlikely the verifier finds it that the pieces are anything else, summed."""
+    """How unlikely the verifier finds it that the pieces are anything else, summed: 0 to 5.1 each,
+    as in `compare_with_other`."""
     division: float
     """Minus the cost of what is cut and left out."""
 
 
-# Fitted by research/fit_confidence.py, with 16 fonts kept apart from training and from README's
-# table: the score is a log-probability, up to a constant of the row.
+# Fitted by `python -m research.fit_confidence --fonts FOLDER`, with 16 fonts kept apart from
+# training and from README's table: of the divisions of a row of which some are read rightly, the
+# exponential of the weighted sum tells how probable each is.
 EVIDENCE_WEIGHTS = Evidence(row_reader=0.96, digits=0.26, shapes=1.18, division=0.32)
 
 
@@ -190,7 +192,7 @@ def read_row(labels: Labels, row: Row, number: int) -> tuple[list[FoundDigit], f
     That cost is without the comparison of the digits with anything else, and not negative.
     """
     labels, row, shift = deslant(labels, row)
-    reading = propose_texts(labels, row)
+    reading = find_proposals(labels, row)
     proposals = reading.proposals
     best = max(proposals, key=lambda proposal: proposal.score)
     likelihoods = np.exp([each.score - best.score for each in proposals])
@@ -209,7 +211,7 @@ def read_row(labels: Labels, row: Row, number: int) -> tuple[list[FoundDigit], f
     return digits, best.division.cost + best.evidence.shapes
 
 
-def propose_texts(labels: Labels, row: Row) -> RowReading:
+def find_proposals(labels: Labels, row: Row) -> RowReading:
     """The pieces of an upright row, and the texts that it may show."""
     masks = item_masks(labels, row)
     splittable = [
@@ -222,11 +224,11 @@ def propose_texts(labels: Labels, row: Row) -> RowReading:
     stroke = stroke_width(labels > 0)
     steps = possible_steps(boundaries, candidates, scores, row.height, stroke)
     columns = read_strip(draw_strip(labels, row))
-    proposals = rank_texts(steps, len(boundaries), scores, columns)
+    proposals = propose_texts(steps, len(boundaries), scores, columns)
     return RowReading(boundaries, candidates, scores, columns, proposals)
 
 
-def rank_texts(
+def propose_texts(
     steps: list[Step],
     boundaries: int,
     scores: Float32[ndarray, "candidates 11"],
@@ -275,8 +277,8 @@ def weigh_text(
 
 
 def text_log_prob(columns: Float[ndarray, "columns 11"], text: tuple[int, ...]) -> float:
-    """Log-probability of a text, from the row reader."""
-    return float(text_log_probs(columns, np.array([text], int))[0])
+    """Log-probability of a text, from the row reader, at least −`MAX_TEXT_COST`."""
+    return max(float(text_log_probs(columns, np.array([text], int))[0]), -MAX_TEXT_COST)
 
 
 def vary_text(
@@ -287,7 +289,9 @@ def vary_text(
     texts = np.repeat(np.array([text], int), 10 * count, axis=0)
     texts[np.arange(10 * count), np.repeat(np.arange(count), 10)] = np.tile(np.arange(10), count)
     found = text_log_probs(columns, texts) if count else np.zeros(0)
-    return np.asarray(found.reshape(count, 10), np.float32).clip(-MAX_TEXT_COST)
+    found = found.reshape(count, 10)
+    lowest = found.max(axis=1, keepdims=True) - MAX_TEXT_COST
+    return np.asarray(np.maximum(found, lowest), np.float32)
 
 
 def is_splittable(log_probs: Float32[ndarray, "11"], box: Box, height: float) -> bool:
