@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
+from support.number_pictures import draw_number
 from tiny_mnist.inference.confidence import CUT, WHOLE, Weights, combine_networks
+from tiny_mnist.inference.detect import Digit, find_digits
+from tiny_mnist.inference.mnist_format import Box
+from tiny_mnist.inference.predictor import combine_predictions
 
 
 def log_probs(digit: int, probability: float) -> np.ndarray:
@@ -38,6 +42,20 @@ def test_networks_that_agree_are_sure() -> None:
 def test_where_ink_was_cut_the_row_reader_decides() -> None:
     assert combine(9, 9, 4, WHOLE).argmax() == 9
     assert combine(9, 9, 4, CUT).argmax() == 4
+
+
+def test_the_digits_of_a_row_that_was_cut_are_combined_as_such() -> None:
+    verified = np.append(log_probs(9, 0.99), np.float32(-9))
+    whole = Digit(Box(0, 0, 20, 20), image(16), 0, verified, row_log_probs=log_probs(4, 0.99))
+    cut = whole._replace(is_row_cut=True)
+    probabilities = np.exp(log_probs(9, 0.99))
+    assert [combine_predictions(one, probabilities).digit for one in (whole, cut)] == [9, 4]
+
+
+@pytest.mark.parametrize(("gap", "is_cut"), [(0.25, False), (-0.05, True)])
+def test_a_row_whose_digits_touch_is_cut(gap: float, is_cut: bool) -> None:
+    picture = np.repeat(draw_number("3402", gap)[..., None], 3, axis=2)
+    assert [digit.is_row_cut for digit in find_digits(picture)] == 4 * [is_cut]
 
 
 def test_of_1_and_7_the_network_does_not_decide_but_the_width_helps() -> None:

@@ -257,12 +257,12 @@ def propose_texts(
         if last is not None and len(last.candidates) == len(read):
             texts[read] = last
     return [
-        Proposal(text, division, weigh_text(text, division, scores, columns))
+        Proposal(text, division, collect_evidence(text, division, scores, columns))
         for text, division in texts.items()
     ]
 
 
-def weigh_text(
+def collect_evidence(
     text: tuple[int, ...],
     division: Division,
     scores: Float32[ndarray, "candidates 11"],
