@@ -201,7 +201,8 @@ def find_scene_pieces(
         return
     full = np.quantile(change[change >= MIN_CHANGE], 0.9)
     layer, edge = change > INK * full, change > EDGE * full
-    groups: list[Group] = list(find_groups(written, small=False))
+    by_hypothesis = {group.hypothesis: group for group in find_groups(written, small=False)}
+    groups: list[Group] = list(by_hypothesis.values())
     for place in rng.permutation(len(groups))[:HYPOTHESES]:
         hypothesis, segmentation, ink, *_ = groups[place]
         found = find_components(ink, segmentation.rim, hypothesis.touches_border)

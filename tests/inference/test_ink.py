@@ -25,6 +25,13 @@ def test_a_ring_on_paper_stays() -> None:
     assert (remove_outlines(ring, picture(ring)) == ring).all()
 
 
+def test_a_coloured_ring_on_paper_of_the_same_brightness_stays() -> None:
+    ring = draw(80, 10)
+    paper = np.full((400, 400, 3), 150, np.uint8)
+    paper[ring] = 0, 255, 0
+    assert (remove_outlines(ring, paper) == ring).all()
+
+
 def test_the_edge_of_a_blot_is_filled() -> None:
     ring, blot = draw(80, 10), draw(85, -1)
     assert remove_outlines(ring, picture(blot)).sum() == pytest.approx(blot.sum(), rel=0.02)

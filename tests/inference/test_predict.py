@@ -230,6 +230,18 @@ def test_pale_ink_is_read_only_where_the_verifier_is_sure(
     assert (read_ink(ink, score, score) is not None) == is_read
 
 
+def test_a_digit_beside_much_ink_that_is_none_is_unsure(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.repeat(255 - draw_number("3")[..., None], 3, axis=2)
+    ink = find_hypothesis_ink(picture, Hypothesis(False, False, 0.16, False))
+    digits, cost = ink_reading.find_row_digits(ink.mask, ink.segmentation.rim, False)
+    for more, is_doubtful in ((0.0, False), (8.0, True)):
+        found = digits, cost + more
+        monkeypatch.setattr(ink_reading, "find_row_digits", lambda *_, found=found: found)
+        read = read_ink(ink, 1.0, 1.0)
+        assert read is not None
+        assert (read.digits[0].count_probability == 0) == is_doubtful
+
+
 def test_the_margin_line_of_an_empty_page_is_no_digit() -> None:
     page = np.full((320, 280), 225.0)
     page[:, :7] = 120

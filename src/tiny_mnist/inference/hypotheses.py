@@ -9,7 +9,7 @@ import numpy as np
 from tiny_mnist.inference.image_io import RGBImage
 from tiny_mnist.inference.ink import find_ink, ink_contrast
 from tiny_mnist.inference.paper import Contrast, Mask, find_sheet, remove_printed_lines
-from tiny_mnist.inference.segmentation.components import frame_mask, largest_group
+from tiny_mnist.inference.segmentation.components import frame_mask, largest_groups
 
 MIN_CUT_OUT_ASPECT = 1.5  # height / width of a picture that a digit may fill from top to bottom
 STROKE_REACHES = (0.08, 0.16, 0.33, 0.66)  # widths of strokes, in longer sides of the picture
@@ -67,13 +67,11 @@ def find_groups(picture: RGBImage, small: bool) -> Iterator[Group]:
             hypothesis = Hypothesis(inverted, on_sheet, reach, False)
             segmentation = apply_hypothesis(picture, hypothesis)
             ink = find_ink(segmentation.contrast)
-            inner = largest_group(ink, segmentation.rim, touches_border=False)
-            if inner is not None:
+            for inner in largest_groups(ink, segmentation.rim, touches_border=False):
                 yield Group(hypothesis, segmentation, ink, inner, off_sheet)
             if not on_sheet and (ink & segmentation.rim).any():
-                touching = largest_group(ink, segmentation.rim, touches_border=True)
-                if touching is not None:
-                    hypothesis = hypothesis._replace(touches_border=True)
+                hypothesis = hypothesis._replace(touches_border=True)
+                for touching in largest_groups(ink, segmentation.rim, touches_border=True):
                     yield Group(hypothesis, segmentation, ink, touching, off_sheet)
         if not small and not on_sheet and is_high(picture):
             group = find_filling_group(picture, inverted, off_sheet)
@@ -94,10 +92,10 @@ def find_filling_group(picture: RGBImage, inverted: bool, off_sheet: bool) -> Gr
     hypothesis = Hypothesis(inverted, False, None, True)
     segmentation = apply_hypothesis(picture, hypothesis)
     ink = find_ink(segmentation.contrast)
-    group = largest_group(ink, segmentation.rim, touches_border=True)
-    if group is None or not (group[0].any() and group[-1].any()):
-        return None
-    return Group(hypothesis, segmentation, ink, group, off_sheet)
+    for group in largest_groups(ink, segmentation.rim, touches_border=True):
+        if group[0].any() and group[-1].any():
+            return Group(hypothesis, segmentation, ink, group, off_sheet)
+    return None
 
 
 def apply_hypothesis(picture: RGBImage, hypothesis: Hypothesis) -> InkSegmentation:

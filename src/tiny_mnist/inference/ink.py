@@ -21,7 +21,7 @@ MIN_INK = 12  # pixels of all ink
 STRONG_NOISE, WEAK_NOISE = 5, 3  # standard deviations of noise below both thresholds of `find_ink`
 INK_EXTENT = 0.65  # weaker threshold of `find_ink`, as a part of the stronger one
 MIN_HOLE_AREA = 30  # pixels of a hole whose brightness is looked at
-MIN_HOLE_PART = 0.2  # the same, as a part of the shape with its holes
+MIN_HOLE_PART = 0.03  # the same, as a part of the shape with its holes
 MIN_DEPTH = 0.25  # how much darker a stroke is than both of its sides; an outline has about 0
 SURROUNDINGS = 2, 6  # pixels from a shape: where it is measured how bright it is around it
 
@@ -87,7 +87,8 @@ def remove_outlines(ink: Mask, picture: RGBImage) -> Mask:
     strokes = ink.astype(np.uint8)
     outlines, tree = cv2.findContours(strokes, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     _, labels = cv2.connectedComponents(strokes)
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    # The least of the three colours: in grey, coloured ink may be as bright as its paper.
+    darkest = np.ascontiguousarray(picture.min(axis=2))
     for hole, (*_, parent) in zip(outlines, tree[0] if outlines else (), strict=True):
         if parent < 0:
             continue
@@ -95,7 +96,7 @@ def remove_outlines(ink: Mask, picture: RGBImage) -> Mask:
         large = area > max(MIN_HOLE_AREA, MIN_HOLE_PART * cv2.contourArea(shape))
         if not large:
             continue
-        inside, outside = measure_depths(hole, shape, ink, grey)
+        inside, outside = measure_depths(hole, shape, ink, darkest)
         if outside < MIN_DEPTH:
             x, y = shape[0, 0]
             strokes[labels == labels[y, x]] = 0

@@ -20,7 +20,9 @@ MAX_SCORE = 2.0  # digit_score: a larger one counts as this
 ROW_PENALTY = 0.3  # subtracted for each further row: a broken digit or a margin looks like rows
 MAX_PENALIZED_ROWS = 2  # of these: a page may have many
 SAME_INK = 0.02  # part of the ink up to which two hypotheses may differ and be read only once
-MAX_ROW_COST = 5.0  # mean cost per digit above which several digits are not accepted
+MAX_ROW_COST = 5.0
+"""Mean cost per digit above which several digits are not accepted, and one is doubtful: of 1,014
+rendered digits that were read rightly, none costs more."""
 # Digits that touch may be cut badly, although the row reader reads them. With these two, 50
 # rendered words are taken for numbers as often as without.
 MAX_SURE_ROW_COST = 7.0  # the same where the row reader is sure of every row
@@ -85,6 +87,8 @@ def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
     is_low = value < MIN_VALUE and (score < MAX_BARE_SCORE or rows > 1)
     if (score < MIN_SCORE or is_low) and highest_other(digits) > MAX_CLEAR_OTHER:
         return None
+    if cost > MAX_ROW_COST and len(digits) == 1:
+        digits = [digits[0]._replace(count_probability=0.0)]
     return Reading(hypothesis, segmentation, digits, cost, value)
 
 

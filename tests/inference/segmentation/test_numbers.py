@@ -206,3 +206,23 @@ def test_lines_much_thinner_than_the_strokes_are_left_out(thickness: int, count:
     ink[20:140, 115 : 115 + thickness] = True  # between the digits
     _, parts = find_components(ink, np.zeros_like(ink), touches_border=False)
     assert len(parts) == count
+
+
+@pytest.mark.parametrize("thing", ["pen", "hole"])
+def test_a_solid_thing_beside_the_digits_is_left_out(thing: str) -> None:
+    ink = np.pad(draw_number("2374"), ((40, 80), (90, 40)))
+    if thing == "pen":
+        cv2.line(ink, (100, 215), (360, 228), 255, 19, cv2.LINE_AA)
+    else:
+        cv2.circle(ink, (62, 80), 50, 255, -1, cv2.LINE_AA)
+    prediction = read(ink)
+    assert (prediction.text, prediction.status) == ("2374", "number")
+
+
+def test_a_digit_that_a_thin_line_joins_with_the_border_is_kept() -> None:
+    ink = draw_number("274", gap=0.6) > 127
+    ink[:, 142:144] = True  # through the 7
+    rim = np.ones_like(ink)
+    rim[1:-1, 1:-1] = False
+    _, parts = find_components(ink, rim, touches_border=False)
+    assert len(parts) == 3

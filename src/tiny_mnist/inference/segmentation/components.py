@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Bool, Int32
 from numpy import ndarray
 
 from tiny_mnist.inference.mnist_format import Box, stroke_width
@@ -28,6 +28,11 @@ MIN_SURROUNDED = 0.8  # part of them in which it is found
 MAX_LINE_WIDTH = 0.5  # in widths of the other strokes
 WIDTH_BIAS = 2.0  # pixels: `stroke_width` measures from the middle of a pixel to that of another
 MAX_LINE_ASPECT = 0.05  # width of the line, in longer sides of its box
+# Solid components, such as a pen beside the digits, a hole for filing, or a thick 1.
+MIN_SOLIDITY = 0.7  # ink, as a part of the smallest rectangle around it; a disc has 0.79
+MAX_WIDTH_RATIO = 1.25  # width / that of the others' strokes, up to which it may be a stroke
+MAX_STROKE_SIZE = 1.5  # longer side, in that of the largest other, up to which it may be a stroke
+MIN_STROKE_SIZE = 0.35  # longer side of these others, in that of the largest one
 # Strokes of the digit by which a hypothesis is judged, in longer sides of the larger box.
 MAX_SIDE_GAP = 0.05
 MAX_UPRIGHT_GAP = 0.25
@@ -45,6 +50,8 @@ MAX_STROKE_WIDTH = 1.4  # width of the lower stroke; wider ones are lines
 SIDE_DISTANCE_WEIGHT = 0.2  # of a horizontal distance from a row; a vertical one has 1
 
 Labels = Int32[ndarray, "height width"]
+Ink = Bool[ndarray, "_ _"]
+"""The pixels within a box that are ink."""
 
 
 class Component(NamedTuple):
@@ -66,6 +73,8 @@ def find_components(mask: Mask, rim: Mask, touches_border: bool) -> tuple[Labels
         rim: the outermost pixels; what touches them is left out unless `touches_border`.
         touches_border: whether a digit may touch the rim.
     """
+    if not touches_border:
+        mask = trim_lines(mask, rim)
     labels, parts = label_components(mask, rim)
     parts = [
         p for p in parts if (touches_border or not p.on_rim) and not is_frame(p, parts, labels)
@@ -85,6 +94,27 @@ def find_components(mask: Mask, rim: Mask, touches_border: bool) -> tuple[Labels
     return labels, remove_thin_lines(labels, parts)
 
 
+def trim_lines(mask: Mask, rim: Mask) -> Mask:
+    """The ink without thin lines from the rim to ink as thick as a stroke, and without the lines.
+
+    Lines of the paper that were not recognized may join a digit with the rim. Thick ink that is
+    nearer to the rim than a stroke is wide stays joined with it.
+    """
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    on_rim = mask & np.isin(labels, np.unique(labels[rim & mask]))
+    others = mask & ~on_rim
+    if not (on_rim.any() and others.any()):
+        return mask
+    stroke = stroke_width(others)
+    side = round(MAX_LINE_WIDTH * max(stroke - WIDTH_BIAS, 0)) + 1
+    thick = cv2.morphologyEx(on_rim.astype(np.uint8), cv2.MORPH_OPEN, np.ones((side, side)))
+    reach = 2 * round(stroke) + 1
+    near = cv2.dilate(rim.astype(np.uint8), np.ones((reach, reach)))
+    _, pieces = cv2.connectedComponents(thick)
+    apart = (thick > 0) & ~np.isin(pieces, np.unique(pieces[near > 0]))
+    return np.asarray(others | apart, bool) if apart.any() else mask
+
+
 def remove_thin_lines(labels: Labels, parts: list[Component]) -> list[Component]:
     """The components without straight lines that are much thinner than the strokes of the others.
 
@@ -98,6 +128,33 @@ def remove_thin_lines(labels: Labels, parts: list[Component]) -> list[Component]
         for part, width in zip(parts, widths, strict=True)
         if width >= MAX_LINE_WIDTH * usual or width >= MAX_LINE_ASPECT * part.box.size
     ]
+
+
+def find_solid(labels: Labels, parts: list[Component]) -> list[Component]:
+    """The components that are solid, and thicker or longer than strokes of the others."""
+    masks = [component_mask(labels, part) for part in parts]
+    solid = np.array([measure_solidity(mask) > MIN_SOLIDITY for mask in masks], bool)
+    sizes = np.array([part.box.size for part in parts])
+    if solid.all() or not solid.any():
+        return []
+    largest = sizes[~solid].max()
+    widths = np.array([stroke_width(mask) for mask in masks])
+    usual = float(np.median(widths[~solid & (sizes >= MIN_STROKE_SIZE * largest)]))
+    large = (widths > MAX_WIDTH_RATIO * usual) | (sizes > MAX_STROKE_SIZE * largest)
+    return [parts[index] for index in np.flatnonzero(solid & large)]
+
+
+def component_mask(labels: Labels, part: Component) -> Ink:
+    """The ink of a component within its box."""
+    box = part.box
+    return np.asarray(labels[box.top : box.bottom, box.left : box.right] == part.label, bool)
+
+
+def measure_solidity(mask: Ink) -> float:
+    """Ink as a part of the smallest rectangle around it, at any angle: 1 for a bar."""
+    points = np.argwhere(mask).astype(np.float32)
+    _, (height, width), _ = cv2.minAreaRect(points)
+    return float(len(points) / ((height + 1) * (width + 1)))
 
 
 def label_components(mask: Mask, rim: Mask) -> tuple[Labels, list[Component]]:
@@ -177,14 +234,23 @@ def frame_mask(mask: Mask) -> Mask:
     return np.isin(labels, frames)
 
 
-def largest_group(mask: Mask, rim: Mask, touches_border: bool) -> Mask | None:
-    """The largest component and the strokes near it; None if there is no ink.
+def largest_groups(mask: Mask, rim: Mask, touches_border: bool) -> list[Mask]:
+    """The largest component and the strokes near it, if there is ink; the same without solid ones.
 
-    It is the digit by which a hypothesis is judged, before any network is asked.
+    They are the digits by which a hypothesis is judged, before any network is asked.
     """
     labels, parts = find_components(mask, rim, touches_border)
     if not parts:
-        return None
+        return []
+    groups = [join_near(labels, parts)]
+    solid = find_solid(labels, parts)
+    if parts[0] in solid:
+        groups.append(join_near(labels, [part for part in parts if part not in solid]))
+    return groups
+
+
+def join_near(labels: Labels, parts: list[Component]) -> Mask:
+    """The first component and the others near it, or near these."""
     group, rest = parts[:1], parts[1:]
     while near := [part for part in rest if is_near(part.box, union_box(group))]:
         group += near

@@ -3,20 +3,15 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
-from numpy import ndarray
 
 from tiny_mnist.inference.mnist_format import Box, bounding_box
-from tiny_mnist.inference.segmentation.components import Labels, Row, union_box
+from tiny_mnist.inference.segmentation.components import Ink, Labels, Row, union_box
 from tiny_mnist.inference.segmentation.cuts import find_cuts
 
 MAX_DIGIT_WIDTH = 1.45  # width of a digit, in row heights
 MAX_GAP = 0.25  # horizontal distance between components of one digit, in row heights
 MIN_SHARED_ROWS = 0.5  # of the lower of two parts of an item that are neighbouring digits
 MIN_INK = 12  # pixels of ink of a digit
-
-Ink = Bool[ndarray, "_ _"]
-"""The pixels within a box that are ink."""
 
 
 def item_masks(labels: Labels, row: Row) -> list[Ink]:

@@ -24,13 +24,16 @@ from tiny_mnist.inference.segmentation.components import (
     Component,
     Labels,
     Row,
+    component_mask,
     find_components,
     find_rows,
+    find_solid,
     is_cut_off,
     union_box,
 )
 from tiny_mnist.inference.segmentation.division import (
     MIN_HEIGHT,
+    OTHER,
     Division,
     Step,
     cheapest_divisions,
@@ -150,6 +153,7 @@ def find_row_digits(mask: Mask, rim: Mask, touches_border: bool) -> tuple[list[F
         touches_border: whether a digit may touch the rim.
     """
     labels, parts = find_components(mask, rim, touches_border)
+    parts = remove_objects(labels, parts)
     if not parts:
         return [], 0.0
     rows = find_rows(parts)
@@ -165,6 +169,15 @@ def find_row_digits(mask: Mask, rim: Mask, touches_border: bool) -> tuple[list[F
     if is_cut_off(labels, parts):
         found = [digit._replace(count_probability=0.0) for digit in found]
     return found, total / max(1, len(found))
+
+
+def remove_objects(labels: Labels, parts: list[Component]) -> list[Component]:
+    """The components without thick solid ones that are no digits, such as a pen beside a number."""
+    solid = find_solid(labels, parts)
+    scores = score_masks([component_mask(labels, part) for part in solid])
+    is_other = scores.argmax(axis=1) == OTHER
+    objects = [part for part, other in zip(solid, is_other, strict=True) if other]
+    return [part for part in parts if part not in objects]
 
 
 def join_strokes(labels: Labels, parts: list[Component]) -> FoundDigit | None:
