@@ -45,7 +45,7 @@ from tiny_mnist.inference.segmentation.reading import (
     MAX_BROKEN_PARTS,
     score_images,
 )
-from tiny_mnist.inference.shadow import include_shadow, is_light_uneven
+from tiny_mnist.inference.shadow import include_faint_digits, include_shadow, is_light_uneven
 
 LARGE_SIDE = 800  # pixels: longer side of the picture from which digits are drawn
 MIN_SIDE = 160  # pixels: longer side to which smaller pictures are enlarged
@@ -147,7 +147,7 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
     if best.hypothesis.on_sheet or is_light_uneven(coarse):
         others = [item for item in scored if not item[2].on_sheet]
         best = include_shadow(picture, best, others, read)
-    return include_faint_ink(best)
+    return include_faint_digits(include_faint_ink(best))
 
 
 def include_faint_ink(reading: Reading) -> Reading:

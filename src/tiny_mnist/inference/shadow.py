@@ -4,11 +4,14 @@ The lit part of a paper looks like a sheet on something darker, and ink in the s
 or joined with its edge.
 """
 
+import cv2
 import numpy as np
 
 from tiny_mnist.inference.hypotheses import STROKE_REACHES, Hypothesis
 from tiny_mnist.inference.image_io import RGBImage
+from tiny_mnist.inference.ink import find_ink
 from tiny_mnist.inference.ink_reading import (
+    MAX_SCORE,
     Ink,
     Reading,
     are_alike,
@@ -28,6 +31,7 @@ MAX_SHADOW_COST = 0.2  # mean cost per digit
 MAX_SHADOW_OTHER = -0.3  # log-probability of anything else, of each further digit
 MAX_CLEAR_SHADOW_OTHER = -2.0  # the same of one of them, which is no 1
 MAX_HEIGHT_RATIO = 1.8  # height of a further digit / of the others, and the inverse
+MIN_FAINT_RATIO = 0.35  # contrast of further digits / of the others
 MIN_SHARED_AREA = 0.5  # of two boxes, as a part of both together, if they are of one digit
 
 
@@ -61,6 +65,27 @@ def include_shadow(
         if whole is not None and extends(whole, reading):
             reading = whole
     return reading
+
+
+def include_faint_digits(reading: Reading) -> Reading:
+    """The reading, or one with further digits whose ink is fainter, as of another pen."""
+    ink = find_ink(reading.segmentation.contrast)
+    around = cv2.dilate(ink.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    rest = np.where(around, np.float32(0), reading.segmentation.contrast)
+    usual = float(np.median(reading.segmentation.contrast[ink]))
+    faint = find_ink(rest)
+    height = float(np.median([digit.box.height for digit in reading.digits]))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(faint.astype(np.uint8))
+    heights = stats[:, cv2.CC_STAT_HEIGHT] / height
+    alike = (1 / MAX_HEIGHT_RATIO < heights) & (heights < MAX_HEIGHT_RATIO)
+    alike[0] = False
+    for label in np.flatnonzero(alike):
+        alike[label] = np.median(rest[labels == label]) > MIN_FAINT_RATIO * usual
+    if not alike.any():
+        return reading
+    whole = Ink(reading.hypothesis, reading.segmentation, ink | alike[labels])
+    again = read_ink(whole, MAX_SCORE, MAX_SCORE)
+    return again if again is not None and extends(again, reading) else reading
 
 
 def extends(whole: Reading, part: Reading) -> bool:

@@ -226,3 +226,20 @@ def test_a_digit_that_a_thin_line_joins_with_the_border_is_kept() -> None:
     rim[1:-1, 1:-1] = False
     _, parts = find_components(ink, rim, touches_border=False)
     assert len(parts) == 3
+
+
+def test_a_line_of_a_table_that_is_left_is_no_one() -> None:
+    row = draw_number("2374", gap=0.6, size=60)
+    page = np.vstack([row] * 4)
+    cv2.line(page, (163, 20), (167, page.shape[0] - 20), 255, 5, cv2.LINE_AA)
+    assert read(page).text == "\n".join(["2374"] * 4)
+
+
+@pytest.mark.parametrize(("faint", "text"), [(0.5, "237423"), (0.15, "2374")])
+def test_digits_of_a_paler_pen_are_read_and_ink_of_the_other_side_is_not(
+    faint: float, text: str
+) -> None:
+    dark, pale = draw_number("2374"), draw_number("23") * faint
+    rng = np.random.default_rng(0)
+    ink = np.hstack([dark[:, :-60], pale]) * 0.9 + rng.normal(0, 2, (160, 1))
+    assert read(ink.clip(0, 255).astype(np.uint8)).text == text

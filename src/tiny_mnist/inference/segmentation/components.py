@@ -24,9 +24,10 @@ MIN_FRAMED_SIZE = 0.3  # longer side of what is framed, in shorter sides of the 
 MIN_FRAMED_AREA = 0.005  # ink of what is framed, as a part of the frame's
 DIRECTIONS = 36  # in which a frame is looked for
 MIN_SURROUNDED = 0.8  # part of them in which it is found
-# Thin lines, such as what is left of the cells of a table.
+# Lines, such as what is left of the cells of a table.
 MAX_LINE_WIDTH = 0.5  # in widths of the other strokes
 WIDTH_BIAS = 2.0  # pixels: `stroke_width` measures from the middle of a pixel to that of another
+MAX_LINE_SIZE = 3.0  # longer side, in that of the components that have most ink
 MAX_LINE_ASPECT = 0.05  # width of the line, in longer sides of its box
 # Solid components, such as a pen beside the digits, a hole for filing, or a thick 1.
 MIN_SOLIDITY = 0.7  # ink, as a part of the smallest rectangle around it; a disc has 0.79
@@ -91,7 +92,7 @@ def find_components(mask: Mask, rim: Mask, touches_border: bool) -> tuple[Labels
         and part.area > MIN_COMPONENT_AREA * best.area
         and (best.on_rim or not part.on_rim)
     ]
-    return labels, remove_thin_lines(labels, parts)
+    return labels, remove_thin_lines(labels, remove_long_lines(labels, parts))
 
 
 def trim_lines(mask: Mask, rim: Mask) -> Mask:
@@ -130,31 +131,43 @@ def remove_thin_lines(labels: Labels, parts: list[Component]) -> list[Component]
     ]
 
 
+def remove_long_lines(labels: Labels, parts: list[Component]) -> list[Component]:
+    """The components without straight lines that are much longer than most ink."""
+    sizes = np.array([part.box.size for part in parts])
+    order = np.argsort(sizes)
+    ink = np.cumsum([parts[index].area for index in order])
+    usual = sizes[order[np.searchsorted(ink, ink[-1] / 2)]]
+    return [
+        part
+        for part, size in zip(parts, sizes, strict=True)
+        if size <= MAX_LINE_SIZE * usual or not is_solid(labels, part)
+    ]
+
+
 def find_solid(labels: Labels, parts: list[Component]) -> list[Component]:
     """The components that are solid, and thicker or longer than strokes of the others."""
-    masks = [component_mask(labels, part) for part in parts]
-    solid = np.array([measure_solidity(mask) > MIN_SOLIDITY for mask in masks], bool)
-    sizes = np.array([part.box.size for part in parts])
+    solid = np.array([is_solid(labels, part) for part in parts], bool)
     if solid.all() or not solid.any():
         return []
+    sizes = np.array([part.box.size for part in parts])
+    widths = np.array([stroke_width(component_mask(labels, part)) for part in parts])
     largest = sizes[~solid].max()
-    widths = np.array([stroke_width(mask) for mask in masks])
     usual = float(np.median(widths[~solid & (sizes >= MIN_STROKE_SIZE * largest)]))
     large = (widths > MAX_WIDTH_RATIO * usual) | (sizes > MAX_STROKE_SIZE * largest)
     return [parts[index] for index in np.flatnonzero(solid & large)]
+
+
+def is_solid(labels: Labels, part: Component) -> bool:
+    """Whether a component fills most of the smallest rectangle around it, at any angle."""
+    points = np.argwhere(component_mask(labels, part)).astype(np.float32)
+    _, (height, width), _ = cv2.minAreaRect(points)
+    return len(points) > MIN_SOLIDITY * (height + 1) * (width + 1)
 
 
 def component_mask(labels: Labels, part: Component) -> Ink:
     """The ink of a component within its box."""
     box = part.box
     return np.asarray(labels[box.top : box.bottom, box.left : box.right] == part.label, bool)
-
-
-def measure_solidity(mask: Ink) -> float:
-    """Ink as a part of the smallest rectangle around it, at any angle: 1 for a bar."""
-    points = np.argwhere(mask).astype(np.float32)
-    _, (height, width), _ = cv2.minAreaRect(points)
-    return float(len(points) / ((height + 1) * (width + 1)))
 
 
 def label_components(mask: Mask, rim: Mask) -> tuple[Labels, list[Component]]:
@@ -243,8 +256,7 @@ def largest_groups(mask: Mask, rim: Mask, touches_border: bool) -> list[Mask]:
     if not parts:
         return []
     groups = [join_near(labels, parts)]
-    solid = find_solid(labels, parts)
-    if parts[0] in solid:
+    if is_solid(labels, parts[0]) and parts[0] in (solid := find_solid(labels, parts)):
         groups.append(join_near(labels, [part for part in parts if part not in solid]))
     return groups
 

@@ -70,6 +70,7 @@ MAX_ASPECT = 15.0  # width / height above which an item is a line
 MAX_BREAK = 0.04  # widest gap within a broken digit, in longer sides of all ink; at least 2 pixels
 MIN_JOINED_PROBABILITY = 0.9  # of a digit in the joined strokes
 MAX_BROKEN_PARTS = 12  # pieces of a broken digit; a page of numbers has more
+MIN_OBJECT_PROBABILITY = 0.9  # of anything else, from which a solid shape is no digit
 MAX_TEXT_COST = 50.0  # negative log-probability of a text that counts as the largest
 MAX_COST_GAP = 12.0  # from the lowest cost, up to which the text of a division is a proposal
 
@@ -175,7 +176,7 @@ def remove_objects(labels: Labels, parts: list[Component]) -> list[Component]:
     """The components without thick solid ones that are no digits, such as a pen beside a number."""
     solid = find_solid(labels, parts)
     scores = score_masks([component_mask(labels, part) for part in solid])
-    is_other = scores.argmax(axis=1) == OTHER
+    is_other = scores[:, OTHER] > np.log(MIN_OBJECT_PROBABILITY)
     objects = [part for part, other in zip(solid, is_other, strict=True) if other]
     return [part for part in parts if part not in objects]
 
