@@ -13,6 +13,11 @@ from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
 from tiny_mnist.inference.digit_score import digit_scores
+from tiny_mnist.inference.further_digits import (
+    include_faint_digits,
+    include_shadow,
+    is_light_uneven,
+)
 from tiny_mnist.inference.hypotheses import (
     STROKE_REACHES,
     apply_hypothesis,
@@ -45,7 +50,6 @@ from tiny_mnist.inference.segmentation.reading import (
     MAX_BROKEN_PARTS,
     score_images,
 )
-from tiny_mnist.inference.shadow import include_faint_digits, include_shadow, is_light_uneven
 
 LARGE_SIDE = 800  # pixels: longer side of the picture from which digits are drawn
 MIN_SIDE = 160  # pixels: longer side to which smaller pictures are enlarged

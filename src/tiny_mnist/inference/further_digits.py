@@ -77,7 +77,7 @@ def include_faint_digits(reading: Reading) -> Reading:
     height = float(np.median([digit.box.height for digit in reading.digits]))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(faint.astype(np.uint8))
     heights = stats[:, cv2.CC_STAT_HEIGHT] / height
-    alike = (1 / MAX_HEIGHT_RATIO < heights) & (heights < MAX_HEIGHT_RATIO)
+    alike = (heights > 1 / MAX_HEIGHT_RATIO) & (heights < MAX_HEIGHT_RATIO)
     alike[0] = False
     for label in np.flatnonzero(alike):
         alike[label] = np.median(rest[labels == label]) > MIN_FAINT_RATIO * usual
