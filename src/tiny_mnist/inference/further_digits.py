@@ -1,7 +1,7 @@
-"""Digits in a hard shadow, which the likeliest reading of a picture leaves out.
+"""Digits that the likeliest reading of a picture leaves out: in a hard shadow, or of a paler pen.
 
 The lit part of a paper looks like a sheet on something darker, and ink in the shadow may be missing
-or joined with its edge.
+or joined with its edge. Between two inks, Otsu's threshold takes the paler one for background.
 """
 
 import cv2
@@ -23,15 +23,15 @@ from tiny_mnist.inference.mnist_format import Box
 from tiny_mnist.inference.paper import estimate_background
 from tiny_mnist.inference.segmentation.division import OTHER
 
-# More digits in a shadow than a reading has: chosen on rows in hard shadows and on the pictures of
+# More digits than a reading has: chosen on rows in hard shadows and on the pictures of
 # `research.handwriting` with the 16 fonts for tuning and the seeds 5001 and 5002.
 MIN_SHADOW_RATIO = 1.4  # brightness of the lightest / of the darkest background
 MAX_SHADOW_READINGS = 4  # hypotheses that are read to look for them
-MAX_SHADOW_COST = 0.2  # mean cost per digit
-MAX_SHADOW_OTHER = -0.3  # log-probability of anything else, of each further digit
-MAX_CLEAR_SHADOW_OTHER = -2.0  # the same of one of them, which is no 1
+MAX_FURTHER_COST = 0.2  # mean cost per digit
+MAX_FURTHER_OTHER = -0.3  # log-probability of anything else, of each further digit
+MAX_CLEAR_FURTHER_OTHER = -2.0  # the same of one of them, which is no 1
 MAX_HEIGHT_RATIO = 1.8  # height of a further digit / of the others, and the inverse
-MIN_FAINT_RATIO = 0.35  # contrast of further digits / of the others
+MIN_PALE_CONTRAST = 0.35  # contrast of paler digits / of the others; ink of the other side has less
 MIN_SHARED_AREA = 0.5  # of two boxes, as a part of both together, if they are of one digit
 
 
@@ -67,23 +67,23 @@ def include_shadow(
     return reading
 
 
-def include_faint_digits(reading: Reading) -> Reading:
-    """The reading, or one with further digits whose ink is fainter, as of another pen."""
-    ink = find_ink(reading.segmentation.contrast)
-    around = cv2.dilate(ink.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    rest = np.where(around, np.float32(0), reading.segmentation.contrast)
-    usual = float(np.median(reading.segmentation.contrast[ink]))
-    faint = find_ink(rest)
-    height = float(np.median([digit.box.height for digit in reading.digits]))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(faint.astype(np.uint8))
-    heights = stats[:, cv2.CC_STAT_HEIGHT] / height
-    alike = (heights > 1 / MAX_HEIGHT_RATIO) & (heights < MAX_HEIGHT_RATIO)
-    alike[0] = False
-    for label in np.flatnonzero(alike):
-        alike[label] = np.median(rest[labels == label]) > MIN_FAINT_RATIO * usual
-    if not alike.any():
+def include_paler_digits(reading: Reading) -> Reading:
+    """The reading, or one with further digits whose ink is paler, as of another pen."""
+    contrast = reading.segmentation.contrast
+    ink = find_ink(contrast)
+    near = cv2.dilate(ink.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    rest = np.where(near, np.float32(0), contrast)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(find_ink(rest).astype(np.uint8))
+    usual = float(np.median([digit.box.height for digit in reading.digits]))
+    heights = stats[:, cv2.CC_STAT_HEIGHT] / usual
+    chosen = (heights > 1 / MAX_HEIGHT_RATIO) & (heights < MAX_HEIGHT_RATIO)
+    chosen[0] = False  # the background
+    least = MIN_PALE_CONTRAST * float(np.median(contrast[ink]))
+    for label in np.flatnonzero(chosen):
+        chosen[label] = np.median(contrast[labels == label]) > least
+    if not chosen.any():
         return reading
-    whole = Ink(reading.hypothesis, reading.segmentation, ink | alike[labels])
+    whole = Ink(reading.hypothesis, reading.segmentation, ink | chosen[labels])
     again = read_ink(whole, MAX_SCORE, MAX_SCORE)
     return again if again is not None and extends(again, reading) else reading
 
@@ -93,7 +93,7 @@ def extends(whole: Reading, part: Reading) -> bool:
 
     An edge of the paper looks like a 1, so that 1s alone do not count.
     """
-    if whole.cost > MAX_SHADOW_COST or len(whole.digits) <= len(part.digits):
+    if whole.cost > MAX_FURTHER_COST or len(whole.digits) <= len(part.digits):
         return False
     boxes = [digit.box for digit in part.digits]
     further = [
@@ -104,10 +104,10 @@ def extends(whole: Reading, part: Reading) -> bool:
     height = float(np.median([box.height for box in boxes]))
     return (
         len(whole.digits) - len(further) == len(boxes)
-        and highest_other(further) < MAX_SHADOW_OTHER
+        and highest_other(further) < MAX_FURTHER_OTHER
         and all(1 / MAX_HEIGHT_RATIO < d.box.height / height < MAX_HEIGHT_RATIO for d in further)
         and any(
-            digit.verifier_log_probs[OTHER] < MAX_CLEAR_SHADOW_OTHER
+            digit.verifier_log_probs[OTHER] < MAX_CLEAR_FURTHER_OTHER
             and digit.verifier_log_probs[:OTHER].argmax() != 1
             for digit in further
         )
