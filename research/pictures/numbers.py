@@ -180,11 +180,16 @@ def number(
     lines: str = "",
     symbols: DrawSymbol = separator,
 ) -> Picture:
-    """A picture of one row of digits or several, photographed, scanned or drawn on a screen."""
+    """A picture of one row of digits or several, photographed, scanned or drawn on a screen.
+
+    A photograph with the carrier "crop" ends where the ink does, on about half of its sides.
+    """
     height = int(np.exp(rng.uniform(np.log(40), np.log(130))))
     draw = draw_boxes if style.boxes else partial(draw_row, symbols=symbols)
     masks = [draw(draws, style, height, rng) for draws in rows]
     margin = [int(height * rng.uniform(0.3, 1)) for _ in range(4)]
+    if carrier == "crop":
+        margin = [0 if rng.random() < 0.5 else length for length in margin]
     between = int(height * rng.uniform(0.35, 0.9))
     shape = (
         margin[0] + margin[1] + sum(m.shape[0] for m in masks) + between * (len(masks) - 1),
@@ -231,7 +236,7 @@ def draw_boxes(draws: list[Draw], row: Row, height: int, rng: np.random.Generato
 
 
 NumberScene = tuple[Row, str, str, int]
-"""Style, carrier ("photo", "shadow", "scan", "screen"), lines of the paper, number of rows."""
+"""Style, carrier (photo, shadow, crop, scan or screen), lines of the paper, number of rows."""
 
 NUMBER_SCENES: dict[str, NumberScene] = {
     "row, screen": (Row(), "screen", "", 1),
@@ -249,6 +254,7 @@ NUMBER_SCENES: dict[str, NumberScene] = {
     "row, symbols": (Row(separators=True, affixes=True), "photo", "", 1),
     "row, shadow": (Row(), "shadow", "", 1),
     "rows": (Row(), "photo", "", 3),
+    "row, cropped": (Row(), "crop", "", 1),
 }
 
 

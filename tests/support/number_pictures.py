@@ -59,7 +59,11 @@ def draw_number(
 def read(ink: np.ndarray) -> ImagePrediction:
     """What is read in a scan of white ink on black."""
     noise = np.random.default_rng(0).normal(0, 2, ink.shape)
-    picture = Image.fromarray((240 - 0.8 * ink + noise).clip(0, 255).astype(np.uint8))
-    sources = [("scan", lambda: LoadedImage(to_rgb(picture)))]
+    return predict(Image.fromarray((240 - 0.8 * ink + noise).clip(0, 255).astype(np.uint8)))
+
+
+def predict(picture: Image.Image) -> ImagePrediction:
+    """What is read in a picture by the network that comes with the package."""
+    sources = [("picture", lambda: LoadedImage(to_rgb(picture)))]
     (prediction,) = predict_images(sources, pretrained_network())
     return prediction

@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from tiny_mnist.inference.digit_score import digit_scores
 from tiny_mnist.inference.further_digits import (
+    include_border_digits,
     include_paler_digits,
     include_shadow,
     is_light_uneven,
@@ -151,7 +152,8 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
     if best.hypothesis.on_sheet or is_light_uneven(coarse):
         others = [item for item in scored if not item[2].on_sheet]
         best = include_shadow(picture, best, others, read)
-    return include_paler_digits(include_faint_ink(best))
+    best = include_border_digits(picture, include_faint_ink(best), scored)
+    return include_paler_digits(best)
 
 
 def include_faint_ink(reading: Reading) -> Reading:

@@ -22,6 +22,7 @@ from tiny_mnist.inference.ink_reading import (
 from tiny_mnist.inference.mnist_format import Box
 from tiny_mnist.inference.paper import estimate_background
 from tiny_mnist.inference.segmentation.division import OTHER
+from tiny_mnist.inference.segmentation.reading import FoundDigit
 
 # More digits than a reading has: chosen on rows in hard shadows and on the pictures of
 # `research.handwriting` with the 16 fonts for tuning and the seeds 5001 and 5002.
@@ -31,6 +32,7 @@ MAX_FURTHER_COST = 0.2  # mean cost per digit
 MAX_FURTHER_OTHER = -0.3  # log-probability of anything else, of each further digit
 MAX_CLEAR_FURTHER_OTHER = -2.0  # the same of one of them, which is no 1
 MAX_HEIGHT_RATIO = 1.8  # height of a further digit / of the others, and the inverse
+MAX_BORDER_READINGS = 2  # hypotheses that are read to look for digits at the border
 MIN_PALE_CONTRAST = 0.35  # contrast of paler digits / of the others; ink of the other side has less
 MIN_SHARED_AREA = 0.5  # of two boxes, as a part of both together, if they are of one digit
 
@@ -67,6 +69,38 @@ def include_shadow(
     return reading
 
 
+def include_border_digits(
+    picture: RGBImage, reading: Reading, others: list[tuple[float, float, Hypothesis]]
+) -> Reading:
+    """The reading, or one with further digits that touch the border of the picture.
+
+    If these are 1s alone, which an edge looks like, the number of digits is doubtful.
+
+    Args:
+        picture: its longer side at most `LARGE_SIDE`.
+        reading: of the picture.
+        others: both scores of hypotheses, the likeliest first, and the hypotheses.
+    """
+    own = reading.hypothesis
+    if own.touches_border or own.on_sheet:
+        return reading
+    alike = (h for *_, h in others if h.touches_border and h.inverted == own.inverted)
+    chosen = dict.fromkeys([own._replace(touches_border=True), *alike])
+    for hypothesis in [*chosen][:MAX_BORDER_READINGS]:
+        ink = find_hypothesis_ink(picture, hypothesis)
+        if not (ink.mask & ink.segmentation.rim).any():
+            continue
+        whole = read_ink(ink, MAX_SCORE, MAX_SCORE)
+        if whole is None:
+            continue
+        if extends(whole, reading):
+            reading = whole
+        elif find_further(whole, reading):
+            doubtful = [digit._replace(count_probability=0.5) for digit in reading.digits]
+            reading = reading._replace(digits=doubtful)
+    return reading
+
+
 def include_paler_digits(reading: Reading) -> Reading:
     """The reading, or one with further digits whose ink is paler, as of another pen."""
     contrast = reading.segmentation.contrast
@@ -93,8 +127,20 @@ def extends(whole: Reading, part: Reading) -> bool:
 
     An edge of the paper looks like a 1, so that 1s alone do not count.
     """
+    return any(
+        digit.verifier_log_probs[OTHER] < MAX_CLEAR_FURTHER_OTHER
+        and digit.verifier_log_probs[:OTHER].argmax() != 1
+        for digit in find_further(whole, part)
+    )
+
+
+def find_further(whole: Reading, part: Reading) -> list[FoundDigit]:
+    """The digits that a reading has besides all those of another one.
+
+    None where they are not as high as these, or may be no digits.
+    """
     if whole.cost > MAX_FURTHER_COST or len(whole.digits) <= len(part.digits):
-        return False
+        return []
     boxes = [digit.box for digit in part.digits]
     further = [
         digit
@@ -102,16 +148,12 @@ def extends(whole: Reading, part: Reading) -> bool:
         if not any(shared_area(digit.box, box) > MIN_SHARED_AREA for box in boxes)
     ]
     height = float(np.median([box.height for box in boxes]))
-    return (
+    are_digits = (
         len(whole.digits) - len(further) == len(boxes)
         and highest_other(further) < MAX_FURTHER_OTHER
         and all(1 / MAX_HEIGHT_RATIO < d.box.height / height < MAX_HEIGHT_RATIO for d in further)
-        and any(
-            digit.verifier_log_probs[OTHER] < MAX_CLEAR_FURTHER_OTHER
-            and digit.verifier_log_probs[:OTHER].argmax() != 1
-            for digit in further
-        )
     )
+    return further if are_digits else []
 
 
 def shared_area(one: Box, other: Box) -> float:

@@ -8,8 +8,14 @@ import matplotlib
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from research.pictures.numbers import NUMBER_SCENES, number_picture
+from research.pictures.strokes import strokes
 
-from support.number_pictures import draw_number, read
+from support.number_pictures import draw_number, predict, read
+from tiny_mnist.inference import further_digits
+from tiny_mnist.inference.further_digits import include_border_digits
+from tiny_mnist.inference.hypotheses import Hypothesis
+from tiny_mnist.inference.ink_reading import find_hypothesis_ink, read_ink
 from tiny_mnist.inference.segmentation import components
 from tiny_mnist.inference.segmentation.components import find_components
 from tiny_mnist.inference.segmentation.cuts import find_cuts
@@ -243,3 +249,30 @@ def test_digits_of_a_paler_pen_are_read_and_ink_of_the_other_side_is_not(
     rng = np.random.default_rng(0)
     ink = np.hstack([dark[:, :-60], pale]) * 0.9 + rng.normal(0, 2, (160, 1))
     assert read(ink.clip(0, 255).astype(np.uint8)).text == text
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_digits_that_touch_the_border_of_the_picture_are_read(seed: int) -> None:
+    scene = NUMBER_SCENES["row, cropped"]
+    text, picture = number_picture(scene, {"strokes": strokes}, np.random.default_rng(seed))
+    assert predict(picture).text == text
+
+
+@pytest.mark.parametrize(("digit", "count", "is_doubtful"), [(7, 2, False), (1, 1, True)])
+def test_a_one_at_the_border_alone_makes_the_number_of_digits_doubtful(
+    monkeypatch: pytest.MonkeyPatch, digit: int, count: int, is_doubtful: bool
+) -> None:
+    ink = draw_number("47")
+    last = np.flatnonzero(ink.max(axis=0) > 127)[-1]
+    picture = np.repeat(255 - ink[:, : last - 1, None], 3, axis=2)
+    found = read_ink(find_hypothesis_ink(picture, Hypothesis(False, False, 0.16, True)), 1.0, 1.0)
+    assert found is not None
+    four, seven = found.digits
+    scores = np.full(11, -9.0, np.float32)
+    scores[digit] = 0.0
+    whole = found._replace(digits=[four, seven._replace(verifier_log_probs=scores)])
+    monkeypatch.setattr(further_digits, "read_ink", lambda *_: whole)
+    part = found._replace(digits=[four], hypothesis=Hypothesis(False, False, 0.16, False))
+    read_again = include_border_digits(picture, part, [])
+    assert len(read_again.digits) == count
+    assert (read_again.digits[0].count_probability == 0.5) == is_doubtful

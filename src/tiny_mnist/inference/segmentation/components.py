@@ -18,6 +18,7 @@ MIN_MARGIN_ASPECT = 10.0  # length / width from which a strip at the border is n
 MIN_COMPONENT_SIZE = 0.08  # longer side
 MIN_COMPONENT_AREA = 0.01  # ink
 MIN_DIGIT_AREA = 0.1  # ink, from which one that is not used may have been a digit
+MAX_HEIGHT_RATIO = 1.8  # of two digits of a number
 # Frames, such as the boxes of a form.
 MAX_FRAME_INK = 0.4  # ink, as a part of the frame's box; a digit may have more
 MIN_FRAMED_SIZE = 0.3  # longer side of what is framed, in shorter sides of the frame's box
@@ -90,9 +91,14 @@ def find_components(mask: Mask, rim: Mask, touches_border: bool) -> tuple[Labels
         for part in parts
         if part.box.size >= MIN_COMPONENT_SIZE * best.box.size
         and part.area > MIN_COMPONENT_AREA * best.area
-        and (best.on_rim or not part.on_rim)
+        and (best.on_rim or not part.on_rim or is_as_high(part.box, best.box))
     ]
     return labels, remove_thin_lines(labels, remove_long_lines(labels, parts))
+
+
+def is_as_high(one: Box, other: Box) -> bool:
+    """Whether two boxes are of nearly the same height, as digits of a number are."""
+    return 1 / MAX_HEIGHT_RATIO < one.height / other.height < MAX_HEIGHT_RATIO
 
 
 def trim_lines(mask: Mask, rim: Mask) -> Mask:
