@@ -201,6 +201,7 @@ def find_scene_pieces(
         return
     full = np.quantile(change[change >= MIN_CHANGE], 0.9)
     layer, edge = change > INK * full, change > EDGE * full
+    # Of the groups of a hypothesis, one is enough: what is wanted is its ink.
     by_hypothesis = {group.hypothesis: group for group in find_groups(written, small=False)}
     groups: list[Group] = list(by_hypothesis.values())
     for place in rng.permutation(len(groups))[:HYPOTHESES]:

@@ -25,10 +25,20 @@ def test_a_ring_on_paper_stays() -> None:
     assert (remove_outlines(ring, picture(ring)) == ring).all()
 
 
-def test_a_coloured_ring_on_paper_of_the_same_brightness_stays() -> None:
+@pytest.mark.parametrize(
+    ("paper_colour", "ink_colour"),
+    [
+        ((150, 150, 150), (0, 255, 0)),  # in grey, they are as bright
+        ((255, 255, 0), (0, 0, 0)),  # one colour is 0 in both
+        ((255, 0, 0), (0, 0, 0)),
+    ],
+)
+def test_a_ring_on_coloured_paper_stays(
+    paper_colour: tuple[int, int, int], ink_colour: tuple[int, int, int]
+) -> None:
     ring = draw(80, 10)
-    paper = np.full((400, 400, 3), 150, np.uint8)
-    paper[ring] = 0, 255, 0
+    paper = np.full((400, 400, 3), paper_colour, np.uint8)
+    paper[ring] = ink_colour
     assert (remove_outlines(ring, paper) == ring).all()
 
 

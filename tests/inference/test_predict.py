@@ -237,9 +237,11 @@ def test_a_digit_beside_much_ink_that_is_none_is_unsure(monkeypatch: pytest.Monk
     for more, is_doubtful in ((0.0, False), (8.0, True)):
         found = digits, cost + more
         monkeypatch.setattr(ink_reading, "find_row_digits", lambda *_, found=found: found)
-        read = read_ink(ink, 1.0, 1.0)
-        assert read is not None
-        assert (read.digits[0].count_probability == 0) == is_doubtful
+        reading = read_ink(ink, 1.0, 1.0)
+        assert reading is not None
+        assert reading.is_doubtful == is_doubtful
+        (digit,) = detect.draw_digits(picture, reading, 1.0)
+        assert (digit.count_probability <= 0.5) == is_doubtful
 
 
 def test_the_margin_line_of_an_empty_page_is_no_digit() -> None:

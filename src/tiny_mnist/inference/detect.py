@@ -21,6 +21,7 @@ from tiny_mnist.inference.further_digits import (
 )
 from tiny_mnist.inference.hypotheses import (
     STROKE_REACHES,
+    Hypothesis,
     apply_hypothesis,
     find_groups,
 )
@@ -65,6 +66,7 @@ MAX_COST_INCREASE = 0.3
 """Largest accepted increase of the mean cost per digit when the region is re-read at higher
 resolution."""
 FAINT_EXTENT = 0.25  # as `extent` of `find_ink`: chalk in bad light may fade to this
+MAX_DOUBTFUL = 0.5  # probability of the number of digits where there may be more, or none
 MIN_GROWTH = 1.1  # ratio of width or height from which a digit with its faint ink is read anew
 
 
@@ -126,7 +128,12 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
         small: whether the original picture is so small that its light is even.
     """
     coarse, _ = resize(picture, SEARCH_SIDE)
-    found = [(*digit_scores(group), group.hypothesis) for group in find_groups(coarse, small)]
+    scores: dict[Hypothesis, tuple[float, float]] = {}
+    for group in find_groups(coarse, small):
+        one, several = scores.get(group.hypothesis, (-np.inf, -np.inf))
+        score, row_score = digit_scores(group)
+        scores[group.hypothesis] = max(one, score), max(several, row_score)
+    found = [(*pair, hypothesis) for hypothesis, pair in scores.items()]
     scored = sorted(found, key=lambda item: -max(item[:2]))
     best: Reading | None = None
     read: list[tuple[Ink, Reading | None]] = []
@@ -199,7 +206,10 @@ def read_closer(picture: RGBImage, reading: Reading, enlarged: float) -> Reading
         reach = min(hypothesis.stroke_reach * enlarged, STROKE_REACHES[-1])
         hypothesis = hypothesis._replace(stroke_reach=reach)
     again = read_ink(find_hypothesis_ink(picture, hypothesis), MAX_SCORE, MAX_SCORE)
-    return again if again is not None and again.cost < reading.cost + MAX_COST_INCREASE else None
+    if again is None or again.cost >= reading.cost + MAX_COST_INCREASE:
+        return None
+    again = include_paler_digits(again)
+    return again._replace(is_doubtful=again.is_doubtful or reading.is_doubtful)
 
 
 def draw_digits(picture: RGBImage, reading: Reading, scale: float) -> list[Digit]:
@@ -212,6 +222,7 @@ def draw_digits(picture: RGBImage, reading: Reading, scale: float) -> list[Digit
     """
     segmentation = reading.segmentation
     original = apply_hypothesis(picture, reading.hypothesis) if scale > 1 else segmentation
+    most = MAX_DOUBTFUL if reading.is_doubtful else 1.0
     digits = []
     for one in reading.digits:
         box = rescale_box(one.box, 1 / scale, picture.shape[:2])
@@ -228,7 +239,9 @@ def draw_digits(picture: RGBImage, reading: Reading, scale: float) -> list[Digit
                 image,
                 one.row,
                 one.verifier_log_probs,
-                one.count_probability,
+                min(one.count_probability, MAX_DOUBTFUL)
+                if reading.is_doubtful
+                else one.count_probability,
                 one.is_row_cut,
                 one.row_log_probs,
             )

@@ -39,7 +39,7 @@ class InkSegmentation(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The largest group of strokes under a hypothesis."""
+    """A group of strokes under a hypothesis, by which it is judged."""
 
     hypothesis: Hypothesis
     segmentation: InkSegmentation
@@ -53,6 +53,8 @@ class Group(NamedTuple):
 
 def find_groups(picture: RGBImage, small: bool) -> Iterator[Group]:
     """Every hypothesis that finds ink in a picture, with its largest group of strokes.
+
+    If that is an object, such as a pen, the hypothesis comes again with its largest other group.
 
     Args:
         picture: its longer side at most `SEARCH_SIDE`.

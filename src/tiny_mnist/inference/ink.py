@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32
 from numpy import ndarray
 
 from tiny_mnist.inference.image_io import RGBImage
@@ -21,11 +21,11 @@ MIN_INK = 12  # pixels of all ink
 STRONG_NOISE, WEAK_NOISE = 5, 3  # standard deviations of noise below both thresholds of `find_ink`
 INK_EXTENT = 0.65  # weaker threshold of `find_ink`, as a part of the stronger one
 MIN_HOLE_AREA = 30  # pixels of a hole whose brightness is looked at
-MIN_HOLE_PART = 0.03  # the same, as a part of the shape with its holes
+MIN_HOLE_PART = 0.2  # the same, as a part of the shape with its holes, if the shape may be removed
+MIN_FILLED_PART = 0.03  # the same, if the hole may be filled
 MIN_DEPTH = 0.25  # how much darker a stroke is than both of its sides; an outline has about 0
 SURROUNDINGS = 2, 6  # pixels from a shape: where it is measured how bright it is around it
 
-Grey = UInt8[ndarray, "height width"]
 Outline = Int32[ndarray, "_ 1 2"]
 """Points (x, y) around a shape or a hole."""
 
@@ -87,17 +87,15 @@ def remove_outlines(ink: Mask, picture: RGBImage) -> Mask:
     strokes = ink.astype(np.uint8)
     outlines, tree = cv2.findContours(strokes, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     _, labels = cv2.connectedComponents(strokes)
-    # The least of the three colours: in grey, coloured ink may be as bright as its paper.
-    darkest = np.ascontiguousarray(picture.min(axis=2))
     for hole, (*_, parent) in zip(outlines, tree[0] if outlines else (), strict=True):
         if parent < 0:
             continue
         shape, area = outlines[parent], cv2.contourArea(hole)
-        large = area > max(MIN_HOLE_AREA, MIN_HOLE_PART * cv2.contourArea(shape))
-        if not large:
+        part = area / max(1.0, cv2.contourArea(shape))
+        if area <= MIN_HOLE_AREA or part <= MIN_FILLED_PART:
             continue
-        inside, outside = measure_depths(hole, shape, ink, darkest)
-        if outside < MIN_DEPTH:
+        inside, outside = measure_depths(hole, shape, ink, picture)
+        if outside < MIN_DEPTH and part > MIN_HOLE_PART:
             x, y = shape[0, 0]
             strokes[labels == labels[y, x]] = 0
         elif inside < MIN_DEPTH:
@@ -105,17 +103,20 @@ def remove_outlines(ink: Mask, picture: RGBImage) -> Mask:
     return strokes > 0
 
 
-def measure_depths(hole: Outline, shape: Outline, ink: Mask, grey: Grey) -> tuple[float, float]:
+def measure_depths(
+    hole: Outline, shape: Outline, ink: Mask, picture: RGBImage
+) -> tuple[float, float]:
     """How much darker a shape is than its hole, and than its surroundings.
 
-    1 for the brighter one of these; 0 for one that is as dark as the shape.
+    1 for the brighter one of these; 0 for one that is as dark as the shape. The colour that differs
+    most counts: in grey, coloured ink may be as bright as its paper.
     """
     near, far = SURROUNDINGS
     x, y, width, height = cv2.boundingRect(shape)
     left, top = max(0, x - far), max(0, y - far)
     area = np.s_[top : y + height + far, left : x + width + far]
-    ink, grey = ink[area], grey[area]
-    inside, whole = np.zeros_like(grey), np.zeros_like(grey)
+    ink, picture = ink[area], picture[area]
+    inside, whole = np.zeros(ink.shape, np.uint8), np.zeros(ink.shape, np.uint8)
     cv2.drawContours(inside, [hole], 0, 1, cv2.FILLED, offset=(-left, -top))
     cv2.drawContours(whole, [shape], 0, 1, cv2.FILLED, offset=(-left, -top))
     inner, outer = (
@@ -125,7 +126,7 @@ def measure_depths(hole: Outline, shape: Outline, ink: Mask, grey: Grey) -> tupl
     sides = (inside > 0) & ~ink, (outer > inner) & ~ink
     if not all(side.any() for side in sides):
         return 1.0, 1.0
-    stroke = float(np.median(grey[(whole > 0) & ink]))
-    one, other = (float(np.median(grey[side])) - stroke for side in sides)
+    stroke = np.median(picture[(whole > 0) & ink], axis=0)
+    one, other = (float((np.median(picture[side], axis=0) - stroke).max()) for side in sides)
     full = max(1.0, one, other)
     return one / full, other / full

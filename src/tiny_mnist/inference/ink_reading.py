@@ -47,6 +47,8 @@ class Reading(NamedTuple):
     """Mean cost per digit."""
     value: float
     """Score of the hypothesis minus the cost; larger is better."""
+    is_doubtful: bool = False
+    """Whether there may be more digits, or none."""
 
 
 def find_hypothesis_ink(picture: RGBImage, hypothesis: Hypothesis) -> Ink:
@@ -87,9 +89,7 @@ def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
     is_low = value < MIN_VALUE and (score < MAX_BARE_SCORE or rows > 1)
     if (score < MIN_SCORE or is_low) and highest_other(digits) > MAX_CLEAR_OTHER:
         return None
-    if cost > MAX_ROW_COST and len(digits) == 1:
-        digits = [digits[0]._replace(count_probability=0.0)]
-    return Reading(hypothesis, segmentation, digits, cost, value)
+    return Reading(hypothesis, segmentation, digits, cost, value, cost > MAX_ROW_COST)
 
 
 def highest_other(digits: list[FoundDigit]) -> float:

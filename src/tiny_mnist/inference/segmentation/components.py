@@ -28,8 +28,8 @@ MIN_SURROUNDED = 0.8  # part of them in which it is found
 # Lines, such as what is left of the cells of a table.
 MAX_LINE_WIDTH = 0.5  # in widths of the other strokes
 WIDTH_BIAS = 2.0  # pixels: `stroke_width` measures from the middle of a pixel to that of another
-MAX_LINE_SIZE = 3.0  # longer side, in that of the components that have most ink
 MAX_LINE_ASPECT = 0.05  # width of the line, in longer sides of its box
+MAX_LINE_SIZE = 3.0  # longer side, in the median of all components' by their ink
 # Solid components, such as a pen beside the digits, a hole for filing, or a thick 1.
 MIN_SOLIDITY = 0.7  # ink, as a part of the smallest rectangle around it; a disc has 0.79
 MAX_WIDTH_RATIO = 1.25  # width / that of the others' strokes, up to which it may be a stroke
@@ -73,7 +73,8 @@ def find_components(mask: Mask, rim: Mask, touches_border: bool) -> tuple[Labels
     Args:
         mask: all ink.
         rim: the outermost pixels; what touches them is left out unless `touches_border`.
-        touches_border: whether a digit may touch the rim.
+        touches_border: whether a digit may touch the rim. If the largest component does not, only
+            those do that are nearly as high: in a cropped row, the digits at its ends.
     """
     if not touches_border:
         mask = trim_lines(mask, rim)
@@ -91,21 +92,21 @@ def find_components(mask: Mask, rim: Mask, touches_border: bool) -> tuple[Labels
         for part in parts
         if part.box.size >= MIN_COMPONENT_SIZE * best.box.size
         and part.area > MIN_COMPONENT_AREA * best.area
-        and (best.on_rim or not part.on_rim or is_as_high(part.box, best.box))
+        and (best.on_rim or not part.on_rim or are_nearly_as_high(part.box, best.box))
     ]
     return labels, remove_thin_lines(labels, remove_long_lines(labels, parts))
 
 
-def is_as_high(one: Box, other: Box) -> bool:
+def are_nearly_as_high(one: Box, other: Box) -> bool:
     """Whether two boxes are of nearly the same height, as digits of a number are."""
     return 1 / MAX_HEIGHT_RATIO < one.height / other.height < MAX_HEIGHT_RATIO
 
 
 def trim_lines(mask: Mask, rim: Mask) -> Mask:
-    """The ink without thin lines from the rim to ink as thick as a stroke, and without the lines.
+    """The ink without lines from the rim to a digit, which are thinner than its strokes.
 
-    Lines of the paper that were not recognized may join a digit with the rim. Thick ink that is
-    nearer to the rim than a stroke is wide stays joined with it.
+    They are lines of the paper that were not recognized. All other ink that is joined with the rim
+    is left out with them, and so is thick ink nearer to the rim than a stroke is wide.
     """
     _, labels = cv2.connectedComponents(mask.astype(np.uint8))
     on_rim = mask & np.isin(labels, np.unique(labels[rim & mask]))
@@ -113,7 +114,7 @@ def trim_lines(mask: Mask, rim: Mask) -> Mask:
     if not (on_rim.any() and others.any()):
         return mask
     stroke = stroke_width(others)
-    side = round(MAX_LINE_WIDTH * max(stroke - WIDTH_BIAS, 0)) + 1
+    side = 2 * round(MAX_LINE_WIDTH * max(stroke - WIDTH_BIAS, 0) / 2) + 1
     thick = cv2.morphologyEx(on_rim.astype(np.uint8), cv2.MORPH_OPEN, np.ones((side, side)))
     reach = 2 * round(stroke) + 1
     near = cv2.dilate(rim.astype(np.uint8), np.ones((reach, reach)))
@@ -139,6 +140,8 @@ def remove_thin_lines(labels: Labels, parts: list[Component]) -> list[Component]
 
 def remove_long_lines(labels: Labels, parts: list[Component]) -> list[Component]:
     """The components without straight lines that are much longer than most ink."""
+    if not parts:
+        return []
     sizes = np.array([part.box.size for part in parts])
     order = np.argsort(sizes)
     ink = np.cumsum([parts[index].area for index in order])
@@ -150,8 +153,11 @@ def remove_long_lines(labels: Labels, parts: list[Component]) -> list[Component]
     ]
 
 
-def find_solid(labels: Labels, parts: list[Component]) -> list[Component]:
-    """The components that are solid, and thicker or longer than strokes of the others."""
+def find_objects(labels: Labels, parts: list[Component]) -> list[Component]:
+    """The solid components that are thicker or longer than strokes of the others: a pen, a thick 1.
+
+    None if all are solid: there is nothing to compare them with.
+    """
     solid = np.array([is_solid(labels, part) for part in parts], bool)
     if solid.all() or not solid.any():
         return []
@@ -254,7 +260,7 @@ def frame_mask(mask: Mask) -> Mask:
 
 
 def largest_groups(mask: Mask, rim: Mask, touches_border: bool) -> list[Mask]:
-    """The largest component and the strokes near it, if there is ink; the same without solid ones.
+    """The largest component and the strokes near it, if there is ink; the same without objects.
 
     They are the digits by which a hypothesis is judged, before any network is asked.
     """
@@ -262,8 +268,8 @@ def largest_groups(mask: Mask, rim: Mask, touches_border: bool) -> list[Mask]:
     if not parts:
         return []
     groups = [join_near(labels, parts)]
-    if is_solid(labels, parts[0]) and parts[0] in (solid := find_solid(labels, parts)):
-        groups.append(join_near(labels, [part for part in parts if part not in solid]))
+    if is_solid(labels, parts[0]) and parts[0] in (objects := find_objects(labels, parts)):
+        groups.append(join_near(labels, [part for part in parts if part not in objects]))
     return groups
 
 

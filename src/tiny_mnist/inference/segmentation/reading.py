@@ -26,8 +26,8 @@ from tiny_mnist.inference.segmentation.components import (
     Row,
     component_mask,
     find_components,
+    find_objects,
     find_rows,
-    find_solid,
     is_cut_off,
     union_box,
 )
@@ -173,11 +173,11 @@ def find_row_digits(mask: Mask, rim: Mask, touches_border: bool) -> tuple[list[F
 
 
 def remove_objects(labels: Labels, parts: list[Component]) -> list[Component]:
-    """The components without thick solid ones that are no digits, such as a pen beside a number."""
-    solid = find_solid(labels, parts)
-    scores = score_masks([component_mask(labels, part) for part in solid])
+    """The components without solid ones that are no digits, such as a pen beside a number."""
+    found = find_objects(labels, parts)
+    scores = score_masks([component_mask(labels, part) for part in found])
     is_other = scores[:, OTHER] > np.log(MIN_OBJECT_PROBABILITY)
-    objects = [part for part, other in zip(solid, is_other, strict=True) if other]
+    objects = [part for part, other in zip(found, is_other, strict=True) if other]
     return [part for part in parts if part not in objects]
 
 
