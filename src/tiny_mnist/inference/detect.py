@@ -239,9 +239,7 @@ def draw_digits(picture: RGBImage, reading: Reading, scale: float) -> list[Digit
                 image,
                 one.row,
                 one.verifier_log_probs,
-                min(one.count_probability, MAX_DOUBTFUL)
-                if reading.is_doubtful
-                else one.count_probability,
+                min(one.count_probability, most),
                 one.is_row_cut,
                 one.row_log_probs,
             )

@@ -27,8 +27,8 @@ from tiny_mnist.inference.segmentation.division import OTHER
 from tiny_mnist.inference.segmentation.reading import FoundDigit
 
 # More digits than a reading has: chosen on rows in hard shadows and on the pictures of
-# `research.handwriting` with the 16 fonts for tuning and the seeds 5001 and 5002. The limits for the
-# border and for paler ink were set by hand and checked on the seeds 5001 to 5003.
+# `research.handwriting` with the 16 fonts for tuning and the seeds 5001 and 5002. The limits for
+# the border and for paler ink were set by hand and checked on the seeds 5001 to 5003.
 MIN_SHADOW_RATIO = 1.4  # brightness of the lightest / of the darkest background
 MAX_SHADOW_READINGS = 4  # hypotheses that are read to look for them
 MAX_FURTHER_COST = 0.2  # mean cost per digit
