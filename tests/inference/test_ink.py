@@ -47,6 +47,13 @@ def test_the_edge_of_a_blot_is_filled() -> None:
     assert remove_outlines(ring, picture(blot)).sum() == pytest.approx(blot.sum(), rel=0.02)
 
 
+def test_a_small_hole_is_filled_where_it_is_as_dark_and_does_not_remove_its_shape() -> None:
+    ring, blot = draw(80, 100), draw(130, -1)
+    assert remove_outlines(ring, picture(blot)).sum() == pytest.approx(blot.sum(), rel=0.02)
+    bright_hole = picture(draw(190, -1) & ~draw(30, -1))  # the shape is as dark as what is around
+    assert (remove_outlines(ring, bright_hole) == ring).all()
+
+
 def test_the_edge_of_a_bright_sheet_goes_and_what_is_written_on_it_stays() -> None:
     ring, written = draw(80, 10), draw(20, -1)
     dark = ~draw(75, -1) | written

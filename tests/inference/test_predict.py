@@ -244,6 +244,17 @@ def test_a_digit_beside_much_ink_that_is_none_is_unsure(monkeypatch: pytest.Monk
         assert (digit.count_probability <= 0.5) == is_doubtful
 
 
+def test_a_doubtful_number_of_digits_stays_doubtful_in_more_detail() -> None:
+    picture = np.repeat(255 - draw_number("34")[..., None], 3, axis=2)
+    ink = find_hypothesis_ink(picture, Hypothesis(False, False, 0.16, False))
+    coarse = read_ink(ink, 1.0, 1.0)
+    assert coarse is not None
+    for is_doubtful in (False, True):
+        again = detect.read_closer(picture, coarse._replace(is_doubtful=is_doubtful), 1.0)
+        assert again is not None
+        assert again.is_doubtful == is_doubtful
+
+
 def test_the_margin_line_of_an_empty_page_is_no_digit() -> None:
     page = np.full((320, 280), 225.0)
     page[:, :7] = 120

@@ -66,7 +66,7 @@ MAX_COST_INCREASE = 0.3
 """Largest accepted increase of the mean cost per digit when the region is re-read at higher
 resolution."""
 FAINT_EXTENT = 0.25  # as `extent` of `find_ink`: chalk in bad light may fade to this
-MAX_DOUBTFUL = 0.5  # probability of the number of digits where there may be more, or none
+MAX_DOUBTFUL_COUNT = 0.5  # probability of the number of digits where there may be more, or none
 MIN_GROWTH = 1.1  # ratio of width or height from which a digit with its faint ink is read anew
 
 
@@ -222,7 +222,7 @@ def draw_digits(picture: RGBImage, reading: Reading, scale: float) -> list[Digit
     """
     segmentation = reading.segmentation
     original = apply_hypothesis(picture, reading.hypothesis) if scale > 1 else segmentation
-    most = MAX_DOUBTFUL if reading.is_doubtful else 1.0
+    most = MAX_DOUBTFUL_COUNT if reading.is_doubtful else 1.0
     digits = []
     for one in reading.digits:
         box = rescale_box(one.box, 1 / scale, picture.shape[:2])

@@ -22,7 +22,7 @@ from tiny_mnist.inference.ink_reading import (
 )
 from tiny_mnist.inference.mnist_format import Box
 from tiny_mnist.inference.paper import estimate_background
-from tiny_mnist.inference.segmentation.components import MAX_HEIGHT_RATIO
+from tiny_mnist.inference.segmentation.components import are_nearly_as_high
 from tiny_mnist.inference.segmentation.division import OTHER
 from tiny_mnist.inference.segmentation.reading import FoundDigit
 
@@ -110,8 +110,8 @@ def include_paler_digits(reading: Reading) -> Reading:
     rest = np.where(edges, np.float32(0), contrast)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(find_ink(rest).astype(np.uint8))
     usual = float(np.median([digit.box.height for digit in reading.digits]))
-    heights = stats[:, cv2.CC_STAT_HEIGHT] / usual
-    chosen = (heights > 1 / MAX_HEIGHT_RATIO) & (heights < MAX_HEIGHT_RATIO)
+    heights = stats[:, cv2.CC_STAT_HEIGHT]
+    chosen = np.array([are_nearly_as_high(height, usual) for height in heights.tolist()], bool)
     chosen[0] = False  # the background
     least = MIN_PALE_CONTRAST * float(np.median(contrast[ink]))
     for label in np.flatnonzero(chosen):
@@ -155,7 +155,7 @@ def find_further(whole: Reading, part: Reading) -> list[FoundDigit]:
     are_digits = (
         len(whole.digits) - len(further) == len(boxes)
         and highest_other(further) < MAX_FURTHER_OTHER
-        and all(1 / MAX_HEIGHT_RATIO < d.box.height / height < MAX_HEIGHT_RATIO for d in further)
+        and all(are_nearly_as_high(digit.box.height, height) for digit in further)
     )
     return further if are_digits else []
 

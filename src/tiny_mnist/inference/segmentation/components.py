@@ -52,7 +52,7 @@ MAX_STROKE_WIDTH = 1.4  # width of the lower stroke; wider ones are lines
 SIDE_DISTANCE_WEIGHT = 0.2  # of a horizontal distance from a row; a vertical one has 1
 
 Labels = Int32[ndarray, "height width"]
-Ink = Bool[ndarray, "_ _"]
+BoxMask = Bool[ndarray, "_ _"]
 """The pixels within a box that are ink."""
 
 
@@ -92,14 +92,14 @@ def find_components(mask: Mask, rim: Mask, touches_border: bool) -> tuple[Labels
         for part in parts
         if part.box.size >= MIN_COMPONENT_SIZE * best.box.size
         and part.area > MIN_COMPONENT_AREA * best.area
-        and (best.on_rim or not part.on_rim or are_nearly_as_high(part.box, best.box))
+        and (best.on_rim or not part.on_rim or are_nearly_as_high(part.box.height, best.box.height))
     ]
     return labels, remove_thin_lines(labels, remove_long_lines(labels, parts))
 
 
-def are_nearly_as_high(one: Box, other: Box) -> bool:
-    """Whether two boxes are of nearly the same height, as digits of a number are."""
-    return 1 / MAX_HEIGHT_RATIO < one.height / other.height < MAX_HEIGHT_RATIO
+def are_nearly_as_high(one: int | float, other: int | float) -> bool:
+    """Whether two heights are nearly the same, as those of the digits of a number are."""
+    return 1 / MAX_HEIGHT_RATIO < one / other < MAX_HEIGHT_RATIO
 
 
 def trim_lines(mask: Mask, rim: Mask) -> Mask:
@@ -176,7 +176,7 @@ def is_solid(labels: Labels, part: Component) -> bool:
     return len(points) > MIN_SOLIDITY * (height + 1) * (width + 1)
 
 
-def component_mask(labels: Labels, part: Component) -> Ink:
+def component_mask(labels: Labels, part: Component) -> BoxMask:
     """The ink of a component within its box."""
     box = part.box
     return np.asarray(labels[box.top : box.bottom, box.left : box.right] == part.label, bool)
@@ -241,7 +241,7 @@ def is_frame(part: Component, parts: list[Component], labels: Labels) -> bool:
 def surrounds(part: Component, other: Component, labels: Labels) -> bool:
     """Whether a component is seen in nearly all directions from the middle of another one."""
     box, middle = part.box, other.box
-    y, x = np.nonzero(labels[box.top : box.bottom, box.left : box.right] == part.label)
+    y, x = np.nonzero(component_mask(labels, part))
     angle = np.arctan2(
         y + box.top - (middle.top + middle.bottom - 1) / 2,
         x + box.left - (middle.left + middle.right - 1) / 2,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tiny_mnist.inference.mnist_format import Box, bounding_box
-from tiny_mnist.inference.segmentation.components import Ink, Labels, Row, union_box
+from tiny_mnist.inference.segmentation.components import BoxMask, Labels, Row, union_box
 from tiny_mnist.inference.segmentation.cuts import find_cuts
 
 MAX_DIGIT_WIDTH = 1.45  # width of a digit, in row heights
@@ -14,7 +14,7 @@ MIN_SHARED_ROWS = 0.5  # of the lower of two parts of an item that are neighbour
 MIN_INK = 12  # pixels of ink of a digit
 
 
-def item_masks(labels: Labels, row: Row) -> list[Ink]:
+def item_masks(labels: Labels, row: Row) -> list[BoxMask]:
     """The ink of each item of a row."""
     masks = []
     for item in row.parts:
@@ -29,7 +29,7 @@ class Boundary(NamedTuple):
 
     item: int
     """The item that is cut; without a cut, the first item to the right."""
-    right: Ink | None
+    right: BoxMask | None
     """The pixels of the item to the right of the cut; None between two items."""
     crossing: float
     """Ink that is cut through, in stroke widths."""
@@ -41,12 +41,12 @@ class Candidate(NamedTuple):
     first: int
     last: int
     """Numbers of the boundaries."""
-    mask: Ink
+    mask: BoxMask
     box: Box
     """Rectangle of the mask in the picture."""
 
 
-def find_boundaries(masks: list[Ink], splittable: list[bool]) -> list[Boundary]:
+def find_boundaries(masks: list[BoxMask], splittable: list[bool]) -> list[Boundary]:
     """Every place from left to right where a row may be divided, with both of its ends.
 
     Args:
@@ -64,7 +64,7 @@ def find_boundaries(masks: list[Ink], splittable: list[bool]) -> list[Boundary]:
     return [*boundaries, Boundary(len(masks), None, 0.0)]
 
 
-def are_side_by_side(left: Ink, right: Ink) -> bool:
+def are_side_by_side(left: BoxMask, right: BoxMask) -> bool:
     """Whether two parts of an item share enough rows for two digits; halves of a slash do not."""
     if not (left.any() and right.any()):
         return False
@@ -73,7 +73,7 @@ def are_side_by_side(left: Ink, right: Ink) -> bool:
     return shared >= MIN_SHARED_ROWS * min(one.height, other.height)
 
 
-def find_candidates(boundaries: list[Boundary], masks: list[Ink], row: Row) -> list[Candidate]:
+def find_candidates(boundaries: list[Boundary], masks: list[BoxMask], row: Row) -> list[Candidate]:
     """Whatever lies between two boundaries that are no further apart than a digit is wide.
 
     There is always one from each boundary to the next, unless it is without ink.
@@ -104,8 +104,12 @@ def are_far_apart(boxes: list[Box], height: float) -> bool:
 
 
 def extract_ink(
-    boxes: list[Box], masks: list[Ink], items: range, right: Ink | None, beyond: Ink | None
-) -> tuple[Ink, Box] | None:
+    boxes: list[Box],
+    masks: list[BoxMask],
+    items: range,
+    right: BoxMask | None,
+    beyond: BoxMask | None,
+) -> tuple[BoxMask, Box] | None:
     """The ink of some items and the box around it; None if there is too little.
 
     Args:

@@ -9,6 +9,7 @@ from tiny_mnist.inference.segmentation.components import (
     Component,
     Labels,
     Row,
+    component_mask,
     merge_strokes,
     union_box,
 )
@@ -56,8 +57,7 @@ def is_digit_size(box: Box, height: float) -> bool:
 
 def measure_slant(labels: Labels, part: Component) -> float:
     """Slant of one digit by its moments: columns to the right for one row up."""
-    box = part.box
-    y, x = np.nonzero(labels[box.top : box.bottom, box.left : box.right] == part.label)
+    y, x = np.nonzero(component_mask(labels, part))
     covariance = float(np.cov(x, y, bias=True)[0, 1])
     return -covariance / max(float(y.var()), 1e-6)
 
