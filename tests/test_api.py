@@ -34,6 +34,14 @@ def seven() -> np.ndarray:
     return 255 - draw_ink(120, 9)[:, :100]
 
 
+@pytest.fixture(scope="module")
+def mnist_seven() -> np.ndarray:
+    """A 7 in the format of MNIST, which is read without a search for ink."""
+    image = np.zeros((28, 28), np.uint8)
+    image[4:7, 8:21] = image[7:24, 17:20] = 255
+    return image
+
+
 def test_every_public_name_can_be_imported() -> None:
     for name in tiny_mnist.__all__:
         assert getattr(tiny_mnist, name) is not None
@@ -125,7 +133,7 @@ def test_reads_images_paths_lists_and_stacks(
     assert reader.predict([]) == []
 
 
-def test_pictures_are_loaded_as_they_are_read_and_not_kept(seven: np.ndarray) -> None:
+def test_pictures_are_loaded_as_they_are_read_and_not_kept(mnist_seven: np.ndarray) -> None:
     reader, taken, taken_before = tiny_mnist.load(), 0, []
     network = reader._network
 
@@ -133,7 +141,7 @@ def test_pictures_are_loaded_as_they_are_read_and_not_kept(seven: np.ndarray) ->
         nonlocal taken
         for _ in range(3 * BATCH_SIZE):
             taken += 1
-            yield seven
+            yield mnist_seven
 
     def counted_network(images: np.ndarray) -> np.ndarray:
         taken_before.append(taken)
@@ -146,10 +154,10 @@ def test_pictures_are_loaded_as_they_are_read_and_not_kept(seven: np.ndarray) ->
     assert all(prediction.picture is None for prediction in predictions)
 
 
-def test_reads_images_in_the_format_of_mnist(reader: tiny_mnist.DigitReader) -> None:
-    image = np.zeros((28, 28), np.uint8)
-    image[4:7, 8:21] = image[7:24, 17:20] = 255
-    prediction = reader.predict(image)
+def test_reads_images_in_the_format_of_mnist(
+    reader: tiny_mnist.DigitReader, mnist_seven: np.ndarray
+) -> None:
+    prediction = reader.predict(mnist_seven)
     assert prediction.text == "7"
     assert prediction.digits[0].image.shape == (28, 28)
 
