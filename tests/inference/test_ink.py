@@ -1,10 +1,10 @@
-"""Which shapes are ink, and which are only the outline of something else."""
+"""Which shapes are ink, and which are only the outline or the edge of something else."""
 
 import cv2
 import numpy as np
 import pytest
 
-from tiny_mnist.inference.ink import remove_outlines
+from tiny_mnist.inference.ink import remove_outlines, remove_steps
 
 
 def draw(radius: int, thickness: int) -> np.ndarray:
@@ -58,3 +58,37 @@ def test_the_edge_of_a_bright_sheet_goes_and_what_is_written_on_it_stays() -> No
     ring, written = draw(80, 10), draw(20, -1)
     dark = ~draw(75, -1) | written
     assert (remove_outlines(ring | written, picture(dark)) == written).all()
+
+
+def draw_bar(left: int, right: int, tilt: int = 0) -> np.ndarray:
+    """An upright bar of ink between two columns, or one that leans to the right."""
+    mask = np.zeros((400, 400), np.uint8)
+    corners = [(left + tilt, 50), (right + tilt, 50), (right, 350), (left, 350)]
+    cv2.fillConvexPoly(mask, np.array(corners, np.int32), 1)
+    return mask > 0
+
+
+@pytest.mark.parametrize("tilt", [-120, 0, 120])
+def test_a_bar_beside_a_step_of_the_brightness_goes(tilt: int) -> None:
+    bar, dark = draw_bar(200, 220, tilt), draw_bar(200, 390, tilt)
+    assert not remove_steps(bar, picture(dark)).any()
+    bar, dark = draw_bar(200, 220, tilt), draw_bar(20, 220, tilt)
+    assert not remove_steps(bar, picture(dark)).any()
+
+
+@pytest.mark.parametrize("tilt", [-120, 0, 120])
+def test_a_bar_on_paper_or_in_a_shadow_stays(tilt: int) -> None:
+    bar = draw_bar(200, 220, tilt)
+    assert (remove_steps(bar, picture(bar)) == bar).all()
+    shaded = picture(bar).astype(float)
+    shaded[:, 210:] *= 0.5
+    assert (remove_steps(bar, shaded.astype(np.uint8)) == bar).all()
+
+
+def test_a_bar_beside_other_ink_or_at_the_border_stays() -> None:
+    bar, near = draw_bar(200, 220), draw_bar(221, 390)
+    near[:, :222] = False
+    both = bar | near
+    assert (remove_steps(both, picture(both)) == both).all()
+    at_border = draw_bar(0, 20)
+    assert (remove_steps(at_border, picture(at_border)) == at_border).all()

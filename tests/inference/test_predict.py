@@ -230,6 +230,29 @@ def test_pale_ink_is_read_only_where_the_verifier_is_sure(
     assert (read_ink(ink, score, score) is not None) == is_read
 
 
+@pytest.mark.parametrize(
+    ("rows", "score", "stroke_reach", "is_doubtful"),
+    [
+        (["1"], 2.0, 0.16, False),
+        (["1"], 0.7, 0.16, True),
+        (["1"], 0.7, None, False),  # the light is even: there are no lines of paper
+        (["3"], 0.7, 0.16, False),
+        (["11"], 2.0, 0.16, False),
+        (["1", "1"], 2.0, 0.16, True),
+        (["3", "3"], 2.0, 0.16, False),
+    ],
+)
+def test_ones_that_may_be_lines_of_the_paper_are_doubtful(
+    rows: list[str], score: float, stroke_reach: float | None, is_doubtful: bool
+) -> None:
+    picture = np.repeat(255 - np.vstack([draw_number(row) for row in rows])[..., None], 3, axis=2)
+    ink = find_hypothesis_ink(picture, Hypothesis(False, False, stroke_reach, False))
+    reading = read_ink(ink, score, score)
+    assert reading is not None
+    assert len(reading.digits) == len("".join(rows))
+    assert reading.is_doubtful == is_doubtful
+
+
 def test_a_digit_beside_much_ink_that_is_none_is_unsure(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = np.repeat(255 - draw_number("3")[..., None], 3, axis=2)
     ink = find_hypothesis_ink(picture, Hypothesis(False, False, 0.16, False))
@@ -262,6 +285,18 @@ def test_the_margin_line_of_an_empty_page_is_no_digit() -> None:
     assert read_one(Image.fromarray((page + noise).astype(np.uint8))) == "no digit"
 
 
+@pytest.mark.parametrize("drop", [0, 3])
+def test_the_margin_line_of_an_empty_ruled_page_is_no_digit(drop: int) -> None:
+    """It ends in a printed line along the border, and leans where the page is turned."""
+    page = np.full((172, 163, 3), (235, 225, 220), np.uint8)
+    for y in range(4, 172, 15):
+        cv2.line(page, (0, y), (163, y + 10), (150, 150, 165), 1, cv2.LINE_AA)
+    cv2.line(page, (15, 0), (15 + drop, 172), (190, 90, 100), 2, cv2.LINE_AA)
+    photo = np.asarray(Image.fromarray(page).filter(GaussianBlur(0.7)))
+    photo = photo + np.random.default_rng(0).normal(0, 3, photo.shape)
+    assert read_one(Image.fromarray(photo.clip(0, 255).astype(np.uint8))) == "no digit"
+
+
 def test_a_bare_sheet_on_a_dark_table_is_no_digit() -> None:
     """The outline of the sheet was taken for two 1s."""
     rng = np.random.default_rng(0)
@@ -272,6 +307,15 @@ def test_a_bare_sheet_on_a_dark_table_is_no_digit() -> None:
     picture = picture + rng.normal(0, 3, picture.shape)
     photo = Image.fromarray(picture.clip(0, 255).astype(np.uint8)).filter(GaussianBlur(1))
     assert read_one(photo) == "no digit"
+
+
+def test_a_piece_of_the_edge_of_a_bright_sheet_is_no_digit() -> None:
+    """It was taken for a 1, at 100 %."""
+    sheet = Image.new("L", (328, 235), 30)
+    ImageDraw.Draw(sheet).polygon([(37, 25), (275, 28), (295, 197), (18, 235)], fill=148)
+    noise = np.random.default_rng(0).normal(0, 4, (235, 328))
+    photo = np.asarray(sheet.filter(GaussianBlur(1))) + noise
+    assert read_one(Image.fromarray(photo.clip(0, 255).astype(np.uint8))) == "no digit"
 
 
 @pytest.mark.parametrize("inverted", [False, True])

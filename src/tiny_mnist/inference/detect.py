@@ -26,7 +26,7 @@ from tiny_mnist.inference.hypotheses import (
     find_groups,
 )
 from tiny_mnist.inference.image_io import RGBImage
-from tiny_mnist.inference.ink import find_ink
+from tiny_mnist.inference.ink import find_ink, remove_steps
 from tiny_mnist.inference.ink_reading import (
     MAX_SCORE,
     MIN_CLEAR_SCORE,
@@ -164,7 +164,10 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
 
 
 def include_faint_ink(reading: Reading) -> Reading:
-    """The reading with fainter ink that continues its only digit, if that makes it plausible."""
+    """The reading with fainter ink that continues its only digit, if that makes it plausible.
+
+    It is doubtful if that makes it the edge of something else.
+    """
     if len(reading.digits) > 1:
         return reading
     box = reading.digits[0].box
@@ -172,6 +175,8 @@ def include_faint_ink(reading: Reading) -> Reading:
     _, labels = cv2.connectedComponents(ink.astype(np.uint8))
     inside = labels[box.top : box.bottom, box.left : box.right]
     connected = np.isin(labels, np.unique(inside[inside > 0]))
+    if not remove_steps(connected, reading.segmentation.dark_on_light).any():
+        return reading._replace(is_doubtful=True)
     grown = bounding_box(connected)
     if grown.width < MIN_GROWTH * box.width and grown.height < MIN_GROWTH * box.height:
         return reading
@@ -179,7 +184,7 @@ def include_faint_ink(reading: Reading) -> Reading:
     again = read_ink(whole, MAX_SCORE, MAX_SCORE)
     if again is None or len(again.digits) > 1 or again.cost > reading.cost:
         return reading
-    return again
+    return again._replace(is_doubtful=again.is_doubtful or reading.is_doubtful)
 
 
 def crop_region(reading: Reading, scale: float, shape: tuple[int, ...]) -> Box:

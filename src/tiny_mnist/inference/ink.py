@@ -25,6 +25,8 @@ MIN_HOLE_PART = 0.2  # the same, as a part of the shape with its holes, if the s
 MIN_FILLED_PART = 0.03  # the same, if the hole may be filled
 MIN_DEPTH = 0.25  # how much darker a stroke is than both of its sides; an outline has about 0
 SURROUNDINGS = 2, 6  # pixels from a shape: where it is measured how bright it is around it
+MIN_BAR_ASPECT = 2.5  # length / width of a bar
+MIN_BAR_LENGTH = 20  # pixels; shorter ones have too few pixels beside them
 
 Outline = Int32[ndarray, "_ 1 2"]
 """Points (x, y) around a shape or a hole."""
@@ -101,6 +103,62 @@ def remove_outlines(ink: Mask, picture: RGBImage) -> Mask:
         elif inside < MIN_DEPTH:
             cv2.drawContours(strokes, [hole], 0, 1, cv2.FILLED)
     return strokes > 0
+
+
+def remove_steps(ink: Mask, picture: RGBImage) -> Mask:
+    """The ink without bars that are as dark as one of their sides.
+
+    Where paper ends on a table, or light in a shadow, the strip beside the step alone is found.
+
+    Args:
+        ink: what was found in the picture.
+        picture: with dark ink.
+    """
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8))
+    lengths = np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
+    steps = []
+    for label in np.flatnonzero(lengths >= MIN_BAR_LENGTH):
+        if label == 0:  # the background
+            continue
+        left, top, width, height, _ = stats[label].tolist()
+        far = SURROUNDINGS[1]
+        near = np.s_[
+            max(0, top - far) : top + height + far, max(0, left - far) : left + width + far
+        ]
+        bar = labels[near] == label
+        if is_bar(bar) and is_step(bar, ink[near], picture[near]):
+            steps.append(label)
+    return ink & ~np.isin(labels, steps)
+
+
+def is_bar(mask: Mask) -> bool:
+    """Whether a shape is much longer than wide, at any angle."""
+    points = np.argwhere(mask).astype(np.float32)
+    short, long = sorted(side + 1 for side in cv2.minAreaRect(points)[1])
+    return bool(long > MIN_BAR_ASPECT * short)
+
+
+def is_step(bar: Mask, ink: Mask, picture: RGBImage) -> bool:
+    """Whether a bar is as dark as what lies along one of its long sides."""
+    points = np.argwhere(bar)
+    middle = points.mean(axis=0)
+    along = np.linalg.svd(points - middle, full_matrices=False)[2][0]
+    inner, outer = (
+        cv2.dilate(bar.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+        for reach in SURROUNDINGS
+    )
+    y, x = np.nonzero((outer > inner) & ~ink)
+    across = (y - middle[0]) * along[1] - (x - middle[1]) * along[0]
+    ends = np.abs((y - middle[0]) * along[0] + (x - middle[1]) * along[1])
+    beside = ends < np.abs((points - middle) @ along).max()
+    stroke = np.median(picture[bar], axis=0)
+    depths = []
+    for side in (across < 0, across > 0):
+        pixels = picture[y[side & beside], x[side & beside]]
+        if not len(pixels):
+            return False
+        depths.append(float((np.median(pixels, axis=0) - stroke).max()))
+    return min(depths) < MIN_DEPTH * max(1.0, *depths)
 
 
 def measure_depths(

@@ -14,6 +14,7 @@ from tiny_mnist.inference.paper import Mask
 MAX_COMPONENTS = 200  # number of the largest components that are used; others are noise
 NUM_NEIGHBOURS = 3  # number of nearest row items whose union is compared with a new item
 MIN_MARGIN_ASPECT = 10.0  # length / width from which a strip at the border is no digit
+LINE_WIDTH_QUANTILE = 0.97  # of the widths along a line; it may end in one along the border
 # Specks, in parts of the largest component.
 MIN_COMPONENT_SIZE = 0.08  # longer side
 MIN_COMPONENT_AREA = 0.01  # ink
@@ -82,7 +83,7 @@ def find_components(mask: Mask, rim: Mask, touches_border: bool) -> tuple[Labels
     parts = [
         p for p in parts if (touches_border or not p.on_rim) and not is_frame(p, parts, labels)
     ]
-    while parts and is_margin(parts[0].box, labels.shape):
+    while parts and is_margin(labels, parts[0]):
         parts = parts[1:]
     if not parts:
         return labels, []
@@ -204,16 +205,25 @@ def is_cut_off(labels: Labels, parts: list[Component]) -> bool:
     return bool((areas[MAX_COMPONENTS:] > MIN_DIGIT_AREA * parts[0].area).any())
 
 
-def is_margin(box: Box, shape: tuple[int, ...]) -> bool:
+def is_margin(labels: Labels, part: Component) -> bool:
     """Whether this is a narrow strip along a border or from border to border, and no stroke."""
-    height, width = shape
+    box, ink = part.box, component_mask(labels, part)
+    height, width = labels.shape
     touches_side = box.left == 0 or box.right == width
     touches_end = box.top == 0 or box.bottom == height
-    if box.height > MIN_MARGIN_ASPECT * box.width:
-        return 2 * box.width < width and (touches_side or box.height == height)
-    if box.width > MIN_MARGIN_ASPECT * box.height:
-        return 2 * box.height < height and (touches_end or box.width == width)
+    if 2 * box.width < width and box.height > box.width:
+        is_long = box.height > MIN_MARGIN_ASPECT * box.width
+        return (is_long and touches_side) or (box.height == height and is_line(ink))
+    if 2 * box.height < height and box.width > box.height:
+        is_long = box.width > MIN_MARGIN_ASPECT * box.height
+        return (is_long and touches_end) or (box.width == width and is_line(ink.T))
     return False
+
+
+def is_line(ink: BoxMask) -> bool:
+    """Whether some ink is narrow in nearly all of its rows, whether upright or leaning."""
+    widths = [np.ptp(np.flatnonzero(row)) + 1 for row in ink]
+    return bool(MIN_MARGIN_ASPECT * np.quantile(widths, LINE_WIDTH_QUANTILE) < len(ink))
 
 
 def is_frame(part: Component, parts: list[Component], labels: Labels) -> bool:
