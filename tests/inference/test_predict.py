@@ -253,6 +253,18 @@ def test_ones_that_may_be_lines_of_the_paper_are_doubtful(
     assert reading.is_doubtful == is_doubtful
 
 
+def test_a_small_digit_that_looks_like_something_else_is_unsure_and_not_left_out() -> None:
+    """A 1 of scikit-learn's 8×8 digits, whose levels are multiples of 16."""
+    levels = [
+        [0, 0, 0, 0, 10, 13, 7, 0], [0, 0, 0, 5, 16, 16, 11, 0], [0, 0, 4, 14, 16, 16, 7, 0],
+        [0, 3, 14, 16, 16, 16, 4, 0], [0, 7, 16, 16, 16, 16, 4, 0], [0, 0, 2, 13, 16, 16, 3, 0],
+        [0, 0, 0, 11, 16, 16, 0, 0], [0, 0, 0, 2, 13, 16, 1, 0],
+    ]  # fmt: skip
+    image = Image.fromarray((np.array(levels) * 16).clip(0, 255).astype(np.uint8))
+    prediction = predict_picture(image)
+    assert (prediction.status, prediction.text) == ("unsure", "1")
+
+
 def test_a_digit_beside_much_ink_that_is_none_is_unsure(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = np.repeat(255 - draw_number("3")[..., None], 3, axis=2)
     ink = find_hypothesis_ink(picture, Hypothesis(False, False, 0.16, False))

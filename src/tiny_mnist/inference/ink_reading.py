@@ -9,7 +9,7 @@ from tiny_mnist.inference.image_io import RGBImage
 from tiny_mnist.inference.ink import find_ink, remove_outlines, remove_steps
 from tiny_mnist.inference.paper import Mask
 from tiny_mnist.inference.segmentation.division import OTHER
-from tiny_mnist.inference.segmentation.reading import FoundDigit, find_row_digits
+from tiny_mnist.inference.segmentation.reading import FoundDigit, find_only_digit, find_row_digits
 
 MIN_SCORE = 0.25  # digit_score: nearly all rendered digits have more, most bare paper less
 MIN_CLEAR_SCORE = -0.5  # digit_score: of digits that the verifier is sure of
@@ -83,6 +83,10 @@ def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
     """
     hypothesis, segmentation, mask = ink
     digits, cost = find_row_digits(mask, segmentation.rim, hypothesis.touches_border)
+    is_light_even = hypothesis.stroke_reach is None
+    is_unlike = is_light_even and not digits
+    if is_unlike:
+        digits, cost = find_only_digit(mask, segmentation.rim, hypothesis.touches_border)
     score = row_score if len(digits) > 1 else score
     if not digits or score < MIN_CLEAR_SCORE:
         return None
@@ -97,8 +101,8 @@ def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
     if (score < MIN_SCORE or is_low) and highest_other(digits) > MAX_CLEAR_OTHER:
         return None
     are_in_column = len(digits) == rows > 1
-    may_be_lines = hypothesis.stroke_reach is not None and (value < MIN_ONES_VALUE or are_in_column)
-    is_doubtful = cost > MAX_ROW_COST or (may_be_lines and are_ones(digits))
+    may_be_lines = not is_light_even and (value < MIN_ONES_VALUE or are_in_column)
+    is_doubtful = cost > MAX_ROW_COST or is_unlike or (may_be_lines and are_ones(digits))
     return Reading(hypothesis, segmentation, digits, cost, value, is_doubtful)
 
 

@@ -172,6 +172,18 @@ def find_row_digits(mask: Mask, rim: Mask, touches_border: bool) -> tuple[list[F
     return found, total / max(1, len(found))
 
 
+def find_only_digit(mask: Mask, rim: Mask, touches_border: bool) -> tuple[list[FoundDigit], float]:
+    """The only component as a digit, however unlike one it is, and its cost; none of several.
+
+    Args: as for `find_row_digits`.
+    """
+    labels, parts = find_components(mask, rim, touches_border)
+    if len(parts) != 1:
+        return [], 0.0
+    digit = make_whole_digit(parts[0].box, component_mask(labels, parts[0]))
+    return [digit], lowest_cost(digit.verifier_log_probs)
+
+
 def remove_objects(labels: Labels, parts: list[Component]) -> list[Component]:
     """The components without solid ones that are no digits, such as a pen beside a number."""
     found = find_objects(labels, parts)
@@ -193,10 +205,14 @@ def join_strokes(labels: Labels, parts: list[Component]) -> FoundDigit | None:
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[reach:-reach, reach:-reach]
     if cv2.connectedComponents(closed)[0] != 2:  # the background counts as one
         return None
-    mask = closed > 0
+    joined = make_whole_digit(box, closed > 0)
+    is_clear = np.exp(joined.verifier_log_probs[:OTHER].max()) >= MIN_JOINED_PROBABILITY
+    return joined if is_clear else None
+
+
+def make_whole_digit(box: Box, mask: Mask) -> FoundDigit:
+    """The digit of some ink that is not divided."""
     (scores,) = score_masks([mask])
-    if np.exp(scores[:10].max()) < MIN_JOINED_PROBABILITY:
-        return None
     return FoundDigit(box, mask, 0, scores, 1.0, False, np.zeros(10, np.float32))
 
 
