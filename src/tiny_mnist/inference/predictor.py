@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 16  # number of pictures in memory at the same time
 # Chosen on pictures of `python -m research.handwriting --each 12` with 16 fonts that are not among
-# those of README's table, the seeds 5001 to 5003, so that 0.9 % of the right answers are unsure.
+# those of README's table, the seeds 5001 to 5003, so that 1.0 % of the right answers are unsure.
 MIN_CONFIDENCE = 0.6  # of a picture, below which its status is "unsure"
 MIN_RELIABILITY = 0.07  # of a picture, below which it is, too
 
