@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tiny_mnist.inference.ink import remove_outlines, remove_steps
+from tiny_mnist.inference.ink import remove_edges, remove_outlines, remove_steps
 
 
 def draw(radius: int, thickness: int) -> np.ndarray:
@@ -77,12 +77,37 @@ def test_a_bar_beside_a_step_of_the_brightness_goes(tilt: int) -> None:
 
 
 @pytest.mark.parametrize("tilt", [-120, 0, 120])
-def test_a_bar_on_paper_or_in_a_shadow_stays(tilt: int) -> None:
+@pytest.mark.parametrize("shadow", [1.0, 0.5, 0.35, 0.25])
+def test_a_bar_on_paper_or_at_the_end_of_a_shadow_stays(tilt: int, shadow: float) -> None:
     bar = draw_bar(200, 220, tilt)
-    assert (remove_steps(bar, picture(bar)) == bar).all()
     shaded = picture(bar).astype(float)
-    shaded[:, 210:] *= 0.5
+    shaded[draw_bar(210, 390, tilt)] *= shadow
     assert (remove_steps(bar, shaded.astype(np.uint8)) == bar).all()
+
+
+@pytest.mark.parametrize("thickness", [3, 8])
+def test_a_bar_beside_the_line_of_a_cell_stays(thickness: int) -> None:
+    """The line was removed from the ink before; it is still dark in the picture."""
+    bar, line = draw_bar(200, 210), draw_bar(214, 214 + thickness)
+    assert (remove_steps(bar, picture(bar | line)) == bar).all()
+
+
+def test_only_a_bar_is_taken_for_the_strip_beside_a_step() -> None:
+    blot, dark = draw_bar(200, 380), draw_bar(200, 399)
+    assert (remove_steps(blot, picture(dark)) == blot).all()
+
+
+def test_the_ends_of_a_bar_may_be_dark() -> None:
+    """As where a 1 stands on a thick line."""
+    bar = draw_bar(200, 220)
+    dark = bar.copy()
+    dark[354:] = dark[:46] = True
+    assert (remove_steps(bar, picture(dark)) == bar).all()
+
+
+def test_outlines_and_steps_are_both_edges() -> None:
+    assert not remove_edges(draw(80, 10), picture(~draw(75, -1))).any()
+    assert not remove_edges(draw_bar(200, 220), picture(draw_bar(200, 390))).any()
 
 
 def test_a_bar_beside_other_ink_or_at_the_border_stays() -> None:

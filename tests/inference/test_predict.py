@@ -231,26 +231,31 @@ def test_pale_ink_is_read_only_where_the_verifier_is_sure(
 
 
 @pytest.mark.parametrize(
-    ("rows", "score", "stroke_reach", "is_doubtful"),
+    ("rows", "score", "stroke_reach", "margin", "is_doubtful"),
     [
-        (["1"], 2.0, 0.16, False),
-        (["1"], 0.7, 0.16, True),
-        (["1"], 0.7, None, False),  # the light is even: there are no lines of paper
-        (["3"], 0.7, 0.16, False),
-        (["11"], 2.0, 0.16, False),
-        (["1", "1"], 2.0, 0.16, True),
-        (["3", "3"], 2.0, 0.16, False),
+        (["1"], 2.0, 0.16, 0, False),
+        (["1"], 0.7, 0.16, 0, True),
+        (["1"], 0.7, None, 0, False),  # it is small
+        (["1"], 0.7, None, 40, True),
+        (["3"], 0.7, 0.16, 0, False),
+        (["11"], 2.0, 0.16, 0, False),
+        (["1", "1"], 2.0, 0.16, 0, True),
+        (["3", "3"], 2.0, 0.16, 0, False),
     ],
 )
 def test_ones_that_may_be_lines_of_the_paper_are_doubtful(
-    rows: list[str], score: float, stroke_reach: float | None, is_doubtful: bool
+    rows: list[str], score: float, stroke_reach: float | None, margin: int, is_doubtful: bool
 ) -> None:
-    picture = np.repeat(255 - np.vstack([draw_number(row) for row in rows])[..., None], 3, axis=2)
+    drawn = np.pad(np.vstack([draw_number(row) for row in rows]), margin)
+    picture = np.repeat(255 - drawn[..., None], 3, axis=2)
     ink = find_hypothesis_ink(picture, Hypothesis(False, False, stroke_reach, False))
     reading = read_ink(ink, score, score)
     assert reading is not None
     assert len(reading.digits) == len("".join(rows))
     assert reading.is_doubtful == is_doubtful
+    digits = detect.draw_digits(picture, reading, 1.0)
+    together = np.prod([digit.count_probability for digit in digits if digit.row < len(rows)])
+    assert not is_doubtful or together == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_small_digit_that_looks_like_something_else_is_unsure_and_not_left_out() -> None:
@@ -263,6 +268,7 @@ def test_a_small_digit_that_looks_like_something_else_is_unsure_and_not_left_out
     image = Image.fromarray((np.array(levels) * 16).clip(0, 255).astype(np.uint8))
     prediction = predict_picture(image)
     assert (prediction.status, prediction.text) == ("unsure", "1")
+    assert prediction.digits[0].count_probability == detect.MAX_DOUBTFUL_COUNT
 
 
 def test_a_digit_beside_much_ink_that_is_none_is_unsure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,6 +313,29 @@ def test_the_margin_line_of_an_empty_ruled_page_is_no_digit(drop: int) -> None:
     photo = np.asarray(Image.fromarray(page).filter(GaussianBlur(0.7)))
     photo = photo + np.random.default_rng(0).normal(0, 3, photo.shape)
     assert read_one(Image.fromarray(photo.clip(0, 255).astype(np.uint8))) == "no digit"
+
+
+@pytest.mark.parametrize("text", ["77", "111", "17"])
+def test_thin_digits_from_border_to_border_are_no_lines(text: str) -> None:
+    picture = np.full((200, 110 * len(text) + 60), 235, np.uint8)
+    for place, digit in enumerate(text):
+        left = 20 + 110 * place
+        if digit == "7":
+            cv2.line(picture, (left, 2), (left + 90, 2), 40, 4, cv2.LINE_AA)
+        cv2.line(picture, (left + 90, 0), (left + 40, 199), 40, 4, cv2.LINE_AA)
+    assert predict_picture(Image.fromarray(picture)).text == text
+
+
+def test_faint_ink_makes_a_one_doubtful_if_it_is_the_strip_beside_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for text, is_doubtful in (("1", True), ("3", False)):
+        picture = np.repeat(255 - draw_number(text)[..., None], 3, axis=2)
+        ink = find_hypothesis_ink(picture, Hypothesis(False, False, 0.16, False))
+        reading = read_ink(ink, 2.0, 2.0)
+        assert reading is not None
+        monkeypatch.setattr(detect, "remove_steps", lambda ink, _: ink & False)
+        assert detect.include_faint_ink(reading).is_doubtful == is_doubtful
 
 
 def test_a_bare_sheet_on_a_dark_table_is_no_digit() -> None:

@@ -33,9 +33,11 @@ from tiny_mnist.inference.ink_reading import (
     Ink,
     Reading,
     are_alike,
+    are_ones,
     count_rows,
     find_hypothesis_ink,
     highest_other,
+    inherit_doubt,
     read_ink,
 )
 from tiny_mnist.inference.mnist_format import (
@@ -66,7 +68,7 @@ MAX_COST_INCREASE = 0.3
 """Largest accepted increase of the mean cost per digit when the region is re-read at higher
 resolution."""
 FAINT_EXTENT = 0.25  # as `extent` of `find_ink`: chalk in bad light may fade to this
-MAX_DOUBTFUL_COUNT = 0.5  # probability of the number of digits where there may be more, or none
+MAX_DOUBTFUL_COUNT = 0.5  # probability of the numbers of digits where there may be more, or none
 MIN_GROWTH = 1.1  # ratio of width or height from which a digit with its faint ink is read anew
 
 
@@ -166,7 +168,7 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
 def include_faint_ink(reading: Reading) -> Reading:
     """The reading with fainter ink that continues its only digit, if that makes it plausible.
 
-    It is doubtful if that makes it the edge of something else.
+    A 1 whose fainter ink is the strip beside a step of the brightness is doubtful.
     """
     if len(reading.digits) > 1:
         return reading
@@ -175,7 +177,8 @@ def include_faint_ink(reading: Reading) -> Reading:
     _, labels = cv2.connectedComponents(ink.astype(np.uint8))
     inside = labels[box.top : box.bottom, box.left : box.right]
     connected = np.isin(labels, np.unique(inside[inside > 0]))
-    if not remove_steps(connected, reading.segmentation.dark_on_light).any():
+    is_edge = not remove_steps(connected, reading.segmentation.dark_on_light).any()
+    if is_edge and are_ones(reading.digits):
         return reading._replace(is_doubtful=True)
     grown = bounding_box(connected)
     if grown.width < MIN_GROWTH * box.width and grown.height < MIN_GROWTH * box.height:
@@ -184,7 +187,7 @@ def include_faint_ink(reading: Reading) -> Reading:
     again = read_ink(whole, MAX_SCORE, MAX_SCORE)
     if again is None or len(again.digits) > 1 or again.cost > reading.cost:
         return reading
-    return again._replace(is_doubtful=again.is_doubtful or reading.is_doubtful)
+    return inherit_doubt(again, reading)
 
 
 def crop_region(reading: Reading, scale: float, shape: tuple[int, ...]) -> Box:
@@ -214,7 +217,7 @@ def read_closer(picture: RGBImage, reading: Reading, enlarged: float) -> Reading
     if again is None or again.cost >= reading.cost + MAX_COST_INCREASE:
         return None
     again = include_paler_digits(again)
-    return again._replace(is_doubtful=again.is_doubtful or reading.is_doubtful)
+    return inherit_doubt(again, reading)
 
 
 def draw_digits(picture: RGBImage, reading: Reading, scale: float) -> list[Digit]:
@@ -227,7 +230,8 @@ def draw_digits(picture: RGBImage, reading: Reading, scale: float) -> list[Digit
     """
     segmentation = reading.segmentation
     original = apply_hypothesis(picture, reading.hypothesis) if scale > 1 else segmentation
-    most = MAX_DOUBTFUL_COUNT if reading.is_doubtful else 1.0
+    rows = count_rows(reading.digits)
+    most = MAX_DOUBTFUL_COUNT ** (1 / rows) if reading.is_doubtful else 1.0
     digits = []
     for one in reading.digits:
         box = rescale_box(one.box, 1 / scale, picture.shape[:2])

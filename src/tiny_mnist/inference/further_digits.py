@@ -10,7 +10,7 @@ import numpy as np
 
 from tiny_mnist.inference.hypotheses import STROKE_REACHES, Hypothesis
 from tiny_mnist.inference.image_io import RGBImage
-from tiny_mnist.inference.ink import find_ink, remove_outlines
+from tiny_mnist.inference.ink import find_ink, remove_edges
 from tiny_mnist.inference.ink_reading import (
     MAX_SCORE,
     Ink,
@@ -18,6 +18,7 @@ from tiny_mnist.inference.ink_reading import (
     are_alike,
     find_hypothesis_ink,
     highest_other,
+    inherit_doubt,
     read_ink,
 )
 from tiny_mnist.inference.mnist_format import Box
@@ -67,7 +68,7 @@ def include_shadow(
         whole = earlier[0] if earlier else read_ink(ink, score, row_score)
         read.append((ink, whole))
         if whole is not None and extends(whole, reading):
-            reading = whole
+            reading = inherit_doubt(whole, reading)
     return reading
 
 
@@ -96,7 +97,7 @@ def include_border_digits(
         if whole is None:
             continue
         if extends(whole, reading):
-            reading = whole
+            reading = inherit_doubt(whole, reading)
         elif find_further(whole, reading):
             reading = reading._replace(is_doubtful=True)
     return reading
@@ -118,12 +119,12 @@ def include_paler_digits(reading: Reading) -> Reading:
         chosen[label] = np.median(contrast[labels == label]) > least
     if not chosen.any():
         return reading
-    dark = remove_outlines(ink, reading.segmentation.dark_on_light)
+    dark = remove_edges(ink, reading.segmentation.dark_on_light)
     whole = Ink(reading.hypothesis, reading.segmentation, dark | chosen[labels])
     again = read_ink(whole, MAX_SCORE, MAX_SCORE)
     if again is None or not extends(again, reading):
         return reading
-    return again._replace(is_doubtful=again.is_doubtful or reading.is_doubtful)
+    return inherit_doubt(again, reading)
 
 
 def extends(whole: Reading, part: Reading) -> bool:

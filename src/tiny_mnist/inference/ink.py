@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int32, UInt8
 from numpy import ndarray
 
 from tiny_mnist.inference.image_io import RGBImage
@@ -25,6 +25,8 @@ MIN_HOLE_PART = 0.2  # the same, as a part of the shape with its holes, if the s
 MIN_FILLED_PART = 0.03  # the same, if the hole may be filled
 MIN_DEPTH = 0.25  # how much darker a stroke is than both of its sides; an outline has about 0
 SURROUNDINGS = 2, 6  # pixels from a shape: where it is measured how bright it is around it
+BESIDE_BAR = (2, 6), (6, 14), (14, 22)  # the same for a bar; lines of a cell are narrower
+MAX_SHAPES = 200  # number of the largest shapes that may be bars
 MIN_BAR_ASPECT = 2.5  # length / width of a bar
 MIN_BAR_LENGTH = 20  # pixels; shorter ones have too few pixels beside them
 
@@ -75,6 +77,16 @@ def find_ink(contrast: Contrast, extent: float = INK_EXTENT) -> Mask:
     return np.asarray(strong[labels], bool)
 
 
+def remove_edges(ink: Mask, picture: RGBImage) -> Mask:
+    """The ink without shapes that are only the outline or the edge of something else.
+
+    Args:
+        ink: what was found in the picture.
+        picture: with dark ink.
+    """
+    return remove_steps(remove_outlines(ink, picture), picture)
+
+
 def remove_outlines(ink: Mask, picture: RGBImage) -> Mask:
     """The ink without shapes that are only the outline of something else.
 
@@ -116,17 +128,18 @@ def remove_steps(ink: Mask, picture: RGBImage) -> Mask:
     """
     _, labels, stats, _ = cv2.connectedComponentsWithStats(ink.astype(np.uint8))
     lengths = np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
+    largest = np.argsort(-stats[:, cv2.CC_STAT_AREA])[: MAX_SHAPES + 1]
     steps = []
-    for label in np.flatnonzero(lengths >= MIN_BAR_LENGTH):
-        if label == 0:  # the background
+    for label in largest:
+        if label == 0 or lengths[label] < MIN_BAR_LENGTH:  # 0 is the background
             continue
         left, top, width, height, _ = stats[label].tolist()
-        far = SURROUNDINGS[1]
-        near = np.s_[
+        far = BESIDE_BAR[-1][1]
+        area = np.s_[
             max(0, top - far) : top + height + far, max(0, left - far) : left + width + far
         ]
-        bar = labels[near] == label
-        if is_bar(bar) and is_step(bar, ink[near], picture[near]):
+        bar = labels[area] == label
+        if is_bar(bar) and is_step(bar, ink[area], picture[area]):
             steps.append(label)
     return ink & ~np.isin(labels, steps)
 
@@ -139,26 +152,26 @@ def is_bar(mask: Mask) -> bool:
 
 
 def is_step(bar: Mask, ink: Mask, picture: RGBImage) -> bool:
-    """Whether a bar is as dark as what lies along one of its long sides."""
+    """Whether a bar is as dark as what lies along one of its long sides, near and far.
+
+    Each side is compared with the half of the bar that is next to it: light may end in the middle.
+    """
     points = np.argwhere(bar)
     middle = points.mean(axis=0)
     along = np.linalg.svd(points - middle, full_matrices=False)[2][0]
-    inner, outer = (
-        cv2.dilate(bar.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-        for reach in SURROUNDINGS
-    )
-    y, x = np.nonzero((outer > inner) & ~ink)
-    across = (y - middle[0]) * along[1] - (x - middle[1]) * along[0]
-    ends = np.abs((y - middle[0]) * along[0] + (x - middle[1]) * along[1])
-    beside = ends < np.abs((points - middle) @ along).max()
-    stroke = np.median(picture[bar], axis=0)
-    depths = []
-    for side in (across < 0, across > 0):
-        pixels = picture[y[side & beside], x[side & beside]]
-        if not len(pixels):
-            return False
-        depths.append(float((np.median(pixels, axis=0) - stroke).max()))
-    return min(depths) < MIN_DEPTH * max(1.0, *depths)
+    across = np.array([-along[1], along[0]])
+    length = np.abs((points - middle) @ along).max()
+    depths = {-1: 0.0, 1: 0.0}
+    for reaches in BESIDE_BAR:
+        around = np.argwhere(ring_around(bar, reaches) & ~ink)
+        beside = around[np.abs((around - middle) @ along) < length]
+        for sign, earlier in depths.items():
+            side = beside[sign * ((beside - middle) @ across) > 0]
+            half = points[sign * ((points - middle) @ across) >= 0]
+            if len(side):
+                depth = measure_depth(picture[tuple(side.T)], picture[tuple(half.T)])
+                depths[sign] = max(earlier, depth)
+    return 0 < min(depths.values()) < MIN_DEPTH * max(depths.values())
 
 
 def measure_depths(
@@ -166,25 +179,38 @@ def measure_depths(
 ) -> tuple[float, float]:
     """How much darker a shape is than its hole, and than its surroundings.
 
-    1 for the brighter one of these; 0 for one that is as dark as the shape. The colour that differs
-    most counts: in grey, coloured ink may be as bright as its paper.
+    1 for the brighter one of these; 0 for one that is as dark as the shape.
     """
-    near, far = SURROUNDINGS
     x, y, width, height = cv2.boundingRect(shape)
+    far = SURROUNDINGS[1]
     left, top = max(0, x - far), max(0, y - far)
     area = np.s_[top : y + height + far, left : x + width + far]
     ink, picture = ink[area], picture[area]
     inside, whole = np.zeros(ink.shape, np.uint8), np.zeros(ink.shape, np.uint8)
     cv2.drawContours(inside, [hole], 0, 1, cv2.FILLED, offset=(-left, -top))
     cv2.drawContours(whole, [shape], 0, 1, cv2.FILLED, offset=(-left, -top))
-    inner, outer = (
-        cv2.dilate(whole, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-        for reach in (near, far)
-    )
-    sides = (inside > 0) & ~ink, (outer > inner) & ~ink
+    sides = (inside > 0) & ~ink, ring_around(whole > 0, SURROUNDINGS) & ~ink
     if not all(side.any() for side in sides):
         return 1.0, 1.0
-    stroke = np.median(picture[(whole > 0) & ink], axis=0)
-    one, other = (float((np.median(picture[side], axis=0) - stroke).max()) for side in sides)
-    full = max(1.0, one, other)
+    strokes = picture[(whole > 0) & ink]
+    one, other = (measure_depth(picture[side], strokes) for side in sides)
+    full = max(one, other)
     return one / full, other / full
+
+
+def ring_around(shape: Mask, reaches: tuple[int, int]) -> Mask:
+    """The pixels between two distances from a shape."""
+    near, far = (
+        cv2.dilate(shape.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+        for reach in reaches
+    )
+    return np.asarray(far > near, bool)
+
+
+def measure_depth(side: UInt8[ndarray, "_ 3"], strokes: UInt8[ndarray, "_ 3"]) -> float:
+    """How much darker strokes are than what is beside them, as a part of its light; above 0.
+
+    The colour that differs most counts: in grey, coloured ink may be as bright as its paper.
+    """
+    light, dark = np.median(side, axis=0), np.median(strokes, axis=0)
+    return max(1e-6, float(((light - dark) / np.maximum(light, MIN_BACKGROUND)).max()))

@@ -259,6 +259,18 @@ def test_digits_of_a_paler_pen_are_read_and_ink_of_the_other_side_is_not(
     assert read(ink.clip(0, 255).astype(np.uint8)).text == text
 
 
+@pytest.mark.parametrize("is_upright", [False, True])
+def test_a_line_from_border_to_border_that_ends_along_one_is_no_component(is_upright: bool) -> None:
+    mask = np.zeros((160, 400), np.uint8)
+    cv2.line(mask, (0, 50), (399, 70), 1, 3)
+    mask[70:110, 398:] = 1
+    ink = (mask.T if is_upright else mask) > 0
+    rim = np.ones_like(ink)
+    rim[1:-1, 1:-1] = False
+    _, parts = find_components(ink, rim, touches_border=True)
+    assert parts == []
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_digits_that_touch_the_border_of_the_picture_are_read(seed: int) -> None:
     scene = NUMBER_SCENES["row, cropped"]

@@ -13,8 +13,9 @@ from tiny_mnist.inference.paper import Mask
 
 MAX_COMPONENTS = 200  # number of the largest components that are used; others are noise
 NUM_NEIGHBOURS = 3  # number of nearest row items whose union is compared with a new item
-MIN_MARGIN_ASPECT = 10.0  # length / width from which a strip at the border is no digit
-LINE_WIDTH_QUANTILE = 0.97  # of the widths along a line; it may end in one along the border
+MIN_MARGIN_ASPECT = 10.0  # length / width from which a strip or line at the border is no digit
+LINE_WIDTH_QUANTILE = 0.97  # of the widths along a line; its ends may run along the border
+MAX_LINE_LEAN = 0.1  # sideways, as a part of a line's length; strokes of digits may lean more
 # Specks, in parts of the largest component.
 MIN_COMPONENT_SIZE = 0.08  # longer side
 MIN_COMPONENT_AREA = 0.01  # ink
@@ -221,9 +222,14 @@ def is_margin(labels: Labels, part: Component) -> bool:
 
 
 def is_line(ink: BoxMask) -> bool:
-    """Whether some ink is narrow in nearly all of its rows, whether upright or leaning."""
-    widths = [np.ptp(np.flatnonzero(row)) + 1 for row in ink]
-    return bool(MIN_MARGIN_ASPECT * np.quantile(widths, LINE_WIDTH_QUANTILE) < len(ink))
+    """Whether some ink is narrow in nearly all of its rows, and nearly upright."""
+    columns = [np.flatnonzero(row) for row in ink]
+    widths = [np.ptp(each) + 1 for each in columns]
+    middles = [np.median(each) for each in columns]
+    fifth = -(-len(ink) // 5)
+    lean = abs(float(np.median(middles[-fifth:]) - np.median(middles[:fifth])))
+    is_narrow = MIN_MARGIN_ASPECT * np.quantile(widths, LINE_WIDTH_QUANTILE) < len(ink)
+    return bool(is_narrow and lean < MAX_LINE_LEAN * len(ink))
 
 
 def is_frame(part: Component, parts: list[Component], labels: Labels) -> bool:
