@@ -191,14 +191,13 @@ def main() -> None:
     options = parser.parse_args()
     try:
         network = run_network(options.run) if options.run else pretrained_network()
+        shapes = load_shapes(options.fonts)
     except UserError as error:
         sys.exit(f"error: {error}")
     rendered: list[Item] = []
 
     def open_items() -> Iterator[tuple[str, partial[LoadedImage]]]:
-        for item in render_items(
-            options.each, options.seed, load_shapes(options.fonts), options.fonts
-        ):
+        for item in render_items(options.each, options.seed, shapes, options.fonts):
             rendered.append(item._replace(picture=Image.new("1", (1, 1))))
             yield item.kind, partial(LoadedImage, to_rgb(item.picture))
 

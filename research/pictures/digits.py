@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from research.pictures.strokes import HEIGHT, Mask, crop_to_ink, strokes
 from tiny_mnist.data import download
+from tiny_mnist.errors import UserError
 
 Shape = Callable[[int, float, np.random.Generator], Mask]
 """From a digit and a pen's width, as a part of the digit's height, to one way to write it."""
@@ -59,9 +60,16 @@ def draw_character(path: Path, character: str) -> tuple[Mask, int]:
 
 
 def font_files(folder: Path) -> list[Path]:
-    """Fonts that have digits, below a folder."""
+    """Fonts that have digits, below a folder.
+
+    Raises:
+        UserError: there is none.
+    """
     paths = (p for p in sorted(folder.rglob("*")) if p.suffix in (".woff", ".ttf", ".otf"))
-    return [path for path in paths if has_digits(path)]
+    found = [path for path in paths if has_digits(path)]
+    if not found:
+        raise UserError(f"there is no font (.woff, .ttf or .otf) with ten digits below {folder}")
+    return found
 
 
 def has_digits(path: Path) -> bool:

@@ -85,6 +85,15 @@ def test_a_bar_on_paper_or_at_the_end_of_a_shadow_stays(tilt: int, shadow: float
     assert (remove_steps(bar, shaded.astype(np.uint8)) == bar).all()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rows", [slice(50, 350), slice(53, 344), slice(7, 62)])
+def test_a_line_of_one_pixel_stays(rows: slice) -> None:
+    line = np.zeros((400, 400), bool)
+    line[rows, 300] = True
+    assert (remove_steps(line, picture(line)) == line).all()
+    assert (remove_steps(line.T, picture(line.T)) == line.T).all()
+
+
 @pytest.mark.parametrize("thickness", [3, 8])
 def test_a_bar_beside_the_line_of_a_cell_stays(thickness: int) -> None:
     """The line was removed from the ink before; it is still dark in the picture."""

@@ -14,23 +14,31 @@ from tiny_mnist.inference.predictor import ImagePrediction
 from tiny_mnist.system.atomic_files import atomic_write, check_can_write
 
 CELL_SIDE = 140  # pixels: side of each picture
-MAX_COLUMNS = 4  # cells beside each other
+CELL_HEIGHT = CELL_SIDE + 44  # pixels: of a picture and two lines below it
+MAX_NAME = 18  # characters of a picture's name that are shown, its last ones
+MAX_TEXT = 10  # digits of its text that are shown in words
+LINE_WIDTH = 1832  # pixels: cells beside each other; one with `MAX_DIGITS` is as wide
 MAX_CONTACT_SHEET_PIXELS = 50_000_000
 MAX_CONTACT_SHEET_SIDE = 16_000  # pixels: a side that every format can save
 MAX_DIGITS = 12  # digits of one picture that are shown
 
 
 def draw_cell(prediction: ImagePrediction) -> Image.Image:
-    """The picture with the boxes found, what the network saw, and the prediction."""
+    """The picture with the boxes found, what the network saw, and the prediction.
+
+    Below the picture is its text with the confidence that all of it is right, below each digit its
+    own.
+    """
     picture = prediction.picture
     assert picture is not None
     scale = CELL_SIDE / max(picture.pixels.shape[:2])
     size = [max(1, round(side * scale)) for side in picture.pixels.shape[1::-1]]
     small = cv2.resize(picture.pixels, size, interpolation=cv2.INTER_AREA)
     shown = prediction.digits[:MAX_DIGITS]
-    result = Image.new("RGB", (CELL_SIDE * (1 + max(1, len(shown))) + 12, CELL_SIDE + 28), "white")
+    result = Image.new("RGB", (CELL_SIDE * (1 + max(1, len(shown))) + 12, CELL_HEIGHT), "white")
     draw = ImageDraw.Draw(result)
     result.paste(Image.fromarray(np.asarray(small, np.uint8)), (4, 4))
+    draw.rectangle((3, 3, size[0] + 4, size[1] + 4), outline=(200, 200, 200))
     for place, digit in enumerate(shown):
         edges = (round(edge * scale / picture.scale) + 4 for edge in digit.box)
         draw.rectangle(tuple(edges), outline=(230, 0, 120))
@@ -40,20 +48,36 @@ def draw_cell(prediction: ImagePrediction) -> Image.Image:
         result.paste(large, (CELL_SIDE * (1 + place) + 8, 4))
         text = f"{digit.digit}  {digit.confidence:.1%}"
         draw.text((CELL_SIDE * (1 + place) + 10, CELL_SIDE + 8), text, fill="black", font_size=14)
-    caption = prediction.text.replace("\n", " / ") + ("?" if prediction.status == "unsure" else "")
-    draw.text((4, CELL_SIDE + 8), caption[:18] or "no digit found", fill="black", font_size=14)
+    draw.text((4, CELL_SIDE + 8), caption(prediction), fill="black", font_size=14)
+    name = Path(prediction.name).name[-MAX_NAME:]
+    draw.text((4, CELL_SIDE + 26), name, fill=(100, 100, 100), font_size=12)
     return result
 
 
-def contact_sheet_size(cells: list[Image.Image]) -> tuple[int, int]:
-    """Width and height of the contact sheet of these cells."""
-    rows = -(-len(cells) // MAX_COLUMNS)
-    return min(MAX_COLUMNS, len(cells)) * max(cell.width for cell in cells), rows * (CELL_SIDE + 28)
+def caption(prediction: ImagePrediction) -> str:
+    """The text of a picture, with ? if it is unsure, and its confidence."""
+    text = prediction.text.replace("\n", "/")
+    if not text:
+        return "no digit found"
+    shown = text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
+    return f"{shown}{'?' if prediction.status == 'unsure' else ''}  {prediction.confidence:.1%}"
+
+
+def arrange_cells(cells: list[Image.Image]) -> tuple[list[tuple[int, int]], tuple[int, int]]:
+    """Left and top of each cell on a contact sheet, and the width and height of the sheet."""
+    places, x, y, width = [], 0, 0, 0
+    for cell in cells:
+        if x and x + cell.width > LINE_WIDTH:
+            x, y = 0, y + CELL_HEIGHT
+        places.append((x, y))
+        x += cell.width
+        width = max(width, x)
+    return places, (width, y + CELL_HEIGHT)
 
 
 def fits_contact_sheet(cells: list[Image.Image]) -> bool:
     """Whether these cells fit on one contact sheet."""
-    width, height = contact_sheet_size(cells)
+    _, (width, height) = arrange_cells(cells)
     return (
         max(width, height) <= MAX_CONTACT_SHEET_SIDE and width * height <= MAX_CONTACT_SHEET_PIXELS
     )
@@ -76,11 +100,10 @@ def save_contact_sheet(cells: list[Image.Image], path: Path) -> None:
     Raises:
         UserError: the file cannot be written, or its name is not that of a picture.
     """
-    columns = min(MAX_COLUMNS, len(cells))
-    contact_sheet = Image.new("RGB", contact_sheet_size(cells), "white")
-    width = contact_sheet.width // columns
-    for place, one in enumerate(cells):
-        contact_sheet.paste(one, (place % columns * width, place // columns * (CELL_SIDE + 28)))
+    places, size = arrange_cells(cells)
+    contact_sheet = Image.new("RGB", size, "white")
+    for cell, place in zip(cells, places, strict=True):
+        contact_sheet.paste(cell, place)
     with convert_write_errors(path), atomic_write(path) as file:
         contact_sheet.save(file, file_kind(path))
 

@@ -167,7 +167,7 @@ def is_step(bar: Mask, ink: Mask, picture: RGBImage) -> bool:
         beside = around[np.abs((around - middle) @ along) < length]
         for sign, earlier in depths.items():
             side = beside[sign * ((beside - middle) @ across) > 0]
-            half = points[sign * ((points - middle) @ across) >= 0]
+            half = points[sign * ((points - middle) @ across) > -0.5]  # a line has one pixel
             if len(side):
                 depth = measure_depth(picture[tuple(side.T)], picture[tuple(half.T)])
                 depths[sign] = max(earlier, depth)
