@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tiny_mnist.inference.ink import remove_edges, remove_outlines, remove_steps
+from tiny_mnist.inference.paper import erase_lines
 
 
 def draw(radius: int, thickness: int) -> np.ndarray:
@@ -126,3 +127,9 @@ def test_a_bar_beside_other_ink_or_at_the_border_stays() -> None:
     assert (remove_steps(both, picture(both)) == both).all()
     at_border = draw_bar(0, 20)
     assert (remove_steps(at_border, picture(at_border)) == at_border).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_printed_line_that_rounding_puts_outside_the_picture_erases_nothing() -> None:
+    contrast = np.random.default_rng(0).random((60, 80), np.float32)
+    assert (erase_lines(contrast, [((0, 60), (79, 60))]) == contrast).all()

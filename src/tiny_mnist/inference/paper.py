@@ -117,6 +117,8 @@ def erase_lines(contrast: Contrast, lines: list[Line]) -> Contrast:
     for start, end in lines:
         cv2.line(core, start, end, 1)
         cv2.line(around, start, end, 1, thick)
+    if not core.any():  # by rounding, a line along the border may lie a pixel outside
+        return contrast
     crests = cv2.dilate(contrast, np.ones((thick, 1), np.uint8))  # the core may be a pixel beside
     printed = float(np.median(crests[core > 0]))
     tall = cv2.morphologyEx(contrast, cv2.MORPH_OPEN, np.ones((thick, 1), np.uint8))

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from support.number_pictures import draw_number
 from tiny_mnist.inference.segmentation.components import find_components, find_rows
+from tiny_mnist.inference.segmentation.reading import vary_text
 from tiny_mnist.inference.segmentation.row_reader import (
     BLANK,
     STRIP_HEIGHT,
@@ -59,3 +60,11 @@ def test_a_row_is_read_without_being_divided() -> None:
     strip = draw_strip(labels, row)
     assert strip.shape[0] == STRIP_HEIGHT
     assert decode_text(read_strip(strip)) == [3, 2, 0, 7, 4]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_text_longer_than_its_strip_says_nothing_of_its_digits() -> None:
+    """Its log-probability is −∞, and a difference of two of these is no number."""
+    columns = np.full((4, 11), -np.log(11))
+    assert (vary_text(columns, (1, 2, 3, 4, 5)) == 0).all()
+    assert np.isfinite(vary_text(columns, (1, 2, 3))).all()

@@ -314,13 +314,17 @@ def text_log_prob(columns: Float[ndarray, "columns 11"], text: tuple[int, ...]) 
 def vary_text(
     columns: Float[ndarray, "columns 11"], text: tuple[int, ...]
 ) -> Float32[ndarray, "digits 10"]:
-    """Log-probability of a text with each digit in each place, from the row reader."""
+    """Log-probability of a text with each digit in each place, from the row reader.
+
+    0 if the text is too long for it.
+    """
     count = len(text)
     texts = np.repeat(np.array([text], int), 10 * count, axis=0)
     texts[np.arange(10 * count), np.repeat(np.arange(count), 10)] = np.tile(np.arange(10), count)
     found = text_log_probs(columns, texts) if count else np.zeros(0)
     found = found.reshape(count, 10)
-    lowest = found.max(axis=1, keepdims=True) - MAX_TEXT_COST
+    highest = found.max(axis=1, keepdims=True)
+    lowest = np.where(np.isfinite(highest), highest - MAX_TEXT_COST, 0.0)
     return np.asarray(np.maximum(found, lowest), np.float32)
 
 
