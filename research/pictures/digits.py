@@ -103,6 +103,9 @@ def load_shapes(font_folder: Path | None, mnist_images: slice = TEST_IMAGES) -> 
     Args:
         font_folder: a folder of handwriting fonts, or None.
         mnist_images: which of MNIST's 60,000 training images are used.
+
+    Raises:
+        UserError: there is no font in the folder, or MNIST cannot be had.
     """
     mnist: Any = download.load_dataset(download.default_root())
     images = mnist.train_images[mnist_images].numpy()

@@ -17,12 +17,18 @@ from support.number_pictures import draw_number
 from support.pictures import draw_ink, run_predict
 from tiny_mnist.errors import UserError
 from tiny_mnist.inference import contact_sheet, detect, ink_reading
+from tiny_mnist.inference.contact_sheet import format_caption
 from tiny_mnist.inference.detect import find_digits
 from tiny_mnist.inference.hypotheses import Hypothesis
 from tiny_mnist.inference.image_io import LoadedImage, decode, find_pictures, to_rgb
 from tiny_mnist.inference.ink_reading import find_hypothesis_ink, read_ink
 from tiny_mnist.inference.mnist_format import CENTRE, Box
-from tiny_mnist.inference.predictor import ImagePrediction, predict_images, pretrained_network
+from tiny_mnist.inference.predictor import (
+    DigitPrediction,
+    ImagePrediction,
+    predict_images,
+    pretrained_network,
+)
 from tiny_mnist.inference.segmentation.reading import FoundDigit
 
 
@@ -254,7 +260,7 @@ def test_ones_that_may_be_lines_of_the_paper_are_doubtful(
     assert len(reading.digits) == len("".join(rows))
     assert reading.is_doubtful == is_doubtful
     digits = detect.draw_digits(picture, reading, 1.0)
-    together = np.prod([digit.count_probability for digit in digits if digit.row < len(rows)])
+    together = np.prod(list({digit.row: digit.count_probability for digit in digits}.values()))
     assert not is_doubtful or together == pytest.approx(0.5, abs=0.01)
 
 
@@ -491,6 +497,30 @@ def test_a_sheet_has_a_largest_size(seven: Path, monkeypatch: pytest.MonkeyPatch
     assert (status, errors) == (0, f"{sheet} shows 5 pictures; more do not fit\n")
     with Image.open(sheet) as picture:
         assert picture.width * picture.height <= 300_000
+
+
+def test_cells_of_a_sheet_are_put_in_lines_without_overlapping() -> None:
+    widths = [contact_sheet.cell_width(digits) for digits in (5, 12, 1, 1, 6, 5)]
+    cells = [Image.new("RGB", (width, contact_sheet.CELL_HEIGHT)) for width in widths]
+    places, size = contact_sheet.arrange_cells(cells)
+    high = contact_sheet.CELL_HEIGHT
+    third = [0, widths[2], widths[2] + widths[3], 0]
+    assert [y // high for _, y in places] == [0, 1, 2, 2, 2, 3]
+    assert [x for x, _ in places] == [0, 0, *third]
+    assert size == (widths[1], 4 * high)
+
+
+def test_a_caption_has_the_confidence_of_the_whole_text_and_its_doubt() -> None:
+    probabilities = np.full(10, 0.01, np.float32)
+    probabilities[7] = 0.91
+    blank = np.zeros((28, 28), np.uint8)
+    sure = DigitPrediction(Box(0, 0, 9, 9), blank, probabilities)
+    doubtful = sure._replace(count_probability=0.5)
+    captions = {
+        format_caption(ImagePrediction("a.png", None, digits))
+        for digits in ([], [sure], [doubtful], 12 * [sure])
+    }
+    assert captions == {"no digit found", "7  91.0%", "7?  45.5%", "777777777…?  32.2%"}
 
 
 def test_refuses_a_bomb_and_an_empty_folder(tmp_path: Path) -> None:

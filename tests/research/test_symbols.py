@@ -7,9 +7,12 @@ import matplotlib
 import numpy as np
 import pytest
 from research.pictures import symbols
+from research.pictures.digits import font_files
 from research.pictures.numbers import Row, draw_layers, make_draw
 from research.pictures.strokes import strokes
 from research.pictures.symbols import font_symbol
+
+from tiny_mnist.errors import UserError
 
 FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 
@@ -49,3 +52,9 @@ def test_symbols_are_ink_of_a_row_and_of_none_of_its_digits() -> None:
     assert found >= 5
     assert before
     assert after
+
+
+def test_a_folder_without_fonts_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match=f"no font .* below {tmp_path}"):
+        font_files(tmp_path)

@@ -16,11 +16,10 @@ from tiny_mnist.system.atomic_files import atomic_write, check_can_write
 CELL_SIDE = 140  # pixels: side of each picture
 CELL_HEIGHT = CELL_SIDE + 44  # pixels: of a picture and two lines below it
 MAX_NAME = 18  # characters of a picture's name that are shown, its last ones
-MAX_TEXT = 10  # digits of its text that are shown in words
-LINE_WIDTH = 1832  # pixels: cells beside each other; one with `MAX_DIGITS` is as wide
+MAX_TEXT = 10  # characters of its text that are shown
 MAX_CONTACT_SHEET_PIXELS = 50_000_000
 MAX_CONTACT_SHEET_SIDE = 16_000  # pixels: a side that every format can save
-MAX_DIGITS = 12  # digits of one picture that are shown
+MAX_DIGITS = 12  # digits of one picture that are shown; cells beside each other are no wider
 
 
 def draw_cell(prediction: ImagePrediction) -> Image.Image:
@@ -35,7 +34,7 @@ def draw_cell(prediction: ImagePrediction) -> Image.Image:
     size = [max(1, round(side * scale)) for side in picture.pixels.shape[1::-1]]
     small = cv2.resize(picture.pixels, size, interpolation=cv2.INTER_AREA)
     shown = prediction.digits[:MAX_DIGITS]
-    result = Image.new("RGB", (CELL_SIDE * (1 + max(1, len(shown))) + 12, CELL_HEIGHT), "white")
+    result = Image.new("RGB", (cell_width(len(shown)), CELL_HEIGHT), "white")
     draw = ImageDraw.Draw(result)
     result.paste(Image.fromarray(np.asarray(small, np.uint8)), (4, 4))
     draw.rectangle((3, 3, size[0] + 4, size[1] + 4), outline=(200, 200, 200))
@@ -48,13 +47,18 @@ def draw_cell(prediction: ImagePrediction) -> Image.Image:
         result.paste(large, (CELL_SIDE * (1 + place) + 8, 4))
         text = f"{digit.digit}  {digit.confidence:.1%}"
         draw.text((CELL_SIDE * (1 + place) + 10, CELL_SIDE + 8), text, fill="black", font_size=14)
-    draw.text((4, CELL_SIDE + 8), caption(prediction), fill="black", font_size=14)
+    draw.text((4, CELL_SIDE + 8), format_caption(prediction), fill="black", font_size=14)
     name = Path(prediction.name).name[-MAX_NAME:]
     draw.text((4, CELL_SIDE + 26), name, fill=(100, 100, 100), font_size=12)
     return result
 
 
-def caption(prediction: ImagePrediction) -> str:
+def cell_width(digits: int) -> int:
+    """Width in pixels of a cell with so many digits."""
+    return CELL_SIDE * (1 + max(1, digits)) + 12
+
+
+def format_caption(prediction: ImagePrediction) -> str:
     """The text of a picture, with ? if it is unsure, and its confidence."""
     text = prediction.text.replace("\n", "/")
     if not text:
@@ -67,7 +71,7 @@ def arrange_cells(cells: list[Image.Image]) -> tuple[list[tuple[int, int]], tupl
     """Left and top of each cell on a contact sheet, and the width and height of the sheet."""
     places, x, y, width = [], 0, 0, 0
     for cell in cells:
-        if x and x + cell.width > LINE_WIDTH:
+        if x and x + cell.width > cell_width(MAX_DIGITS):
             x, y = 0, y + CELL_HEIGHT
         places.append((x, y))
         x += cell.width

@@ -177,8 +177,8 @@ def include_faint_ink(reading: Reading) -> Reading:
     _, labels = cv2.connectedComponents(ink.astype(np.uint8))
     inside = labels[box.top : box.bottom, box.left : box.right]
     connected = np.isin(labels, np.unique(inside[inside > 0]))
-    is_edge = not remove_steps(connected, reading.segmentation.dark_on_light).any()
-    if is_edge and are_ones(reading.digits):
+    picture = reading.segmentation.dark_on_light
+    if are_ones(reading.digits) and not remove_steps(connected, picture).any():
         return reading._replace(is_doubtful=True)
     grown = bounding_box(connected)
     if grown.width < MIN_GROWTH * box.width and grown.height < MIN_GROWTH * box.height:

@@ -161,17 +161,19 @@ def is_step(bar: Mask, ink: Mask, picture: RGBImage) -> bool:
     along = np.linalg.svd(points - middle, full_matrices=False)[2][0]
     across = np.array([-along[1], along[0]])
     length = np.abs((points - middle) @ along).max()
-    depths = {-1: 0.0, 1: 0.0}
-    for reaches in BESIDE_BAR:
-        around = np.argwhere(ring_around(bar, reaches) & ~ink)
-        beside = around[np.abs((around - middle) @ along) < length]
-        for sign, earlier in depths.items():
-            side = beside[sign * ((beside - middle) @ across) > 0]
-            half = points[sign * ((points - middle) @ across) > -0.5]  # a line has one pixel
-            if len(side):
-                depth = measure_depth(picture[tuple(side.T)], picture[tuple(half.T)])
-                depths[sign] = max(earlier, depth)
-    return 0 < min(depths.values()) < MIN_DEPTH * max(depths.values())
+    rings = [np.argwhere(ring_around(bar, reaches) & ~ink) for reaches in BESIDE_BAR]
+    beside = [ring[np.abs((ring - middle) @ along) < length] for ring in rings]
+    depths = []
+    for sign in (-1, 1):
+        half = points[sign * ((points - middle) @ across) > -0.5]  # a line has one pixel
+        sides = [pixels[sign * ((pixels - middle) @ across) > 0] for pixels in beside]
+        found = [
+            measure_depth(picture[tuple(side.T)], picture[tuple(half.T)])
+            for side in sides
+            if len(side)
+        ]
+        depths.append(max(found, default=0.0))
+    return 0 < min(depths) < MIN_DEPTH * max(depths)
 
 
 def measure_depths(

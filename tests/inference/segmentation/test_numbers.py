@@ -296,3 +296,4 @@ def test_a_one_at_the_border_alone_makes_the_number_of_digits_doubtful(
     read_again = include_border_digits(picture, part, [])
     assert len(read_again.digits) == count
     assert read_again.is_doubtful == is_doubtful
+    assert include_border_digits(picture, part._replace(is_doubtful=True), []).is_doubtful
