@@ -2,8 +2,13 @@
 
 python -m research.fit_confidence --fonts FOLDER
 
-The fonts must not be those that the networks were trained on, nor those of README's table. Two
-fits, each of the largest likelihood of what was rendered, hardly drawn to the weights in use:
+The fonts must not be those that the networks were trained on, nor those of README's table. The
+weights in use are from the Latin files of 16 packages of npm's @fontsource: architects-daughter,
+caveat-brush, coming-soon, darumadrop-one, gaegu, handlee, just-another-hand, mansalva,
+mrs-saint-delafield, nanum-pen-script, oooh-baby, rancho, ruthie, sedgwick-ave-display, sriracha and
+sunshiney.
+
+Two fits, each of the largest likelihood of what was rendered, hardly drawn to the weights in use:
 which of the ten digits is in each place (`WHOLE` and `CUT` of `tiny_mnist.inference.confidence`),
 and which of the divisions that are proposed for a row is read rightly with the former in use
 (`EVIDENCE_WEIGHTS` of `tiny_mnist.inference.segmentation.reading`). A weight that would be
@@ -53,6 +58,7 @@ from tiny_mnist.inference.segmentation.reading import (
     Proposal,
     RowReading,
     find_proposals,
+    remove_objects,
     vary_text,
 )
 from tiny_mnist.inference.segmentation.slant import deslant
@@ -111,7 +117,8 @@ def find_row_examples(picture: RGBImage, expected: str, network: Network) -> lis
     labels, parts = find_components(
         ink.mask, ink.segmentation.rim, reading.hypothesis.touches_border
     )
-    rows, texts = find_rows(parts), expected.split("\n")
+    parts = remove_objects(labels, parts)
+    rows, texts = find_rows(parts) if parts else [], expected.split("\n")
     examples = []
     for row, text in zip(rows, texts, strict=False) if len(rows) == len(texts) else ():
         proposed = find_proposals(*deslant(labels, row)[:2])

@@ -27,8 +27,11 @@ from tiny_mnist.inference.segmentation.row_reader import BLANK, STRIP_HEIGHT, de
 from tiny_mnist.system.memory import tune_malloc
 
 BATCH = 64  # strips
-RATE = 4e-3  # AdamW's peak learning rate
+RATE = 3e-3  # AdamW's peak learning rate
 MAX_GRADIENT = 5.0  # norm of the gradient above which it is scaled down
+DILATIONS = (1, 2, 4, 8)
+"""Distances, in columns, of the five inputs of each context block: the last one sees some four
+digits on either side, which tell how the same hand writes."""
 
 
 class RowReader(nn.Module):
@@ -52,8 +55,7 @@ class RowReader(nn.Module):
             nn.ReLU(),
         )
         self.context = nn.Sequential(
-            *context_block(channels),
-            *context_block(channels),
+            *(ContextBlock(channels, dilation) for dilation in DILATIONS),
             nn.Conv1d(channels, BLANK + 1, 1),
         )
 
@@ -63,17 +65,33 @@ class RowReader(nn.Module):
         return F.log_softmax(self.context(columns), dim=1).transpose(1, 2)
 
 
+class ContextBlock(nn.Module):
+    """A convolution over five columns, whose result is added to its input, [n, channels, columns].
+
+    Args:
+        channels: of the input and of the result.
+        dilation: distance between neighbours of the five columns.
+    """
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.Conv1d(channels, channels, 5, padding=2 * dilation, dilation=dilation, bias=False),
+            nn.BatchNorm1d(channels),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+        )
+
+    def forward(self, columns: Tensor) -> Tensor:
+        """The input plus what is seen beside each column."""
+        return columns + self.block(columns)
+
+
 def conv_block(inputs: int, outputs: int, pool: int | tuple[int, int] | None) -> list[nn.Module]:
     """Convolution, batch norm, ReLU, pooling."""
     pooling = [] if pool is None else [nn.MaxPool2d(pool)]
     conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
     return [conv, nn.BatchNorm2d(outputs), nn.ReLU(), *pooling]
-
-
-def context_block(channels: int) -> list[nn.Module]:
-    """A convolution over five columns."""
-    conv = nn.Conv1d(channels, channels, 5, padding=2, bias=False)
-    return [conv, nn.BatchNorm1d(channels), nn.ReLU(), nn.Dropout(0.1)]
 
 
 def augment(strips: Tensor) -> Tensor:
@@ -125,7 +143,7 @@ def fit(model: RowReader, strips: list[LabelledStrip], steps: int) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=0.15)
     endless = chain.from_iterable(iter(partial(make_batches, strips, rng), None))
-    model.train()
+    model.to(memory_format=torch.channels_last).train()  # a quarter faster on CPUs
     for step, (images, texts, columns) in zip(range(1, steps + 1), endless, strict=False):
         loss = ctc_loss(model(augment(images)), texts, columns)
         optimizer.zero_grad()
@@ -151,10 +169,10 @@ def main() -> None:
     """Render, train, export."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fonts", type=Path, help="folder of handwriting fonts")
-    parser.add_argument("--chunks", type=int, default=120, help="of 500 rows; two are held out")
+    parser.add_argument("--chunks", type=int, default=240, help="of 500 rows; two are held out")
     parser.add_argument("--jobs", type=int, default=2, help="processes that render")
-    parser.add_argument("--steps", type=int, default=12_000, help="batches of 64 strips")
-    parser.add_argument("--width", type=int, default=16, help="channels of the first convolution")
+    parser.add_argument("--steps", type=int, default=14_000, help="batches of 64 strips")
+    parser.add_argument("--width", type=int, default=24, help="channels of the first convolution")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=pretrained.ROW_READER, help="ONNX file")
     options = parser.parse_args()
@@ -170,6 +188,7 @@ def main() -> None:
     misread = count_misread(model, held)
     card = {
         "seed": options.seed,
+        "chunks": options.chunks,
         "strips": len(strips),
         "steps": options.steps,
         "width": options.width,

@@ -34,6 +34,8 @@ class Row(NamedTuple):
     heights: tuple[float, float] = (0.85, 1.1)
     small: float = 0.0
     """Probability that a digit is only 0.4 to 0.6 of the others' height."""
+    jump: float = 0.03
+    """Standard deviation of a digit's distance from the line that the row stands on."""
     separators: bool = False
     """Whether dashes, points and slashes stand between some digits."""
     affixes: bool = False
@@ -93,8 +95,9 @@ def draw_layers(
         small = rng.random() < row.small
         part = rng.uniform(0.4, 0.6) if small else rng.uniform(*row.heights)
         mask = shear(resize_to(crop_to_ink(draw(width)), round(part * height)), slant)
-        rise = rng.uniform(0, 1 - part) if small else rng.normal(0, 0.03)
+        rise = rng.uniform(0, 1 - part) if small else rng.normal(0, row.jump)
         top = int(1.5 * height - mask.shape[0] - rise * height)
+        top = min(max(0, top), canvas.shape[0] - mask.shape[0])
         x = next_left(edge, mask, top, gap * height) if edge.max() >= 0 else 0
         edge = paste(canvas, mask, top, round(x), edge)
         digits.append(np.zeros_like(canvas))

@@ -34,10 +34,12 @@ STYLES = (
     (1.0, Row(gap=(0.03, 0.15), slant=(0.2, 0.5))),
     (1.0, Row(heights=(0.75, 1.15), small=0.35)),
     (1.0, Row(heights=(0.75, 1.15), small=0.2, gap=(-0.08, 0.03))),
+    (1.5, Row(heights=(0.8, 1.35), jump=0.12)),
+    (1.0, Row(heights=(0.8, 1.35), jump=0.12, gap=(-0.08, 0.03))),
     (1.5, Row(separators=True)),
     (0.5, Row(separators=True, slant=(0.1, 0.5))),
     (3.0, Row(separators=True, affixes=True)),
-    (0.5, Row(gap=(0.35, 0.7))),
+    (1.0, Row(gap=(0.35, 0.8))),
 )
 """How often a row has a style, and the style. Separators before and after a row are of fonts."""
 
