@@ -84,7 +84,8 @@ class ContextBlock(nn.Module):
 
     def forward(self, columns: Tensor) -> Tensor:
         """The input plus what is seen beside each column."""
-        return columns + self.block(columns)
+        beside: Tensor = self.block(columns)
+        return columns + beside
 
 
 def conv_block(inputs: int, outputs: int, pool: int | tuple[int, int] | None) -> list[nn.Module]:

@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from itertools import chain, repeat
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ from tiny_mnist.inference.contact_sheet import format_caption
 from tiny_mnist.inference.detect import find_digits
 from tiny_mnist.inference.hypotheses import Hypothesis
 from tiny_mnist.inference.image_io import LoadedImage, decode, find_pictures, to_rgb
-from tiny_mnist.inference.ink_reading import find_hypothesis_ink, read_ink
+from tiny_mnist.inference.ink_reading import Reading, find_hypothesis_ink, read_ink
 from tiny_mnist.inference.mnist_format import CENTRE, Box
 from tiny_mnist.inference.predictor import (
     DigitPrediction,
@@ -175,6 +176,17 @@ def test_reads_a_one_that_fills_the_picture(inverted: bool) -> None:
     assert read_one(Image.fromarray(255 - grey if inverted else grey)) == 1
 
 
+@pytest.mark.parametrize("width", [180, 240])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_reads_a_zero_that_fills_the_picture(width: int, inverted: bool) -> None:
+    ink = np.zeros((240, width), np.uint8)
+    middle = (width // 2, 120)
+    cv2.ellipse(ink, middle, (width // 2 - 25, 95), 0, 0, 360, 255, 60, cv2.LINE_AA)
+    light = np.linspace(225, 200, 240)[:, None]
+    grey = (light - 0.7 * ink).astype(np.uint8)
+    assert read_one(Image.fromarray(255 - grey if inverted else grey)) == 0
+
+
 @pytest.mark.parametrize(("width", "drop", "digit"), [(40, 10, 1), (40, 25, 1), (80, 25, 7)])
 def test_a_narrow_shape_with_a_hook_is_a_one(width: int, drop: int, digit: int) -> None:
     canvas = np.full((240, 240), 255, np.uint8)
@@ -225,6 +237,65 @@ def test_a_digit_seen_whole_beats_its_pieces_in_two_rows(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
+    ("costs", "chosen"),
+    [
+        ([0.4, 0.1, 0.1, 0.1, 0.1], 0),  # the first is good enough
+        ([1.5, 0.9, 1.1, 1.2, 0.3], 1),  # the fifth is late and not good enough
+        ([1.5, 0.9, 1.1, 1.2, 0.3, 0.1], 5),
+    ],
+)
+def test_a_late_hypothesis_counts_only_if_its_digit_costs_little(
+    monkeypatch: pytest.MonkeyPatch, costs: list[float], chosen: int
+) -> None:
+    picture = np.repeat(255 - draw_ink()[..., None], 3, axis=2)
+    found = read_number(picture)
+    replace_readings(monkeypatch, [found._replace(cost=cost, value=2 - cost) for cost in costs])
+    best = detect.find_best_reading(picture, small=False)
+    assert best is not None
+    assert best.cost == costs[chosen]
+
+
+def read_number(picture: np.ndarray) -> Reading:
+    """The digits of dark ink in even light."""
+    found = read_ink(find_hypothesis_ink(picture, Hypothesis(False, False, 0.16, False)), 2.0, 2.0)
+    assert found is not None
+    return found
+
+
+def replace_readings(monkeypatch: pytest.MonkeyPatch, readings: list[Reading]) -> None:
+    """Let `find_best_reading` read these, and then nothing, and look for no further digits."""
+    answers = chain(readings, repeat(None))
+    monkeypatch.setattr(detect, "read_ink", lambda *_, **__: next(answers))
+    monkeypatch.setattr(detect, "digit_scores", lambda _: (2.0, 2.0))
+    for name in ("are_alike", "is_light_uneven"):
+        monkeypatch.setattr(detect, name, lambda *_: False)
+    monkeypatch.setattr(detect, "include_border_digits", lambda _, reading, __: reading)
+    for name in ("include_faint_ink", "include_paler_digits"):
+        monkeypatch.setattr(detect, name, lambda reading: reading)
+
+
+@pytest.mark.parametrize(("count", "is_doubtful"), [(1, True), (2, False)])
+def test_a_clear_digit_of_another_reading_makes_the_number_of_digits_doubtful(
+    monkeypatch: pytest.MonkeyPatch, count: int, is_doubtful: bool
+) -> None:
+    picture = np.repeat(255 - draw_number("43")[..., None], 3, axis=2)
+    found = read_number(picture)
+    best = found._replace(digits=found.digits[:count], cost=0.6, value=1.4)
+    replace_readings(monkeypatch, [best, found._replace(cost=0.6, value=1.0)])
+    again = detect.find_best_reading(picture, small=False)
+    assert again is not None
+    assert len(again.digits) == count
+    assert again.is_doubtful == is_doubtful
+
+
+@pytest.mark.parametrize("width", [8, 12])
+def test_a_bar_from_border_to_border_of_a_small_picture_is_unsure(width: int) -> None:
+    picture = np.full((130, 100), 225, np.uint8)
+    picture[:, 44 : 44 + width] = 50
+    assert predict_picture(Image.fromarray(picture)).status in ("unsure", "no digit")
+
+
+@pytest.mark.parametrize(
     ("text", "score", "is_read"),
     [("3", 1.0, True), ("3", 0.0, True), ("3", -1.0, False), ("1", 1.0, True), ("1", 0.0, False)],
 )
@@ -237,25 +308,24 @@ def test_pale_ink_is_read_only_where_the_verifier_is_sure(
 
 
 @pytest.mark.parametrize(
-    ("rows", "score", "stroke_reach", "margin", "is_doubtful"),
+    ("rows", "score", "is_small", "is_doubtful"),
     [
-        (["1"], 2.0, 0.16, 0, False),
-        (["1"], 0.7, 0.16, 0, True),
-        (["1"], 0.7, None, 0, False),  # it is small
-        (["1"], 0.7, None, 40, True),
-        (["3"], 0.7, 0.16, 0, False),
-        (["11"], 2.0, 0.16, 0, False),
-        (["1", "1"], 2.0, 0.16, 0, True),
-        (["3", "3"], 2.0, 0.16, 0, False),
+        (["1"], 2.0, False, False),
+        (["1"], 0.7, False, True),
+        (["1"], 0.7, True, False),
+        (["3"], 0.7, False, False),
+        (["11"], 2.0, False, False),
+        (["1", "1"], 2.0, False, True),
+        (["3", "3"], 2.0, False, False),
     ],
 )
 def test_ones_that_may_be_lines_of_the_paper_are_doubtful(
-    rows: list[str], score: float, stroke_reach: float | None, margin: int, is_doubtful: bool
+    rows: list[str], score: float, is_small: bool, is_doubtful: bool
 ) -> None:
-    drawn = np.pad(np.vstack([draw_number(row) for row in rows]), margin)
+    drawn = np.vstack([draw_number(row) for row in rows])
     picture = np.repeat(255 - drawn[..., None], 3, axis=2)
-    ink = find_hypothesis_ink(picture, Hypothesis(False, False, stroke_reach, False))
-    reading = read_ink(ink, score, score)
+    ink = find_hypothesis_ink(picture, Hypothesis(False, False, 0.16, False))
+    reading = read_ink(ink, score, score, is_small)
     assert reading is not None
     assert len(reading.digits) == len("".join(rows))
     assert reading.is_doubtful == is_doubtful
@@ -264,17 +334,16 @@ def test_ones_that_may_be_lines_of_the_paper_are_doubtful(
     assert not is_doubtful or together == pytest.approx(0.5, abs=0.01)
 
 
-def test_a_small_digit_that_looks_like_something_else_is_unsure_and_not_left_out() -> None:
-    """A 1 of scikit-learn's 8×8 digits, whose levels are multiples of 16."""
-    levels = [
-        [0, 0, 0, 0, 10, 13, 7, 0], [0, 0, 0, 5, 16, 16, 11, 0], [0, 0, 4, 14, 16, 16, 7, 0],
-        [0, 3, 14, 16, 16, 16, 4, 0], [0, 7, 16, 16, 16, 16, 4, 0], [0, 0, 2, 13, 16, 16, 3, 0],
-        [0, 0, 0, 11, 16, 16, 0, 0], [0, 0, 0, 2, 13, 16, 1, 0],
-    ]  # fmt: skip
-    image = Image.fromarray((np.array(levels) * 16).clip(0, 255).astype(np.uint8))
-    prediction = predict_picture(image)
-    assert (prediction.status, prediction.text) == ("unsure", "1")
-    assert prediction.digits[0].count_probability == detect.MAX_DOUBTFUL_COUNT
+@pytest.mark.parametrize("is_small", [False, True])
+def test_a_small_digit_that_looks_like_something_else_is_doubtful_and_not_left_out(
+    monkeypatch: pytest.MonkeyPatch, is_small: bool
+) -> None:
+    picture = np.repeat(255 - draw_number("3")[..., None], 3, axis=2)
+    ink = find_hypothesis_ink(picture, Hypothesis(False, False, None, False))
+    monkeypatch.setattr(ink_reading, "find_row_digits", lambda *_: ([], 0.0))
+    reading = read_ink(ink, 2.0, 2.0, is_small)
+    assert (reading is not None) == is_small
+    assert reading is None or (reading.is_doubtful and len(reading.digits) == 1)
 
 
 def test_a_digit_beside_much_ink_that_is_none_is_unsure(monkeypatch: pytest.MonkeyPatch) -> None:

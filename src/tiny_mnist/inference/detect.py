@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from tiny_mnist.inference.digit_score import digit_scores
 from tiny_mnist.inference.further_digits import (
+    finds_clear_digit,
     include_border_digits,
     include_paler_digits,
     include_shadow,
@@ -60,7 +61,10 @@ MIN_SIDE = 160  # pixels: longer side to which smaller pictures are enlarged
 MAX_SCREEN_SIDE = 64  # pixels: longer side up to which even light is assumed first
 MAX_GREY_SIZE = 24  # pixels: size up to which a digit is drawn with its own greys
 MAX_SMALL_OTHER = -3.0  # log-probability of anything else, in a small picture in uneven light
-MAX_READINGS = 4  # hypotheses that are read; twice as many until one has digits in one row
+MAX_READINGS = 4  # hypotheses that are read, until one has digits in one row at `GOOD_COST`
+# Chosen on `research.handwriting` with the fonts of `research.fit_confidence`, seeds 7001 to 7006.
+MAX_LATE_READINGS = 4  # further hypotheses that are read if none has
+MAX_LATE_COST = 0.2  # mean cost per digit of one row up to which they may replace another row
 MAX_SCORE_GAP = 2.5  # difference from the best digit_score up to which a hypothesis is read
 GOOD_COST = 0.5  # mean cost per digit of one row below which no further hypothesis is read
 MIN_ZOOM = 1.5  # smallest gain in resolution for which the digits' region is re-read
@@ -139,30 +143,38 @@ def find_best_reading(picture: RGBImage, small: bool) -> Reading | None:
     scored = sorted(found, key=lambda item: -max(item[:2]))
     best: Reading | None = None
     read: list[tuple[Ink, Reading | None]] = []
-    for place, (score, row_score, hypothesis) in enumerate(scored[: 2 * MAX_READINGS]):
+    for place, (score, row_score, hypothesis) in enumerate(
+        scored[: MAX_READINGS + MAX_LATE_READINGS]
+    ):
         if best is not None:
             # Several rows may be a digit in pieces: read on.
             several = count_rows(best.digits) > 1 and len(best.digits) <= MAX_BROKEN_PARTS
             unlikely = max(score, row_score) < max(scored[0][:2]) - MAX_SCORE_GAP
-            enough = place >= MAX_READINGS or best.cost < GOOD_COST
-            if unlikely or (enough and not several):
+            if unlikely or (best.cost < GOOD_COST and not several):
                 break
         if max(score, row_score) < MIN_CLEAR_SCORE:
             continue
         ink = find_hypothesis_ink(picture, hypothesis)
         if any(are_alike(ink, other) for other, _ in read):
             continue
-        reading = read_ink(ink, score, row_score)
+        reading = read_ink(ink, score, row_score, is_small=small)
         read.append((ink, reading))
-        if reading is not None and (best is None or reading.value > best.value):
-            best = reading
+        if reading is None or (best is not None and reading.value <= best.value):
+            continue
+        is_late = place >= MAX_READINGS and best is not None and count_rows(best.digits) == 1
+        if is_late and (reading.cost > MAX_LATE_COST or count_rows(reading.digits) > 1):
+            continue
+        best = reading
     if best is None or small:
         return best
     if best.hypothesis.on_sheet or is_light_uneven(coarse):
         others = [item for item in scored if not item[2].on_sheet]
         best = include_shadow(picture, best, others, read)
     best = include_border_digits(picture, include_faint_ink(best), scored)
-    return include_paler_digits(best)
+    best = include_paler_digits(best)
+    if any(other is not None and finds_clear_digit(other, best) for _, other in read):
+        best = best._replace(is_doubtful=True)
+    return best
 
 
 def include_faint_ink(reading: Reading) -> Reading:

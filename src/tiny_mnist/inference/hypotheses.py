@@ -11,7 +11,6 @@ from tiny_mnist.inference.ink import find_ink, ink_contrast
 from tiny_mnist.inference.paper import Contrast, Mask, find_sheet, remove_printed_lines
 from tiny_mnist.inference.segmentation.components import frame_mask, largest_groups
 
-MIN_CUT_OUT_ASPECT = 1.5  # height / width of a picture that a digit may fill from top to bottom
 STROKE_REACHES = (0.08, 0.16, 0.33, 0.66)  # widths of strokes, in longer sides of the picture
 
 
@@ -75,15 +74,10 @@ def find_groups(picture: RGBImage, small: bool) -> Iterator[Group]:
                 hypothesis = hypothesis._replace(touches_border=True)
                 for touching in largest_groups(ink, segmentation.rim, touches_border=True):
                     yield Group(hypothesis, segmentation, ink, touching, off_sheet)
-        if not small and not on_sheet and is_high(picture):
+        if not small and not on_sheet:
             group = find_filling_group(picture, inverted, off_sheet)
             if group is not None:
                 yield group
-
-
-def is_high(picture: RGBImage) -> bool:
-    """Whether a picture has the proportions of a narrow digit."""
-    return bool(picture.shape[0] > MIN_CUT_OUT_ASPECT * picture.shape[1])
 
 
 def find_filling_group(picture: RGBImage, inverted: bool, off_sheet: bool) -> Group | None:

@@ -21,7 +21,6 @@ MIN_ONES_VALUE = 0.9
 small, as are 1s below each other: they may be lines of the paper or edges. Of the 163 pictures of
 1s that are read in `research.handwriting` with the 16 fonts for tuning and the seeds 5001 to 5003,
 one, which is blurred, has less; of 18 empty papers that were read as 1s, 13 had."""
-MAX_SMALL_SIDE = 160  # pixels: longer side of a picture that counts as small; smaller are enlarged
 MAX_SCORE = 2.0  # digit_score: a larger one counts as this
 ROW_PENALTY = 0.3  # subtracted for each further row: a broken digit or a margin looks like rows
 MAX_PENALIZED_ROWS = 2  # of these: a page may have many
@@ -78,17 +77,18 @@ def are_alike(one: Ink, other: Ink) -> bool:
     return different <= SAME_INK * int(np.count_nonzero(one.mask))
 
 
-def read_ink(ink: Ink, score: float, row_score: float) -> Reading | None:
+def read_ink(ink: Ink, score: float, row_score: float, is_small: bool = False) -> Reading | None:
     """The digits that are in some ink; None where they are not plausible.
 
     Args:
         ink: of a picture.
         score: the score of its hypothesis, if there is one digit.
         row_score: the score of its hypothesis, if there are several.
+        is_small: whether the picture is so small that its only shape is taken for a digit, if a
+            doubtful one, and that it has no lines of the paper.
     """
     hypothesis, segmentation, mask = ink
     digits, cost = find_row_digits(mask, segmentation.rim, hypothesis.touches_border)
-    is_small = hypothesis.stroke_reach is None and max(mask.shape) <= MAX_SMALL_SIDE
     is_unlike = is_small and not digits
     if is_unlike:
         digits, cost = find_only_digit(mask, segmentation.rim, hypothesis.touches_border)

@@ -13,9 +13,14 @@ from research.pictures.strokes import strokes
 
 from support.number_pictures import draw_number, predict, read
 from tiny_mnist.inference import further_digits
-from tiny_mnist.inference.further_digits import include_border_digits
+from tiny_mnist.inference.further_digits import (
+    finds_clear_digit,
+    include_border_digits,
+    include_digits,
+)
 from tiny_mnist.inference.hypotheses import Hypothesis
 from tiny_mnist.inference.ink_reading import find_hypothesis_ink, read_ink
+from tiny_mnist.inference.mnist_format import Box
 from tiny_mnist.inference.segmentation import components
 from tiny_mnist.inference.segmentation.components import find_components
 from tiny_mnist.inference.segmentation.cuts import find_cuts
@@ -297,3 +302,58 @@ def test_a_one_at_the_border_alone_makes_the_number_of_digits_doubtful(
     assert len(read_again.digits) == count
     assert read_again.is_doubtful == is_doubtful
     assert include_border_digits(picture, part._replace(is_doubtful=True), []).is_doubtful
+
+
+@pytest.mark.parametrize(
+    ("chosen", "cost", "count", "is_doubtful"),
+    [
+        ([0, 1, 2], 0.0, 3, False),  # all digits, and one more
+        ([1, 2], 0.0, 2, True),  # the same number of others
+        ([1, 2, 3], 0.0, 3, True),  # more others at a lower cost
+        ([1, 2, 3], 9.0, 2, True),
+        ([1], 0.0, 2, False),
+    ],
+)
+def test_clear_digits_of_another_reading_are_added_or_make_their_number_doubtful(
+    chosen: list[int], cost: float, count: int, is_doubtful: bool
+) -> None:
+    picture = np.repeat(255 - draw_number("4723")[..., None], 3, axis=2)
+    ink = find_hypothesis_ink(picture, Hypothesis(False, False, 0.16, False))
+    found = read_ink(ink, 1.0, 1.0)
+    assert found is not None
+    scores = np.full(11, -9.0, np.float32)
+    scores[4] = 0.0
+    digits = [digit._replace(verifier_log_probs=scores) for digit in found.digits]
+    reading = found._replace(digits=digits[:2], cost=0.1)
+    other = found._replace(digits=[digits[index] for index in chosen], cost=cost)
+    again = include_digits(other, reading)
+    assert len(again.digits) == count
+    assert again.is_doubtful == is_doubtful
+
+
+def test_a_loop_within_a_digit_is_no_further_digit() -> None:
+    picture = np.repeat(255 - draw_number("07")[..., None], 3, axis=2)
+    found = read_ink(find_hypothesis_ink(picture, Hypothesis(False, False, 0.16, False)), 1.0, 1.0)
+    assert found is not None
+    zero, _ = found.digits
+    left, top, right, bottom = zero.box
+    loop = zero._replace(box=Box(left + 10, top + 10, right - 10, bottom - 10))
+    assert not finds_clear_digit(found._replace(digits=[loop]), found)
+    assert finds_clear_digit(found, found._replace(digits=found.digits[1:]))
+
+
+@pytest.mark.parametrize(
+    ("digit", "on_sheet", "is_doubtful"), [(1, True, False), (1, False, True), (7, True, True)]
+)
+def test_ones_beside_a_sheet_are_its_edges(digit: int, on_sheet: bool, is_doubtful: bool) -> None:
+    picture = np.repeat(255 - draw_number("47")[..., None], 3, axis=2)
+    whole = read_ink(find_hypothesis_ink(picture, Hypothesis(False, False, 0.16, False)), 1.0, 1.0)
+    assert whole is not None
+    scores = np.full(11, -9.0, np.float32)
+    scores[digit], scores[10] = -0.5, -1.0  # not clearly a digit
+    four, last = whole.digits
+    further = whole._replace(digits=[four, last._replace(verifier_log_probs=scores)], cost=0.1)
+    reading = whole._replace(digits=[four], hypothesis=Hypothesis(False, on_sheet, 0.16, False))
+    again = include_digits(further, reading)
+    assert len(again.digits) == 1
+    assert again.is_doubtful == is_doubtful

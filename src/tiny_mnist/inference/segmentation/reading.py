@@ -92,7 +92,7 @@ class Evidence(NamedTuple):
 # Fitted by `python -m research.fit_confidence --fonts FOLDER`, with 16 fonts kept apart from
 # training and from README's table: of the divisions of a row of which some are read rightly, the
 # exponential of the weighted sum tells how probable each is.
-EVIDENCE_WEIGHTS = Evidence(row_reader=0.96, digits=0.26, shapes=1.18, division=0.32)
+EVIDENCE_WEIGHTS = Evidence(row_reader=0.62, digits=0.39, shapes=0.69, division=0.53)
 
 
 class FoundDigit(NamedTuple):
