@@ -288,11 +288,24 @@ def test_a_clear_digit_of_another_reading_makes_the_number_of_digits_doubtful(
     assert again.is_doubtful == is_doubtful
 
 
-@pytest.mark.parametrize("width", [8, 12])
-def test_a_bar_from_border_to_border_of_a_small_picture_is_unsure(width: int) -> None:
-    picture = np.full((130, 100), 225, np.uint8)
-    picture[:, 44 : 44 + width] = 50
-    assert predict_picture(Image.fromarray(picture)).status in ("unsure", "no digit")
+@pytest.mark.parametrize("small", [False, True])
+def test_every_hypothesis_is_read_as_in_a_small_picture_only_there(
+    monkeypatch: pytest.MonkeyPatch, small: bool
+) -> None:
+    """Also one of even light, which a larger picture that its digit fills has, too."""
+    picture = np.repeat(255 - draw_ink()[..., None], 3, axis=2)
+    picture[:, 120:132] = 0  # from border to border
+    asked = []
+
+    def read(ink: ink_reading.Ink, *_: float, is_small: bool) -> None:
+        asked.append((ink.hypothesis.stroke_reach, is_small))
+
+    monkeypatch.setattr(detect, "read_ink", read)
+    monkeypatch.setattr(detect, "digit_scores", lambda _: (2.0, 2.0))
+    monkeypatch.setattr(detect, "MAX_LATE_READINGS", 30)
+    assert detect.find_best_reading(picture, small) is None
+    assert None in dict(asked)
+    assert {is_small for _, is_small in asked} == {small}
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 16  # number of pictures in memory at the same time
 # Chosen on pictures of `python -m research.handwriting --each 12` with the fonts that
-# `research.fit_confidence` names, the seeds 7001 to 7006, so that half of the wrong answers are
-# unsure: 52 %, and 3.2 % of the right ones. With 0.45 instead of 0.65, it is 14 and 0.9 %.
+# `research.fit_confidence` names, the seeds 7001 to 7006, so that about half of the wrong texts are
+# unsure. Of the seeds 7001 to 7004, 33 of 73 are, and 2.9 % of the right ones; with 0.4 instead of
+# 0.65, 6 of 73 and less than 1 %.
 MIN_CONFIDENCE = 0.65  # of a picture, below which its status is "unsure"
 MIN_RELIABILITY = 0.07  # of a picture, below which it is, too
 
